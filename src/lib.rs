@@ -1,0 +1,1 @@
+//! Runs Python WSGI applications from Apache httpd.
