@@ -17,6 +17,13 @@ need() { # Debian package, Fedora's name, Arch's name, reason
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+any() { # whether any of these files exists
+    for file in "$@"; do
+        if [ -e "$file" ]; then return 0; fi
+    done
+    return 1
+}
+
 PATH="$PATH:/usr/sbin:/sbin"
 
 if ! has cargo; then
@@ -36,9 +43,8 @@ for purpose in "$@"; do
         has cc || need gcc gcc gcc "C compiler, for the shim around httpd's macros"
         [ -e /usr/include/stdio.h ] || need libc6-dev glibc-devel glibc "the C library's headers"
         has apxs || has apxs2 || need apache2-dev httpd-devel apache "httpd's headers and apxs"
-        if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
-            need libclang-dev clang-devel clang "libclang, to read httpd's headers (bindgen)"
-        fi ;;
+        [ -n "${LIBCLANG_PATH:-}" ] || any /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so* \
+            || need libclang-dev clang-devel clang "libclang, to read httpd's headers (bindgen)" ;;
     run)
         has apache2 || has httpd || need apache2-bin httpd apache "httpd itself"
         python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null \
@@ -47,7 +53,7 @@ for purpose in "$@"; do
         has curl || need curl curl curl "HTTP/2 client of the tests"
         has pkg-config || need pkg-config pkgconf pkgconf "needed to build mod_wsgi, to compare with"
         /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv python3 python "virtual environments of the tests"
-        ls /usr/include/python3*/Python.h >/dev/null 2>&1 || need python3-dev python3-devel python "Python's headers, to build mod_wsgi to compare with" ;;
+        any /usr/include/python3*/Python.h || need python3-dev python3-devel python "Python's headers, to build mod_wsgi to compare with" ;;
     esac
 done
 
