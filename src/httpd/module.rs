@@ -15,7 +15,7 @@ use super::entry::guard;
 use super::pool::Pool;
 use super::request::Request;
 use super::server::{Server, ServerSlot};
-use super::{Verdict, table};
+use super::Verdict;
 use crate::directives::{RawServer, Scoped};
 use crate::hooks;
 
@@ -108,11 +108,8 @@ pub fn beside_us() -> BesideUs {
 
 /// The path that this library was loaded from.
 pub fn own_path() -> Option<PathBuf> {
-    // SAFETY: the address of a symbol of this library.
-    let path = unsafe { c::rw_library_of(record().cast::<c_void>()) };
-    // SAFETY: H2: a string of the loader, which lives as long as this library.
-    let path = unsafe { table::bytes(path) }?;
-    Some(PathBuf::from(OsStr::from_bytes(path)))
+    let path = rwsgi_os::dl::file_of(record().cast())?;
+    Some(PathBuf::from(OsStr::from_bytes(&path)))
 }
 
 unsafe extern "C" fn create_dir(p: *mut c::apr_pool_t, _directory: *mut c_char) -> *mut c_void {

@@ -4,7 +4,6 @@
 #include <http_core.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
-#include <dlfcn.h>
 #include <string.h>
 
 APR_DECLARE_OPTIONAL_FN(int, ssl_is_https, (conn_rec *));
@@ -54,10 +53,4 @@ int rw_request_uri_is_current(request_rec *r)
     const char *rule = conf->cgi_var_rules
         ? apr_hash_get(conf->cgi_var_rules, "REQUEST_URI", APR_HASH_KEY_STRING) : NULL;
     return rule && strcmp(rule, "current-uri") == 0;
-}
-
-const char *rw_library_of(const void *symbol)
-{
-    Dl_info info;
-    return dladdr(symbol, &info) ? info.dli_fname : NULL;
 }

@@ -20,6 +20,4 @@ int rw_is_https(conn_rec *c);                      /* mod_ssl's opinion; 0 witho
 int rw_cgi_pass_auth(request_rec *r);              /* CGIPassAuth On covers this request */
 int rw_request_uri_is_current(request_rec *r);     /* CGIVar REQUEST_URI current-uri covers it */
 
-const char *rw_library_of(const void *symbol);       /* path of the library that holds it, or NULL */
-
 #endif
