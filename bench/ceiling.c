@@ -13,8 +13,6 @@
 #define PIECE 100
 #define PIECES 1000
 
-APLOG_USE_MODULE(ceiling);
-
 static char data[MIB]; /* body.bin, filled in each child */
 
 static void load_data(apr_pool_t *p, server_rec *s)

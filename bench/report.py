@@ -100,7 +100,9 @@ class Spread:
         return cls(values) if values else None
 
     def text(self, digits):
-        """The median, and the range behind it."""
+        """The median, and the range behind it if there is one."""
+        if self.lowest == self.highest:
+            return f"{self.median:,.{digits}f}"
         low, high = (f"{value:,.{digits}f}" for value in (self.lowest, self.highest))
         return f"{self.median:,.{digits}f} ({low}-{high})"
 
