@@ -197,7 +197,7 @@ fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>)
                 Err(_) => break Waited::Closed,
             }
             match link
-                .next()
+                .next_frame()
                 .map_err(|e| Fault::Violation(format!("the worker broke the protocol: {e}")))?
             {
                 None => {}
