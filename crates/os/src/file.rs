@@ -156,6 +156,31 @@ fn status_with(path: &[u8], flags: libc::c_int, call: &'static str) -> Result<St
     }
 }
 
+/// Where a symbolic link points, or `None` if the path is something else (`readlinkat`).
+pub fn read_link(path: &[u8]) -> Result<Option<Vec<u8>>, OsError> {
+    let c = c_path("readlink", path)?;
+    let mut target = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: a C string, and a buffer writable for its length.
+    let n = unsafe {
+        libc::readlinkat(
+            libc::AT_FDCWD,
+            c.as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
+    };
+    match usize::try_from(n) {
+        Ok(n) => {
+            target.truncate(n);
+            Ok(Some(target))
+        }
+        Err(_) => match OsError::last_on("readlink", path) {
+            e if e.errno == libc::EINVAL => Ok(None),
+            e => Err(e),
+        },
+    }
+}
+
 /// What a right is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
