@@ -82,7 +82,7 @@ fn bindings(headers: &Headers) -> Result<(), String> {
         .clang_args(&headers.flags)
         .allowlist_file(below(&headers.httpd))
         .allowlist_file(below(&headers.apr))
-        .allowlist_file(".*/src/httpd/.*")
+        .allowlist_file("(.*/)?src/httpd/.*")
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .use_core()

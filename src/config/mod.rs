@@ -7,8 +7,9 @@ pub mod resolve;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::directives::Scoped;
 use crate::directives::script::Alias;
@@ -23,6 +24,19 @@ pub struct Site {
     pub embedded: Embedded,
     /// The sockets' directory, without the process id that is added to its name.
     pub socket_prefix: PathBuf,
+    /// The manager's part in it, once it is known.
+    pub run: OnceLock<Run>,
+    /// `_rwsgi.abi3.so`, opened for children that may not be able to.
+    pub gateway: OnceLock<File>,
+}
+
+/// Where this run's sockets are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Directory of the sockets.
+    pub runtime_dir: PathBuf,
+    /// Number of the configuration.
+    pub generation: u32,
 }
 
 /// Embedded mode, resolved.

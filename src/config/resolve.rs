@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rwsgi_wire::control::Preload;
 
@@ -72,7 +72,13 @@ pub fn resolve(
         Some(prefix) => facts.server_root.join(prefix.0),
         None => facts.runtime_dir.clone(),
     };
-    let site = Arc::new(Site { groups, embedded, socket_prefix });
+    let site = Arc::new(Site {
+        groups,
+        embedded,
+        socket_prefix,
+        run: OnceLock::new(),
+        gateway: OnceLock::new(),
+    });
     let configs = servers.iter().map(|server| ServerConfig {
         site: Arc::clone(&site),
         scoped: server.raw.scoped.clone(),

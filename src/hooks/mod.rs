@@ -10,6 +10,7 @@
 //! | handler | – | |
 
 mod child_init;
+mod client;
 mod configure;
 mod handler;
 mod names;

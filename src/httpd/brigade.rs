@@ -4,42 +4,19 @@ use core::ptr::NonNull;
 
 use super::bindings as c;
 use super::request::Request;
+use crate::backend::client::{BodyRead, Gone, Piece};
 
 /// Why a body could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
     /// The client was slower than `Timeout`.
     Slow,
-    /// A filter refused it (too large, malformed) and has answered already.
+    /// It is to be refused with this HTTP status (too large, malformed).
+    Refused(u16),
+    /// A filter has answered already.
     Answered,
     /// The client closed or broke its connection.
     Gone,
-}
-
-/// What one read gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyRead {
-    /// At least one byte.
-    More,
-    /// The body has ended; bytes may have come with the end.
-    End,
-}
-
-/// The client is gone, or a filter broke: nothing more can be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
-
-/// A part of an answer.
-#[derive(Clone, Copy)]
-pub enum Piece<'a> {
-    /// Bytes of the body.
-    Data(&'a [u8]),
-    /// Send what you have.
-    Flush,
-    /// The answer is complete.
-    End,
-    /// The answer breaks off here: the client shall see it.
-    Abort,
 }
 
 const AP_FILTER_ERROR: i32 = -102;
@@ -182,9 +159,14 @@ fn append(bucket: *mut c::apr_bucket, into: &mut Vec<u8>) -> Result<(), c::apr_s
 }
 
 fn body_error(status: c::apr_status_t) -> BodyError {
-    match status {
-        AP_FILTER_ERROR => BodyError::Answered,
-        status if status == c::APR_TIMEUP as i32 => BodyError::Slow,
+    // SAFETY: numbers only.
+    let http = unsafe { c::ap_map_http_request_error(status, c::HTTP_BAD_REQUEST as i32) };
+    match (status, http as u32) {
+        (AP_FILTER_ERROR, _) => BodyError::Answered,
+        (_, c::HTTP_REQUEST_TIME_OUT) => BodyError::Slow,
+        (_, refused @ (c::HTTP_REQUEST_ENTITY_TOO_LARGE | c::HTTP_NOT_IMPLEMENTED)) => {
+            BodyError::Refused(refused as u16)
+        }
         _ => BodyError::Gone,
     }
 }

@@ -22,7 +22,7 @@ impl<'r> Connection<'r> {
 
     /// httpd has found out that the client is gone.
     pub fn is_aborted(&self) -> bool {
-        self.rec().aborted() != 0
+        self.rec().aborted != 0
     }
 
     /// This connection has no socket of its own (an HTTP/2 stream).

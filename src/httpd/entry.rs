@@ -3,7 +3,7 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use super::log::{self, Level};
-use crate::codes;
+use crate::codes::{self, Line};
 
 /// Runs the body of a callback; a panic becomes `fallback` and one log line (H8).
 pub(super) fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {

@@ -45,7 +45,7 @@ macro_rules! site {
 pub(crate) use site;
 
 /// Logs for the whole process (the main server's log).
-pub(super) fn process(level: Level, site: Site, text: &str) {
+pub fn process(level: Level, site: Site, text: &str) {
     // SAFETY: H1: httpd sets this pointer before it loads modules and changes it only while a configuration is read.
     let s = unsafe { c::ap_server_conf };
     write_error(s, level, site, text, 0);

@@ -32,15 +32,16 @@ mod request;
 mod server;
 mod table;
 
-pub use brigade::{BodyError, BodyRead, Gone, Piece};
+pub use brigade::BodyError;
 pub use connection::Connection;
 pub use entry::log_panics_of_this_process;
-pub use log::{Level, Site};
+pub(crate) use log::site;
+pub use log::{Level, Site, process as log_for_process};
 pub use module::{BesideUs, beside_us, identity, own_path};
 pub use mpm::{
     Mpm, RunState, add_version_component, banner, httpd_version, in_runtime_dir, in_server_root, unix_identity,
 };
-pub use other_child::{Memory, watch_child};
+pub use other_child::{Memory, watch_child, with_main_server};
 pub use pool::Pool;
 pub use regex::Regex;
 pub use request::{FileKind, Request};

@@ -43,19 +43,20 @@ impl Server<'_> {
     }
 }
 
-type OnDeath = Box<dyn FnMut() + 'static>;
+type OnDeath = Box<dyn FnMut(Pool<'_>, Server<'_>) + 'static>;
 
 struct Watch {
     process: c::apr_proc_t,
+    pconf: *mut c::apr_pool_t,
     on_death: OnDeath,
     armed: bool,
 }
 
 /// Calls `on_death` from the parent's main loop when the child process `pid` has ended without `pconf` having been cleared before.
-pub fn watch_child(pconf: &Pool<'_>, pid: i32, on_death: impl FnMut() + 'static) {
-    let mut process = c::apr_proc_t { ..unsafe_zeroed() };
-    process.pid = pid;
-    let watch = pconf.own(Watch { process, on_death: Box::new(on_death), armed: true });
+pub fn watch_child(pconf: &Pool<'_>, pid: i32, on_death: impl FnMut(Pool<'_>, Server<'_>) + 'static) {
+    let process = c::apr_proc_t { pid, ..no_process() };
+    let watch = Watch { process, pconf: pconf.raw(), on_death: Box::new(on_death), armed: true };
+    let watch = pconf.own(watch);
     // SAFETY: H4: the record and its owner live in `pconf`; httpd unregisters it when that is cleared.
     unsafe {
         c::apr_proc_other_child_register(
@@ -68,7 +69,7 @@ pub fn watch_child(pconf: &Pool<'_>, pid: i32, on_death: impl FnMut() + 'static)
     }
 }
 
-fn unsafe_zeroed() -> c::apr_proc_t {
+fn no_process() -> c::apr_proc_t {
     // SAFETY: numbers and nullable pointers only.
     unsafe { core::mem::zeroed() }
 }
@@ -86,7 +87,20 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, _status: c_int) 
         }
         // SAFETY: takes the dead process from APR's list; may call us again with another reason, which returns above.
         unsafe { c::apr_proc_other_child_unregister(data) };
+        // SAFETY: H4: it was registered with that pool, which is alive as long as the registration.
+        let Some(pconf) = (unsafe { Pool::lend((*watch).pconf) }) else { return };
         // SAFETY: as above; nobody else borrows the closure: it runs once.
-        unsafe { ((*watch).on_death)() };
+        let on_death = unsafe { &mut (*watch).on_death };
+        with_main_server(|main| on_death(pconf, main));
     });
+}
+
+/// Lends the main server to code that httpd calls without one.
+pub fn with_main_server(body: impl FnOnce(Server<'_>)) {
+    // SAFETY: H1: httpd's own pointer to it.
+    let s = unsafe { c::ap_server_conf };
+    if !s.is_null() {
+        // SAFETY: H1.
+        body(unsafe { Server::lend(s) });
+    }
 }

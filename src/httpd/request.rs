@@ -272,12 +272,6 @@ impl<'r> Request<'r> {
         u64::try_from(limit).ok().filter(|limit| *limit > 0)
     }
 
-    /// Reads and drops the request body; `false` when httpd has answered because of it.
-    pub fn discard_body(&self) -> bool {
-        // SAFETY: H1.
-        unsafe { c::ap_discard_request_body(self.raw()) == c::OK as i32 }
-    }
-
     /// The first output filter makes or changes content (a compressor, say), so a HEAD answer needs the body that GET would give.
     pub fn filters_change_content(&self) -> bool {
         // SAFETY: H1: the filter chain is this request's.
