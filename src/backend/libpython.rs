@@ -146,6 +146,9 @@ pub fn open(libraries: &[PathBuf], gateway: &Path) -> Result<Guest, String> {
     for library in libraries {
         match load::guest(library, gateway) {
             Ok(guest) => return Ok(guest),
+            Err(why) if why.starts_with(&*gateway.to_string_lossy()) => {
+                return Err(format!("_rwsgi.abi3.so cannot be opened ({why}); install all files of rwsgi anew"));
+            }
             Err(why) if said.is_empty() => said = why,
             Err(_) => {}
         }

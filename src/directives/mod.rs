@@ -165,6 +165,7 @@ const OWN: &[Directive] = &[script::ALIAS, script::ALIAS_MATCH, daemon::DAEMON_P
 /// Applies one directive to its target; the error is a sentence with directive, value and remedy.
 pub fn apply(directive: &Directive, mut target: Target<'_>, line: &[u8], place: &Place) -> Result<(), String> {
     let name = directive.name.to_string_lossy();
+    let name = name.trim_start_matches('<');
     let line = std::str::from_utf8(line)
         .map_err(|_| format!("{name}: the arguments are not UTF-8; write the configuration file in UTF-8"))?;
     let mut words = Words::new(line);

@@ -11,7 +11,6 @@ use crate::backend::pools::Pools;
 use crate::codes;
 use crate::config::Site;
 use crate::httpd::{self, Level, Mpm, Pool, Server};
-use crate::log::log;
 use crate::manager_link;
 
 /// What this process knows; filled here, never in the parent.
@@ -70,9 +69,8 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         },
     });
     if site.embedded.is_expected {
-        if let Err(sentence) = Child::python(&site) {
-            log!(main, Level::Debug, "embedded mode is not available in this child: {sentence}");
-        }
+        // A failure is logged there.
+        let _ = Child::python(&site);
     }
     pchild.at_end(|| {
         if let Some(Ok(python)) = PYTHON.get() {

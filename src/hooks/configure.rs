@@ -6,7 +6,7 @@ use crate::codes;
 use crate::config::group::{Account, Accounts, Facts};
 use crate::config::resolve::{Written, resolve};
 use crate::directives::script::{Alias, Pattern};
-use crate::httpd::{self, BesideUs, Level, Pool, Regex, RunState, Server, Verdict};
+use crate::httpd::{self, BesideUs, Level, Pool, Regex, RunState, Server, Terminal, Verdict};
 use crate::log::log;
 use crate::manager_link;
 
@@ -18,7 +18,7 @@ pub fn pre_config(main: Server<'_>) -> Verdict {
         BesideUs::Nothing => Verdict::Ok,
         BesideUs::Ourselves => {
             log!(
-                main,
+                Terminal(main),
                 Level::Crit,
                 codes::BOTH_IDENTITIES,
                 "mod_rwsgi is loaded as rwsgi_module and as wsgi_module; remove one of the two LoadModule lines"
@@ -27,7 +27,7 @@ pub fn pre_config(main: Server<'_>) -> Verdict {
         }
         BesideUs::Original => {
             log!(
-                main,
+                Terminal(main),
                 Level::Crit,
                 codes::ORIGINAL_LOADED,
                 "mod_wsgi and mod_rwsgi cannot serve in one httpd; remove the LoadModule line of mod_wsgi, or that of mod_rwsgi"
@@ -51,18 +51,18 @@ pub fn check_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
     let (configs, doubts) = match resolve(&written, &facts(&pconf), &System) {
         Ok(resolved) => resolved,
         Err(refusal) => {
-            log!(main, Level::Crit, codes::CONFIGURATION, "{refusal}");
+            log!(Terminal(main), Level::Crit, codes::CONFIGURATION, "{refusal}");
             return REFUSED;
         }
     };
     for doubt in doubts {
-        log!(main, Level::Warning, codes::DOUBT, "{doubt}");
+        log!(Terminal(main), Level::Warning, codes::DOUBT, "{doubt}");
     }
     for (server, config) in servers.iter().zip(configs) {
         let patterns = match compile(&pconf, &config.aliases) {
             Ok(patterns) => patterns,
             Err(sentence) => {
-                log!(main, Level::Crit, codes::PATTERN, "{sentence}");
+                log!(Terminal(main), Level::Crit, codes::PATTERN, "{sentence}");
                 return REFUSED;
             }
         };

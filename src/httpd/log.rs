@@ -82,11 +82,26 @@ impl Server<'_> {
         level as c_int <= limit
     }
 
-    /// Writes one message to this server's error log; while httpd starts, to its terminal too.
+    /// Writes one message to this server's error log.
     pub fn log(&self, level: Level, site: Site, text: &str) {
         if self.wants(level) {
-            write_error(self.raw(), level, site, text, c::APLOG_STARTUP as c_int);
+            write_error(self.raw(), level, site, text, 0);
         }
+    }
+}
+
+/// Where the person is who starts httpd: its terminal, while the configuration is read.
+pub struct Terminal<'s>(pub Server<'s>);
+
+impl Terminal<'_> {
+    /// Would a message of this level be written?
+    pub fn wants(&self, level: Level) -> bool {
+        self.0.wants(level)
+    }
+
+    /// Writes one line, without date and level.
+    pub fn log(&self, level: Level, site: Site, text: &str) {
+        write_error(self.0.raw(), level, site, text, c::APLOG_STARTUP as c_int);
     }
 }
 
