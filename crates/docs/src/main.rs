@@ -55,7 +55,10 @@ mod tests {
     fn no_code_is_used_twice_and_each_says_cause_outcome_and_action() {
         let all: Vec<Code> = tables().into_iter().flat_map(|(_, codes)| codes).collect();
         for (i, code) in all.iter().enumerate() {
-            assert!(all[..i].iter().all(|other| other.number != code.number), "{code} twice");
+            assert!(
+                all[..i].iter().all(|other| other.number != code.number),
+                "{code} twice"
+            );
             for text in [code.title, code.cause, code.outcome, code.action] {
                 assert!(text.len() > 3, "{code} has an empty part");
             }
@@ -70,13 +73,26 @@ mod tests {
         for part in ["src", "crates/manager/src", "crates/gateway/src"] {
             read(&root.join(part), &mut source);
         }
-        for table in ["src/codes.rs", "src/backend/codes.rs", "crates/manager/src/codes.rs", "crates/gateway/src/codes.rs"] {
+        for table in [
+            "src/codes.rs",
+            "src/backend/codes.rs",
+            "crates/manager/src/codes.rs",
+            "crates/gateway/src/codes.rs",
+        ] {
             let text = std::fs::read_to_string(root.join(table)).expect(table);
             for line in text.lines() {
-                let Some((name, _)) = line.trim().split_once(" = ") else { continue };
-                let is_constant = name.len() > 3 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit());
+                let Some((name, _)) = line.trim().split_once(" = ") else {
+                    continue;
+                };
+                let is_constant = name.len() > 3
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit());
                 if is_constant {
-                    assert!(source.matches(&format!("::{name}")).count() > 0, "{name} of {table} is never used");
+                    assert!(
+                        source.matches(&format!("::{name}")).count() > 0,
+                        "{name} of {table} is never used"
+                    );
                 }
             }
         }
