@@ -4,18 +4,24 @@ use std::process::ExitCode;
 
 use rwsgi_testkit::Suite;
 
+mod applications;
 mod environ;
 mod errors;
 mod hello;
 mod input;
 mod response;
+mod streaming;
+mod truncation;
 
 fn main() -> ExitCode {
     let mut suite = Suite::prepare();
     suite.topic("hello", hello::tests);
     suite.topic("environ", environ::tests);
     suite.topic("errors", errors::tests);
+    suite.topic("applications", applications::tests);
     suite.topic("input", input::tests);
     suite.topic("response", response::tests);
+    suite.topic("streaming", streaming::tests);
+    suite.topic("truncation", truncation::tests);
     suite.run()
 }

@@ -293,19 +293,9 @@ impl Httpd {
             }
             // The original forks them from httpd's parent; its log says which they are.
             UnderTest::Theirs => {
-                let log = self.log();
-                all.into_iter()
-                    .filter(|p| p.state != 'Z')
-                    .filter(|p| {
-                        let started = format!("[pid {}:", p.pid);
-                        log.iter()
-                            .any(|l| l.text.contains(&started) && l.text.contains("Starting process"))
-                            || log.iter().any(|l| {
-                                l.text.contains(&format!("(pid={})", p.pid))
-                                    && l.text.contains("Starting process")
-                            })
-                    })
-                    .collect()
+                let log = self.log_with("Starting daemon process");
+                let started = |p: &Process| log.iter().any(|l| l.text.contains(&format!("[pid {}:", p.pid)));
+                all.into_iter().filter(|p| p.state != 'Z' && started(p)).collect()
             }
         }
     }
