@@ -1,0 +1,764 @@
+//! Control messages: httpd's parent to the manager, httpd's children to the manager, the manager to its workers. One message is
+//! one SEQPACKET packet of at most [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes; its first byte says which message it is.
+
+use crate::bytes::{Fields, Put};
+use crate::response::{AbortReason, Level, numbered};
+use crate::{VERSION, WireError};
+
+/// From httpd's parent to the manager. A configuration is `Begin`, any number of `Group`, `Commit`; the manager answers the
+/// `Commit` with a [`ToHttpd`]. Until then the previous configuration stays in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromHttpd {
+    /// A new configuration starts. Error-log descriptors travel with this packet (SCM_RIGHTS), in the order of their index.
+    Begin(Begin),
+    /// One process group of it.
+    Group(Box<Group>),
+    /// It is complete.
+    Commit,
+    /// httpd ends: end all workers, remove the runtime directory, exit.
+    Stop,
+}
+
+/// What holds for the whole server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// httpd's configuration generation; children name it when they ask.
+    pub generation: u32,
+    /// Who httpd's children run as: the only user whose connections are accepted (besides root and the manager's own).
+    pub server_uid: u32,
+    /// Group of the sockets.
+    pub server_gid: u32,
+    /// Absolute path of the directory for sockets; created by the manager.
+    pub runtime_dir: Vec<u8>,
+    /// Absolute path of `_rwsgi.abi3.so`.
+    pub gateway: Vec<u8>,
+    /// Index of the main server's error log among the descriptors, or [`NO_LOG`].
+    pub log: u8,
+    /// Level of the main server.
+    pub log_level: u8,
+}
+
+/// "This log has no descriptor": write to syslog.
+pub const NO_LOG: u8 = u8::MAX;
+
+/// A process group, resolved: names looked up, defaults filled. Times are seconds, 0 is "no limit" unless said otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Name in `WSGIDaemonProcess`.
+    pub name: Vec<u8>,
+    /// Index of the error log of the server that declares it, or [`NO_LOG`].
+    pub log: u8,
+    /// Log level of that server for this module (httpd's numbers: 3 error, 4 warn, 6 info, 7 debug).
+    pub log_level: u8,
+    /// User id of the workers.
+    pub uid: u32,
+    /// Primary group id of the workers.
+    pub gid: u32,
+    /// Supplementary group ids of the workers, exactly.
+    pub groups: Vec<u32>,
+    /// Login name, for `USER` and `LOGNAME`.
+    pub user: Vec<u8>,
+    /// Home directory of the user, for `HOME`, and the working directory unless `home` is given or the user is httpd's own.
+    pub user_home: Vec<u8>,
+    /// Login shell, for `SHELL`.
+    pub shell: Vec<u8>,
+    /// Workers per pool, at least 1.
+    pub processes: u32,
+    /// The `processes` option was written: `wsgi.multiprocess` is true.
+    pub multiprocess: bool,
+    /// Serving threads per worker, at least 1.
+    pub threads: u32,
+    /// Prefix or venv whose `bin/python3` (or `bin/python`) is executed; empty for the first `python3` of the fixed PATH.
+    pub python_home: Vec<u8>,
+    /// Directories put in front of `sys.path` through `site.addsitedir`.
+    pub python_path: Vec<Vec<u8>>,
+    /// Working directory, also put at `sys.path[0]`; empty for none.
+    pub home: Vec<u8>,
+    /// File mode creation mask; `None` for 0022.
+    pub umask: Option<u32>,
+    /// `LANG`; empty for `C.UTF-8` with Python's UTF-8 mode on.
+    pub lang: Vec<u8>,
+    /// `LC_ALL`; empty for none.
+    pub locale: Vec<u8>,
+    /// Process title; empty to leave it.
+    pub display_name: Vec<u8>,
+    /// Connections that may wait.
+    pub listen_backlog: u32,
+    /// Requests after which a worker is replaced.
+    pub maximum_requests: u64,
+    /// Limit on a request.
+    pub request_timeout: u32,
+    /// How long an ending worker may take once asked to leave, before it is killed.
+    pub shutdown_timeout: u32,
+    /// How long requests under way may take when a worker is to be replaced.
+    pub graceful_timeout: u32,
+    /// Pools to start at once, and what each loads before it serves.
+    pub preload: Vec<Preload>,
+}
+
+/// A script loaded when the worker starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Preload {
+    /// Application group, literally.
+    pub application_group: Vec<u8>,
+    /// Absolute path.
+    pub script: Vec<u8>,
+}
+
+impl Preload {
+    fn put(list: &[Self], out: &mut Vec<u8>) {
+        out.put_u32(u32::try_from(list.len()).unwrap_or(u32::MAX));
+        for p in list {
+            out.put_bytes(&p.application_group);
+            out.put_bytes(&p.script);
+        }
+    }
+
+    fn take(f: &mut Fields<'_>) -> Result<Vec<Self>, WireError> {
+        let count = f.u32("preload count")?;
+        (0..count)
+            .map(|_| {
+                Ok(Self {
+                    application_group: f.bytes("preload group")?.into(),
+                    script: f.bytes("preload script")?.into(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn owned(list: Vec<&[u8]>) -> Vec<Vec<u8>> {
+    list.into_iter().map(Into::into).collect()
+}
+
+fn put_ids(out: &mut Vec<u8>, ids: &[u32]) {
+    out.put_u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+    for id in ids {
+        out.put_u32(*id);
+    }
+}
+
+impl Group {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_bytes(&self.name);
+        out.put_u8(self.log);
+        out.put_u8(self.log_level);
+        out.put_u32(self.uid);
+        out.put_u32(self.gid);
+        put_ids(out, &self.groups);
+        out.put_bytes(&self.user);
+        out.put_bytes(&self.user_home);
+        out.put_bytes(&self.shell);
+        out.put_u32(self.processes);
+        out.put_u8(self.multiprocess.into());
+        out.put_u32(self.threads);
+        out.put_bytes(&self.python_home);
+        out.put_list(&self.python_path);
+        out.put_bytes(&self.home);
+        out.put_u32(self.umask.unwrap_or(u32::MAX));
+        out.put_bytes(&self.lang);
+        out.put_bytes(&self.locale);
+        out.put_bytes(&self.display_name);
+        out.put_u32(self.listen_backlog);
+        out.put_u64(self.maximum_requests);
+        out.put_u32(self.request_timeout);
+        out.put_u32(self.shutdown_timeout);
+        out.put_u32(self.graceful_timeout);
+        Preload::put(&self.preload, out);
+    }
+
+    fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            name: f.bytes("group name")?.into(),
+            log: f.u8("log")?,
+            log_level: f.u8("log level")?,
+            uid: f.u32("uid")?,
+            gid: f.u32("gid")?,
+            groups: (0..f.u32("groups")?)
+                .map(|_| f.u32("groups"))
+                .collect::<Result<_, _>>()?,
+            user: f.bytes("user")?.into(),
+            user_home: f.bytes("user home")?.into(),
+            shell: f.bytes("shell")?.into(),
+            processes: f.u32("processes")?,
+            multiprocess: f.bool("multiprocess")?,
+            threads: f.u32("threads")?,
+            python_home: f.bytes("python home")?.into(),
+            python_path: owned(f.list("python path")?),
+            home: f.bytes("home")?.into(),
+            umask: Some(f.u32("umask")?).filter(|v| *v != u32::MAX),
+            lang: f.bytes("lang")?.into(),
+            locale: f.bytes("locale")?.into(),
+            display_name: f.bytes("display name")?.into(),
+            listen_backlog: f.u32("listen backlog")?,
+            maximum_requests: f.u64("maximum requests")?,
+            request_timeout: f.u32("request timeout")?,
+            shutdown_timeout: f.u32("shutdown timeout")?,
+            graceful_timeout: f.u32("graceful timeout")?,
+            preload: Preload::take(f)?,
+        })
+    }
+}
+
+impl FromHttpd {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Begin(b) => {
+                out.put_u8(1);
+                out.put_u16(VERSION);
+                out.put_u32(b.generation);
+                out.put_u32(b.server_uid);
+                out.put_u32(b.server_gid);
+                out.put_bytes(&b.runtime_dir);
+                out.put_bytes(&b.gateway);
+                out.put_u8(b.log);
+                out.put_u8(b.log_level);
+            }
+            Self::Group(g) => {
+                out.put_u8(2);
+                g.put(&mut out);
+            }
+            Self::Commit => out.put_u8(3),
+            Self::Stop => out.put_u8(4),
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let message = match f.u8("message")? {
+            1 => {
+                check_version(&mut f)?;
+                Self::Begin(Begin {
+                    generation: f.u32("generation")?,
+                    server_uid: f.u32("server uid")?,
+                    server_gid: f.u32("server gid")?,
+                    runtime_dir: f.bytes("runtime dir")?.into(),
+                    gateway: f.bytes("gateway")?.into(),
+                    log: f.u8("log")?,
+                    log_level: f.u8("log level")?,
+                })
+            }
+            2 => Self::Group(Box::new(Group::take(&mut f)?)),
+            3 => Self::Commit,
+            4 => Self::Stop,
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+fn check_version(f: &mut Fields<'_>) -> Result<(), WireError> {
+    match f.u16("version")? {
+        VERSION => Ok(()),
+        theirs => Err(WireError::Version { theirs }),
+    }
+}
+
+/// The manager's answer to a `Commit` (or to a packet it cannot read).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToHttpd {
+    /// The configuration is in force.
+    Ready,
+    /// It is not; the previous one stays. A sentence for the error log, UTF-8.
+    Refused(Vec<u8>),
+}
+
+impl ToHttpd {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Ready => out.put_u8(1),
+            Self::Refused(text) => {
+                out.put_u8(2);
+                out.put_bytes(text);
+            }
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let message = match f.u8("message")? {
+            1 => Self::Ready,
+            2 => Self::Refused(f.bytes("refusal")?.into()),
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+/// From an httpd child to the manager, on `manager.sock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Where is the pool of this application group?
+    Pool {
+        /// The child's configuration generation.
+        generation: u32,
+        /// Process group.
+        group: Vec<u8>,
+        /// Application group, expanded.
+        application_group: Vec<u8>,
+    },
+    /// What did this worker die of? Answered when it is known, at the latest after about a second.
+    Death {
+        /// Its process id.
+        pid: u32,
+    },
+}
+
+impl Ask {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Pool {
+                generation,
+                group,
+                application_group,
+            } => {
+                out.put_u8(1);
+                out.put_u16(VERSION);
+                out.put_u32(*generation);
+                out.put_bytes(group);
+                out.put_bytes(application_group);
+            }
+            Self::Death { pid } => {
+                out.put_u8(2);
+                out.put_u16(VERSION);
+                out.put_u32(*pid);
+            }
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let kind = f.u8("message")?;
+        check_version(&mut f)?;
+        let message = match kind {
+            1 => Self::Pool {
+                generation: f.u32("generation")?,
+                group: f.bytes("group")?.into(),
+                application_group: f.bytes("application group")?.into(),
+            },
+            2 => Self::Death { pid: f.u32("pid")? },
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+numbered! {
+    /// What a worker died of.
+    DeathKind, "death kind" {
+        /// A signal that the manager did not send.
+        Signal = 1,
+        /// It exited by itself (`os._exit`, `exit` in an extension).
+        Exit = 2,
+        /// The kernel killed it for want of memory.
+        Memory = 3,
+        /// The manager killed it because a limit had passed; the text says which.
+        TimeLimit = 4,
+        /// It ended because it was asked to (replacement, shutdown).
+        Asked = 5,
+        /// It is alive as far as the manager knows: it closed the connection only.
+        Alive = 6,
+        /// The manager knows no such worker.
+        Unknown = 7,
+    }
+}
+
+/// The manager's answer to an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The pool listens here (absolute path); it may still be starting, then connections wait.
+    Pool {
+        /// Path of its socket.
+        path: Vec<u8>,
+    },
+    /// There is no pool, as in an [`Abort`](crate::response::Abort).
+    Refused {
+        /// Why.
+        reason: AbortReason,
+        /// Seconds until a new try makes sense, or 0.
+        retry_after: u32,
+        /// A sentence for the error log, UTF-8.
+        text: Vec<u8>,
+    },
+    /// What the worker died of.
+    Death {
+        /// Which way.
+        kind: DeathKind,
+        /// A phrase for the error log ("killed by signal 11 (Segmentation fault)"), UTF-8.
+        text: Vec<u8>,
+    },
+}
+
+impl Answer {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Pool { path } => {
+                out.put_u8(1);
+                out.put_bytes(path);
+            }
+            Self::Refused {
+                reason,
+                retry_after,
+                text,
+            } => {
+                out.put_u8(2);
+                out.put_u8(*reason as u8);
+                out.put_u32(*retry_after);
+                out.put_bytes(text);
+            }
+            Self::Death { kind, text } => {
+                out.put_u8(3);
+                out.put_u8(*kind as u8);
+                out.put_bytes(text);
+            }
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let message = match f.u8("message")? {
+            1 => Self::Pool {
+                path: f.bytes("path")?.into(),
+            },
+            2 => Self::Refused {
+                reason: AbortReason::from_wire(f.u8("reason")?)?,
+                retry_after: f.u32("retry after")?,
+                text: f.bytes("refusal")?.into(),
+            },
+            3 => Self::Death {
+                kind: DeathKind::from_wire(f.u8("death kind")?)?,
+                text: f.bytes("death")?.into(),
+            },
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+/// The first message from the manager to a worker: all it needs to serve.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Process group.
+    pub group: Vec<u8>,
+    /// Application group; informational, a worker serves in its main interpreter.
+    pub application_group: Vec<u8>,
+    /// Who may connect.
+    pub server_uid: u32,
+    /// Serving threads.
+    pub threads: u32,
+    /// `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// As in [`Group`].
+    pub python_path: Vec<Vec<u8>>,
+    /// As in [`Group`].
+    pub home: Vec<u8>,
+    /// As in [`Group`], expanded (`%{GROUP}`).
+    pub display_name: Vec<u8>,
+    /// As in [`Group`].
+    pub maximum_requests: u64,
+    /// As in [`Group`].
+    pub request_timeout: u32,
+    /// As in [`Group`].
+    pub shutdown_timeout: u32,
+    /// As in [`Group`].
+    pub graceful_timeout: u32,
+    /// As in [`Group`].
+    pub log_level: u8,
+    /// Scripts to load before the first request is accepted.
+    pub preload: Vec<Vec<u8>>,
+}
+
+/// From the manager to a worker, on descriptor 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWorker {
+    /// Serve with these settings.
+    Start(Box<Start>),
+    /// Take no new request, finish those under way within `graceful_timeout`, then exit. (SIGTERM says the same.)
+    Drain,
+}
+
+impl ToWorker {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Start(s) => {
+                out.put_u8(1);
+                out.put_u16(VERSION);
+                out.put_bytes(&s.group);
+                out.put_bytes(&s.application_group);
+                out.put_u32(s.server_uid);
+                out.put_u32(s.threads);
+                out.put_u8(s.multiprocess.into());
+                out.put_list(&s.python_path);
+                out.put_bytes(&s.home);
+                out.put_bytes(&s.display_name);
+                out.put_u64(s.maximum_requests);
+                out.put_u32(s.request_timeout);
+                out.put_u32(s.shutdown_timeout);
+                out.put_u32(s.graceful_timeout);
+                out.put_u8(s.log_level);
+                out.put_list(&s.preload);
+            }
+            Self::Drain => out.put_u8(2),
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let message = match f.u8("message")? {
+            1 => {
+                check_version(&mut f)?;
+                Self::Start(Box::new(Start {
+                    group: f.bytes("group")?.into(),
+                    application_group: f.bytes("application group")?.into(),
+                    server_uid: f.u32("server uid")?,
+                    threads: f.u32("threads")?,
+                    multiprocess: f.bool("multiprocess")?,
+                    python_path: owned(f.list("python path")?),
+                    home: f.bytes("home")?.into(),
+                    display_name: f.bytes("display name")?.into(),
+                    maximum_requests: f.u64("maximum requests")?,
+                    request_timeout: f.u32("request timeout")?,
+                    shutdown_timeout: f.u32("shutdown timeout")?,
+                    graceful_timeout: f.u32("graceful timeout")?,
+                    log_level: f.u8("log level")?,
+                    preload: owned(f.list("preload")?),
+                }))
+            }
+            2 => Self::Drain,
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+numbered! {
+    /// Why a worker leaves by itself.
+    LeaveReason, "leave reason" {
+        /// It has served `maximum-requests`.
+        MaximumRequests = 1,
+        /// A request exceeded `request-timeout`.
+        RequestTimeout = 2,
+        /// A script it has loaded changed on disk.
+        ScriptReload = 3,
+        /// It was asked by the manager or a signal.
+        Asked = 4,
+    }
+}
+
+/// From a worker to the manager, on descriptor 4. The manager believes these about this worker only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromWorker {
+    /// It accepts requests.
+    Ready,
+    /// It takes no new request and will exit; a replacement may start.
+    Leaving(LeaveReason),
+    /// It cannot serve for a reason that will not pass by itself (Python too old, a file missing): a sentence, UTF-8. It exits.
+    /// The bootstrap writes this one from any Python version: byte 3, four bytes of length (little-endian), the text.
+    CannotServe(Vec<u8>),
+    /// A life-cycle line for the log of its group, without line end.
+    Log(Level, Vec<u8>),
+}
+
+impl FromWorker {
+    /// The packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Ready => out.put_u8(1),
+            Self::Leaving(reason) => {
+                out.put_u8(2);
+                out.put_u8(*reason as u8);
+            }
+            Self::CannotServe(text) => {
+                out.put_u8(3);
+                out.put_bytes(text);
+            }
+            Self::Log(level, text) => {
+                out.put_u8(4);
+                out.put_u8(*level as u8);
+                out.put_bytes(text);
+            }
+        }
+        out
+    }
+
+    /// Reads a packet.
+    pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(packet);
+        let message = match f.u8("message")? {
+            1 => Self::Ready,
+            2 => Self::Leaving(LeaveReason::from_wire(f.u8("leave reason")?)?),
+            3 => Self::CannotServe(f.bytes("reason")?.into()),
+            4 => Self::Log(Level::from_wire(f.u8("log level")?)?, f.bytes("log text")?.into()),
+            found => {
+                return Err(WireError::Value {
+                    field: "message",
+                    found: found.into(),
+                });
+            }
+        };
+        f.end()?;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuses_every_truncation<T: std::fmt::Debug>(
+        bytes: &[u8],
+        decode: impl Fn(&[u8]) -> Result<T, WireError>,
+    ) {
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut} of {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn messages_from_httpd_survive_the_round_trip() {
+        let group = Group {
+            name: b"site".to_vec(),
+            groups: vec![33, 44],
+            python_path: vec![b"/a".to_vec(), b"/b".to_vec()],
+            umask: Some(0o027),
+            preload: vec![Preload {
+                application_group: b"".to_vec(),
+                script: b"/app.wsgi".to_vec(),
+            }],
+            ..Group::default()
+        };
+        let begin = Begin {
+            generation: 3,
+            runtime_dir: b"/run/x".to_vec(),
+            log: NO_LOG,
+            ..Begin::default()
+        };
+        for message in [
+            FromHttpd::Begin(begin),
+            FromHttpd::Group(Box::new(group)),
+            FromHttpd::Commit,
+            FromHttpd::Stop,
+        ] {
+            let bytes = message.encode();
+            assert_eq!(FromHttpd::decode(&bytes).unwrap(), message);
+            refuses_every_truncation(&bytes, FromHttpd::decode);
+        }
+    }
+
+    #[test]
+    fn questions_and_answers_survive_the_round_trip() {
+        for message in [
+            Ask::Pool {
+                generation: 1,
+                group: b"g".to_vec(),
+                application_group: b"a|/x".to_vec(),
+            },
+            Ask::Death { pid: 12 },
+        ] {
+            let bytes = message.encode();
+            assert_eq!(Ask::decode(&bytes).unwrap(), message);
+            refuses_every_truncation(&bytes, Ask::decode);
+        }
+        for message in [
+            Answer::Pool {
+                path: b"/run/1.sock".to_vec(),
+            },
+            Answer::Refused {
+                reason: AbortReason::BackOff,
+                retry_after: 3,
+                text: b"why".to_vec(),
+            },
+            Answer::Death {
+                kind: DeathKind::Signal,
+                text: b"killed".to_vec(),
+            },
+        ] {
+            let bytes = message.encode();
+            assert_eq!(Answer::decode(&bytes).unwrap(), message);
+            refuses_every_truncation(&bytes, Answer::decode);
+        }
+    }
+
+    #[test]
+    fn worker_messages_survive_the_round_trip() {
+        let start = Start {
+            group: b"g".to_vec(),
+            threads: 15,
+            preload: vec![b"/x".to_vec()],
+            ..Start::default()
+        };
+        for message in [ToWorker::Start(Box::new(start)), ToWorker::Drain] {
+            let bytes = message.encode();
+            assert_eq!(ToWorker::decode(&bytes).unwrap(), message);
+            refuses_every_truncation(&bytes, ToWorker::decode);
+        }
+        for message in [
+            FromWorker::Ready,
+            FromWorker::Leaving(LeaveReason::ScriptReload),
+            FromWorker::CannotServe(b"why".to_vec()),
+            FromWorker::Log(Level::Info, b"line".to_vec()),
+        ] {
+            let bytes = message.encode();
+            assert_eq!(FromWorker::decode(&bytes).unwrap(), message);
+            refuses_every_truncation(&bytes, FromWorker::decode);
+        }
+    }
+
+    #[test]
+    fn mixed_builds_are_named() {
+        let mut bytes = Ask::Death { pid: 1 }.encode();
+        bytes[1] = 200;
+        assert_eq!(Ask::decode(&bytes), Err(WireError::Version { theirs: 200 }));
+    }
+}

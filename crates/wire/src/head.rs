@@ -1,0 +1,157 @@
+//! The request as the Python half receives it.
+
+use crate::bytes::{Fields, Put};
+use crate::{VERSION, WireError};
+
+/// One request. All strings are bytes as httpd has them; the Python half decodes them (PEP 3333: as Latin-1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// File that holds the application.
+    pub script: &'a [u8],
+    /// Name of the callable in it.
+    pub callable: &'a [u8],
+    /// Application group; empty is the main interpreter. Which interpreter serves, in embedded mode.
+    pub application_group: &'a [u8],
+    /// Modification time of `script` in microseconds since 1970 as httpd saw it, or 0 when the script must not be checked
+    /// (`WSGIScriptReloading Off`).
+    pub script_mtime: i64,
+    /// Length of the request body in bytes if the client declared it, else `None` (chunked) — see `has_body`.
+    pub content_length: Option<u64>,
+    /// Whether there may be a body at all. Without one the worker never asks.
+    pub has_body: bool,
+    /// The request method is HEAD, whatever `REQUEST_METHOD` says: no body will be sent to the client.
+    pub head_only: bool,
+    /// URL scheme is https.
+    pub https: bool,
+    /// When httpd received the request, in microseconds since 1970.
+    pub request_start: i64,
+    /// When it was handed over to this process group, in microseconds since 1970; 0 in embedded mode.
+    pub queue_start: i64,
+    /// httpd's version, three numbers (`apache.version`).
+    pub httpd_version: [u16; 3],
+    /// CGI and `mod_wsgi.*` string variables, name and value.
+    pub environ: Vec<(&'a [u8], &'a [u8])>,
+}
+
+const NO_LENGTH: u64 = u64::MAX;
+
+impl<'a> Head<'a> {
+    /// Appends the encoded head (a `Head` frame's payload) to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u16(VERSION);
+        out.put_bytes(self.script);
+        out.put_bytes(self.callable);
+        out.put_bytes(self.application_group);
+        out.put_i64(self.script_mtime);
+        out.put_u64(self.content_length.unwrap_or(NO_LENGTH));
+        out.put_u8(self.has_body.into());
+        out.put_u8(self.head_only.into());
+        out.put_u8(self.https.into());
+        out.put_i64(self.request_start);
+        out.put_i64(self.queue_start);
+        for n in self.httpd_version {
+            out.put_u16(n);
+        }
+        out.put_u32(u32::try_from(self.environ.len()).unwrap_or(u32::MAX));
+        for (name, value) in &self.environ {
+            out.put_bytes(name);
+            out.put_bytes(value);
+        }
+    }
+
+    /// Reads a `Head` frame's payload.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(payload);
+        let theirs = f.u16("version")?;
+        if theirs != VERSION {
+            return Err(WireError::Version { theirs });
+        }
+        let mut head = Self {
+            script: f.bytes("script")?,
+            callable: f.bytes("callable")?,
+            application_group: f.bytes("application group")?,
+            script_mtime: f.i64("script mtime")?,
+            content_length: Some(f.u64("content length")?).filter(|n| *n != NO_LENGTH),
+            has_body: f.bool("has body")?,
+            head_only: f.bool("head only")?,
+            https: f.bool("https")?,
+            request_start: f.i64("request start")?,
+            queue_start: f.i64("queue start")?,
+            httpd_version: [
+                f.u16("httpd version")?,
+                f.u16("httpd version")?,
+                f.u16("httpd version")?,
+            ],
+            environ: Vec::new(),
+        };
+        let count = f.u32("environ count")? as usize;
+        // Each entry has two lengths: refuses absurd counts before the allocation.
+        if count > payload.len() / 8 {
+            return Err(WireError::Short { field: "environ" });
+        }
+        head.environ.reserve_exact(count);
+        for _ in 0..count {
+            head.environ
+                .push((f.bytes("environ name")?, f.bytes("environ value")?));
+        }
+        f.end()?;
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Head<'static> {
+        Head {
+            script: b"/srv/app.wsgi",
+            callable: b"application",
+            application_group: b"",
+            script_mtime: 1_700_000_000_000_000,
+            content_length: Some(12),
+            has_body: true,
+            head_only: false,
+            https: true,
+            request_start: 5,
+            queue_start: 6,
+            httpd_version: [2, 4, 71],
+            environ: vec![(b"REQUEST_METHOD", b"POST"), (b"X", b"\xff\x00")],
+        }
+    }
+
+    #[test]
+    fn a_head_survives_the_round_trip() {
+        for head in [
+            sample(),
+            Head::default(),
+            Head {
+                content_length: None,
+                ..sample()
+            },
+        ] {
+            let mut bytes = Vec::new();
+            head.encode(&mut bytes);
+            assert_eq!(Head::decode(&bytes).unwrap(), head);
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_and_so_is_a_trailing_byte() {
+        let mut bytes = Vec::new();
+        sample().encode(&mut bytes);
+        for cut in 0..bytes.len() {
+            assert!(Head::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        bytes.push(0);
+        assert_eq!(Head::decode(&bytes), Err(WireError::Trailing { bytes: 1 }));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = Vec::new();
+        sample().encode(&mut bytes);
+        bytes[0] = 99;
+        assert_eq!(Head::decode(&bytes), Err(WireError::Version { theirs: 99 }));
+    }
+}
