@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::case::{Mode, UnderTest};
+use crate::case::UnderTest;
 use crate::cgroup::Cgroup;
 use crate::conf::{Builder, write_readable};
 use crate::curl::Curl;
@@ -35,7 +35,6 @@ pub struct Httpd {
     root: PathBuf,
     port: Port,
     test: String,
-    mode: Mode,
     under_test: UnderTest,
     child: RefCell<Child>,
     family: Family,
@@ -63,7 +62,6 @@ impl Httpd {
                 root: builder.root.clone(),
                 port,
                 test: builder.test.clone(),
-                mode: builder.mode,
                 under_test: builder.under_test,
                 child: RefCell::new(child),
                 family,
@@ -238,6 +236,11 @@ impl Httpd {
             .collect()
     }
 
+    /// The lines of another log file of the server root, such as a virtual host's.
+    pub fn log_file(&self, name: &str) -> Vec<Line> {
+        error_log::read(&self.root.join(name))
+    }
+
     /// The access log's text.
     pub fn access_log(&self) -> String {
         std::fs::read_to_string(self.root.join("access.log")).unwrap_or_default()
@@ -300,9 +303,11 @@ impl Httpd {
         }
     }
 
-    /// The mode in which applications run.
-    pub fn mode(&self) -> Mode {
-        self.mode
+    /// Our manager; the original has none.
+    pub fn manager(&self) -> Option<Process> {
+        self.processes()
+            .into_iter()
+            .find(|p| p.name == "rwsgi-manager" && p.parent == self.family.head)
     }
 
     /// Sockets (of the file system) that exist below the server root.
@@ -517,6 +522,8 @@ fn launch(root: &Path, cgroup: Option<&Cgroup>) -> Child {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         )
         .env("LANG", "C")
+        // No worker may see what httpd was started with.
+        .env("RWSGI_TEST_SECRET", "of httpd alone")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(console.try_clone().expect("console.log"))

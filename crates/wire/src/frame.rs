@@ -155,7 +155,13 @@ impl Decoder {
             self.start = from + len;
             places.push((kind, from..from + len));
         }
-        Ok(places.into_iter().map(|(kind, at)| Frame { kind, payload: self.buffer.get(at).unwrap_or_default() }).collect())
+        Ok(places
+            .into_iter()
+            .map(|(kind, at)| Frame {
+                kind,
+                payload: self.buffer.get(at).unwrap_or_default(),
+            })
+            .collect())
     }
 
     /// Whether no byte is waiting: true between exchanges.
@@ -249,10 +255,21 @@ mod tests {
         put(&mut bytes, Kind::End, b"");
         let mut decoder = Decoder::new();
         feed(&mut decoder, &bytes[..bytes.len() - 1]);
-        let batch: Vec<_> = decoder.batch().unwrap().iter().map(|f| f.payload.to_vec()).collect();
+        let batch: Vec<_> = decoder
+            .batch()
+            .unwrap()
+            .iter()
+            .map(|f| f.payload.to_vec())
+            .collect();
         assert_eq!(batch, [b"a".to_vec(), b"b".to_vec()]);
         feed(&mut decoder, &bytes[bytes.len() - 1..]);
-        assert_eq!(decoder.batch().unwrap(), [Frame { kind: Kind::End, payload: b"" }]);
+        assert_eq!(
+            decoder.batch().unwrap(),
+            [Frame {
+                kind: Kind::End,
+                payload: b""
+            }]
+        );
         assert!(decoder.is_empty() && decoder.batch().unwrap().is_empty());
     }
 
