@@ -1,8 +1,9 @@
 //! A running private httpd, and what is checked when it ends.
 
-use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -36,12 +37,11 @@ pub struct Httpd {
     port: Port,
     test: String,
     under_test: UnderTest,
-    child: RefCell<Child>,
+    child: Mutex<Child>,
     family: Family,
-    announced: RefCell<Vec<String>>,
-    restarts: Cell<usize>,
+    announced: Mutex<Vec<String>>,
     descriptors: usize,
-    stopped: Cell<bool>,
+    stopped: AtomicBool,
 }
 
 impl Httpd {
@@ -63,12 +63,11 @@ impl Httpd {
                 port,
                 test: builder.test.clone(),
                 under_test: builder.under_test,
-                child: RefCell::new(child),
+                child: Mutex::new(child),
                 family,
-                announced: RefCell::default(),
-                restarts: Cell::new(0),
+                announced: Mutex::default(),
                 descriptors: 0,
-                stopped: Cell::new(false),
+                stopped: AtomicBool::new(false),
             };
             match httpd.wait_for_start() {
                 Ok(httpd) => return Outcome::Running(Box::new(httpd)),
@@ -81,11 +80,11 @@ impl Httpd {
     fn wait_for_start(mut self) -> Result<Httpd, String> {
         let start = Instant::now();
         loop {
-            let ended = self.child.borrow_mut().try_wait().expect("wait for httpd");
+            let ended = self.ended();
             if ended.is_some() || start.elapsed() > Duration::from_secs(40) {
                 self.family.kill_all();
-                let _ = self.child.borrow_mut().wait();
-                self.stopped.set(true);
+                let _ = self.child.lock().expect("child").wait();
+                self.stopped.store(true, Ordering::Relaxed);
                 let text = self.words();
                 let left = if ended.is_none() {
                     "(it neither started nor ended in 40 s)\n"
@@ -191,7 +190,7 @@ impl Httpd {
 
     /// Allows lines of level warn or worse that contain `text`.
     pub fn announce(&self, text: &str) {
-        self.announced.borrow_mut().push(text.to_owned());
+        self.announced.lock().expect("announced").push(text.to_owned());
     }
 
     /// Allows what an exception of the application leaves in the log: its traceback, but no other coded message of ours.
@@ -329,13 +328,12 @@ impl Httpd {
 
     fn signal_and_wait(&self, signal: Signal) {
         let before = self.log_with(READY).len();
-        self.restarts.set(self.restarts.get() + 1);
         self.parent().expect("httpd runs").signal(signal);
         until_some(
             "httpd to resume normal operations",
             Duration::from_secs(30),
             || {
-                let ended = self.child.borrow_mut().try_wait().expect("wait for httpd");
+                let ended = self.ended();
                 assert!(ended.is_none(), "httpd ended at a restart:\n{}", self.words());
                 (self.log_with(READY).len() > before).then_some(())
             },
@@ -351,6 +349,14 @@ impl Httpd {
         }
     }
 
+    fn ended(&self) -> Option<ExitStatus> {
+        self.child
+            .lock()
+            .expect("child")
+            .try_wait()
+            .expect("wait for httpd")
+    }
+
     /// As [`Httpd::stop`], and then looks at what httpd left in its logs.
     pub fn stop_then(&self, look: impl FnOnce(&Httpd)) {
         self.stop();
@@ -359,23 +365,16 @@ impl Httpd {
 
     /// Waits for httpd to end by itself (it was signalled), then checks as [`Httpd::stop`].
     pub fn was_killed(&self) {
-        until_some("httpd to end", Duration::from_secs(20), || {
-            self.child.borrow_mut().try_wait().expect("wait for httpd")
-        });
+        until_some("httpd to end", Duration::from_secs(20), || self.ended());
         self.stop();
     }
 
     fn end(&self) -> Vec<String> {
-        if self.stopped.replace(true) {
+        if self.stopped.swap(true, Ordering::Relaxed) {
             return Vec::new();
         }
         let mut complaints = Vec::new();
-        let running = self
-            .child
-            .borrow_mut()
-            .try_wait()
-            .expect("wait for httpd")
-            .is_none();
+        let running = self.ended().is_none();
         if running {
             complaints.extend(self.check_while_running());
             if let Some(parent) = self.parent() {
@@ -383,13 +382,7 @@ impl Httpd {
             }
         }
         let start = Instant::now();
-        while self
-            .child
-            .borrow_mut()
-            .try_wait()
-            .expect("wait for httpd")
-            .is_none()
-        {
+        while self.ended().is_none() {
             if start.elapsed() > Duration::from_secs(20) {
                 complaints.push("httpd did not end within 20 s of SIGTERM".to_owned());
                 break;
@@ -398,9 +391,12 @@ impl Httpd {
         }
         complaints.extend(self.check_after_end());
         self.family.kill_all();
-        let _ = self.child.borrow_mut().wait();
-        self.announced.borrow_mut().extend(OF_THE_STOP.map(str::to_owned));
-        let lines = error_log::unannounced(self.log(), &self.announced.borrow());
+        let _ = self.child.lock().expect("child").wait();
+        self.announced
+            .lock()
+            .expect("announced")
+            .extend(OF_THE_STOP.map(str::to_owned));
+        let lines = error_log::unannounced(self.log(), &self.announced.lock().expect("announced"));
         complaints.extend(
             lines
                 .iter()
