@@ -14,12 +14,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from ctypes import CDLL
 from dataclasses import dataclass
 
+from children import end_with_parent
+
 PATIENCE = 30  # seconds for an httpd to answer, and for one to end
-PR_SET_PDEATHSIG = 1
-LIBC = CDLL(None)
 
 
 class Failed(Exception):
@@ -45,6 +44,7 @@ class Contender:
             f'WSGIPythonHome "{setup.python.home}"',
             f'WSGIScriptAlias / "{setup.site}/app.wsgi"',
             "WSGIApplicationGroup %{GLOBAL}",
+            "WSGISocketPrefix run/wsgi",
         ]
         if self.daemon:
             lines.append(f'WSGIDaemonProcess bench {self.daemon} python-home="{setup.python.home}"')
@@ -111,7 +111,7 @@ class Server:
         self.account.close()
 
     def _before_exec(self):
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # even a killed benchmark leaves no httpd
+        end_with_parent()
         self.account.enter()
 
     def _answers(self):
