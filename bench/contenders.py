@@ -110,6 +110,10 @@ class Server:
             self._end_processes()
         self.account.close()
 
+    def explain(self, wrong):
+        """What went wrong, and what the server has to say about it."""
+        return f"{wrong}; its last words: {self._last_words()}"
+
     def _before_exec(self):
         end_with_parent()
         self.account.enter()
@@ -148,7 +152,7 @@ class Server:
             path = self.root / name
             if path.exists():
                 lines += path.read_text(errors="replace").splitlines()
-        return " | ".join(lines[-4:]) or "it wrote nothing"
+        return " | ".join(lines[-4:]) or "none"
 
     def _write_configuration(self):
         shutil.rmtree(self.root, ignore_errors=True)
