@@ -1,1 +1,3 @@
 //! Runs Python WSGI applications from Apache httpd.
+
+pub mod backend;
