@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Safe faces of libc: door 2 of rwsgi, and the only place besides the other doors where `unsafe` may be written.
+//!
+//! What a face may do: make one system call (or the fixed few that only make sense together), own or borrow descriptors by type,
+//! and say in its error which call failed, on what, and why ([`OsError`]). It decides nothing: policy lives with the callers.
+//!
+//! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`rlimit`]
+//! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
+//! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`]
+//! - [`clock`]: local time for log lines; [`dl`]: shared libraries
+//! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
+//!
+//! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks is
+//! [`spawn::Spawn::start`], so it is safe in processes with threads (httpd's parent may have them through other modules).
+//!
+//! Every call is restarted on EINTR unless its documentation says otherwise. All descriptors are made close-on-exec.
+
+pub mod clock;
+pub mod dl;
+pub mod epoll;
+pub mod error;
+pub mod fake;
+pub mod fd;
+pub mod file;
+pub mod ids;
+pub mod message;
+pub mod poll;
+pub mod process;
+pub mod rlimit;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod system;
+pub mod users;
+
+pub use error::OsError;
+pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

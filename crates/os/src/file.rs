@@ -1,0 +1,282 @@
+//! Files and directories: opening without following links, what they are, removing them.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::OsError;
+use crate::error::c_path;
+use crate::fd::own;
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Device and inode: which file it is.
+    pub identity: (u64, u64),
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time in microseconds since 1970.
+    pub modified: i64,
+}
+
+impl Status {
+    /// A directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+    /// A regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+    /// A socket.
+    pub fn is_socket(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFSOCK
+    }
+
+    fn from(s: &libc::stat) -> Self {
+        Self {
+            identity: (s.st_dev, s.st_ino),
+            mode: s.st_mode,
+            uid: s.st_uid,
+            gid: s.st_gid,
+            size: u64::try_from(s.st_size).unwrap_or(0),
+            modified: s.st_mtime * 1_000_000 + s.st_mtime_nsec / 1000,
+        }
+    }
+}
+
+/// Whether the last component of a path may be a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It is followed.
+    Follow,
+    /// It is refused (ELOOP, or ENOTDIR where a directory is opened).
+    Refuse,
+}
+
+/// Opens `/dev/null` for reading and writing.
+pub fn null() -> Result<OwnedFd, OsError> {
+    open_at(None, b"/dev/null", libc::O_RDWR, Links::Follow)
+}
+
+/// Opens a file for reading, close-on-exec; a FIFO or device cannot block it (`openat` with O_NONBLOCK).
+pub fn open(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
+    open_at(
+        None,
+        path,
+        libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY,
+        links,
+    )
+}
+
+/// As [`open`], relative to a directory.
+pub fn open_in(directory: BorrowedFd<'_>, name: &[u8], links: Links) -> Result<OwnedFd, OsError> {
+    open_at(
+        Some(directory),
+        name,
+        libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY,
+        links,
+    )
+}
+
+/// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.
+pub fn open_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
+    open_at(None, path, libc::O_RDONLY | libc::O_DIRECTORY, links)
+}
+
+/// Opens a directory only to name it, which needs no right to read it (`openat` with O_PATH).
+pub fn locate_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
+    open_at(None, path, libc::O_PATH | libc::O_DIRECTORY, links)
+}
+
+fn open_at(
+    directory: Option<BorrowedFd<'_>>,
+    path: &[u8],
+    flags: libc::c_int,
+    links: Links,
+) -> Result<OwnedFd, OsError> {
+    let c = c_path("open", path)?;
+    let directory = directory.map_or(libc::AT_FDCWD, |d| d.as_raw_fd());
+    let links = if links == Links::Refuse {
+        libc::O_NOFOLLOW
+    } else {
+        0
+    };
+    loop {
+        // SAFETY: an open directory or AT_FDCWD, a C string, flags without O_CREAT.
+        let fd = unsafe { libc::openat(directory, c.as_ptr(), flags | links | libc::O_CLOEXEC) };
+        if fd >= 0 {
+            return Ok(own(fd));
+        }
+        let e = OsError::last_on("open", path);
+        if !e.is_interrupted() {
+            return Err(e);
+        }
+    }
+}
+
+/// What an open file is (`fstat`).
+pub fn status(fd: impl AsFd) -> Result<Status, OsError> {
+    // SAFETY: all zeroes is a valid stat.
+    let mut s: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is writable; the descriptor is open.
+    let done = unsafe { libc::fstat(fd.as_fd().as_raw_fd(), &raw mut s) };
+    if done < 0 {
+        Err(OsError::last("fstat", ""))
+    } else {
+        Ok(Status::from(&s))
+    }
+}
+
+/// What a path leads to, following links (`stat`). For messages and tests; what is to be used must be opened and asked by
+/// [`status`].
+pub fn status_of(path: &[u8]) -> Result<Status, OsError> {
+    status_with(path, 0, "stat")
+}
+
+/// What a path is, a link itself included (`lstat`).
+pub fn status_of_link(path: &[u8]) -> Result<Status, OsError> {
+    status_with(path, libc::AT_SYMLINK_NOFOLLOW, "lstat")
+}
+
+fn status_with(path: &[u8], flags: libc::c_int, call: &'static str) -> Result<Status, OsError> {
+    let c = c_path(call, path)?;
+    // SAFETY: all zeroes is a valid stat.
+    let mut s: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a C string and a writable structure.
+    let done = unsafe { libc::fstatat(libc::AT_FDCWD, c.as_ptr(), &raw mut s, flags) };
+    if done < 0 {
+        Err(OsError::last_on(call, path))
+    } else {
+        Ok(Status::from(&s))
+    }
+}
+
+/// Where a symbolic link points, or `None` if the path is something else (`readlinkat`).
+pub fn read_link(path: &[u8]) -> Result<Option<Vec<u8>>, OsError> {
+    let c = c_path("readlink", path)?;
+    let mut target = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: a C string, and a buffer writable for its length.
+    let n = unsafe {
+        libc::readlinkat(
+            libc::AT_FDCWD,
+            c.as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
+    };
+    match usize::try_from(n) {
+        Ok(n) => {
+            target.truncate(n);
+            Ok(Some(target))
+        }
+        Err(_) => match OsError::last_on("readlink", path) {
+            e if e.errno == libc::EINVAL => Ok(None),
+            e => Err(e),
+        },
+    }
+}
+
+/// What a right is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Reading.
+    Read,
+    /// Executing a file, passing through a directory.
+    Execute,
+}
+
+/// Whether this process, by its effective ids, has a right on a path (`faccessat` with AT_EACCESS). EACCES: it has not.
+pub fn check(path: &[u8], right: Right) -> Result<(), OsError> {
+    let c = c_path("access", path)?;
+    let mode = match right {
+        Right::Read => libc::R_OK,
+        Right::Execute => libc::X_OK,
+    };
+    // SAFETY: a C string and integers.
+    let done = unsafe { libc::faccessat(libc::AT_FDCWD, c.as_ptr(), mode, libc::AT_EACCESS) };
+    if done < 0 {
+        Err(OsError::last_on("access", path))
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes a directory (`mkdir`). EEXIST: something has the name.
+pub fn make_directory(path: &[u8], mode: u32) -> Result<(), OsError> {
+    let c = c_path("mkdir", path)?;
+    // SAFETY: a C string and an integer.
+    let done = unsafe { libc::mkdir(c.as_ptr(), mode) };
+    if done < 0 {
+        Err(OsError::last_on("mkdir", path))
+    } else {
+        Ok(())
+    }
+}
+
+/// Owner, group (-1 by `None` leaves one) and mode of an open file (`fchown`, `fchmod`).
+pub fn set_access(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>, mode: u32) -> Result<(), OsError> {
+    let raw = fd.as_fd().as_raw_fd();
+    if uid.is_some() || gid.is_some() {
+        // SAFETY: integers only.
+        if unsafe { libc::fchown(raw, uid.unwrap_or(u32::MAX), gid.unwrap_or(u32::MAX)) } < 0 {
+            return Err(OsError::last("fchown", ""));
+        }
+    }
+    // SAFETY: integers only.
+    let done = unsafe { libc::fchmod(raw, mode) };
+    if done < 0 {
+        Err(OsError::last("fchmod", ""))
+    } else {
+        Ok(())
+    }
+}
+
+/// Removes a name that is not a directory from a directory (`unlinkat`).
+pub fn remove_in(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), OsError> {
+    remove_with(directory.as_raw_fd(), name, 0)
+}
+
+/// Removes a name that is not a directory (`unlink`).
+pub fn remove(path: &[u8]) -> Result<(), OsError> {
+    remove_with(libc::AT_FDCWD, path, 0)
+}
+
+/// Removes an empty directory (`rmdir`).
+pub fn remove_directory(path: &[u8]) -> Result<(), OsError> {
+    remove_with(libc::AT_FDCWD, path, libc::AT_REMOVEDIR)
+}
+
+fn remove_with(directory: libc::c_int, name: &[u8], flags: libc::c_int) -> Result<(), OsError> {
+    let c = c_path("unlink", name)?;
+    // SAFETY: an open directory or AT_FDCWD, a C string and an integer.
+    let done = unsafe { libc::unlinkat(directory, c.as_ptr(), flags) };
+    if done < 0 {
+        Err(OsError::last_on("unlink", name))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_refused_when_links_are() {
+        let dir = std::env::temp_dir().join(format!("rwsgi-os-file-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
+        let path = dir.join("link").into_os_string().into_encoded_bytes();
+        assert_eq!(open(&path, Links::Refuse).unwrap_err().errno, libc::ELOOP);
+        assert!(status(open(&path, Links::Follow).unwrap()).unwrap().is_file());
+        assert!(!status_of_link(&path).unwrap().is_file());
+        let parent = open_directory(dir.to_str().unwrap().as_bytes(), Links::Refuse).unwrap();
+        remove_in(parent.as_fd(), b"link").unwrap();
+        remove_directory(dir.to_str().unwrap().as_bytes()).unwrap();
+    }
+}

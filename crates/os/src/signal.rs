@@ -1,0 +1,190 @@
+//! Signals: blocking them, reading them as events, their names.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use crate::OsError;
+use crate::error::retry_size;
+use crate::fd::own;
+
+/// A signal number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Signal(pub i32);
+
+impl Signal {
+    /// Cannot be caught.
+    pub const KILL: Self = Self(libc::SIGKILL);
+    /// Asks to end.
+    pub const TERM: Self = Self(libc::SIGTERM);
+    /// From a terminal.
+    pub const INT: Self = Self(libc::SIGINT);
+    /// The terminal went away.
+    pub const HUP: Self = Self(libc::SIGHUP);
+    /// A child ended.
+    pub const CHLD: Self = Self(libc::SIGCHLD);
+    /// httpd's graceful restart.
+    pub const USR1: Self = Self(libc::SIGUSR1);
+    /// Free.
+    pub const USR2: Self = Self(libc::SIGUSR2);
+    /// A write to a closed pipe.
+    pub const PIPE: Self = Self(libc::SIGPIPE);
+
+    /// Name and meaning, "signal 11 (SIGSEGV, invalid memory access)".
+    pub fn describe(self) -> String {
+        match NAMES.iter().find(|(n, _, _)| *n == self.0) {
+            Some((n, name, meaning)) => format!("signal {n} ({name}, {meaning})"),
+            None => format!("signal {}", self.0),
+        }
+    }
+}
+
+const NAMES: [(i32, &str, &str); 16] = [
+    (libc::SIGHUP, "SIGHUP", "hang-up"),
+    (libc::SIGINT, "SIGINT", "interrupt"),
+    (libc::SIGQUIT, "SIGQUIT", "quit"),
+    (libc::SIGILL, "SIGILL", "illegal instruction"),
+    (libc::SIGTRAP, "SIGTRAP", "trap"),
+    (libc::SIGABRT, "SIGABRT", "abort"),
+    (libc::SIGBUS, "SIGBUS", "invalid access to mapped memory"),
+    (libc::SIGFPE, "SIGFPE", "arithmetic error"),
+    (libc::SIGKILL, "SIGKILL", "killed"),
+    (libc::SIGSEGV, "SIGSEGV", "invalid memory access"),
+    (libc::SIGPIPE, "SIGPIPE", "broken pipe"),
+    (libc::SIGALRM, "SIGALRM", "alarm"),
+    (libc::SIGTERM, "SIGTERM", "asked to end"),
+    (libc::SIGXCPU, "SIGXCPU", "processor time limit"),
+    (libc::SIGXFSZ, "SIGXFSZ", "file size limit"),
+    (libc::SIGSYS, "SIGSYS", "forbidden system call"),
+];
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// These signals.
+    pub fn of(signals: &[Signal]) -> Self {
+        let mut set = Self::empty();
+        for s in signals {
+            // SAFETY: the set is initialised; an impossible number is an error that changes nothing.
+            unsafe { libc::sigaddset(&raw mut set.0, s.0) };
+        }
+        set
+    }
+
+    fn empty() -> Self {
+        // SAFETY: all zeroes is a valid sigset_t to initialise.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is writable.
+        unsafe { libc::sigemptyset(&raw mut set) };
+        Self(set)
+    }
+
+    fn full() -> Self {
+        let mut set = Self::empty();
+        // SAFETY: the set is writable.
+        unsafe { libc::sigfillset(&raw mut set.0) };
+        set
+    }
+}
+
+/// Blocks these signals in this thread, besides those blocked already (`pthread_sigmask`); answers the mask before.
+pub fn block(mask: &Mask) -> Result<Mask, OsError> {
+    change(libc::SIG_BLOCK, mask)
+}
+
+/// Blocks every signal in this thread; answers the mask before.
+pub fn block_all() -> Result<Mask, OsError> {
+    change(libc::SIG_SETMASK, &Mask::full())
+}
+
+/// Makes `mask` the blocked signals of this thread.
+pub fn restore(mask: &Mask) -> Result<(), OsError> {
+    change(libc::SIG_SETMASK, mask).map(drop)
+}
+
+fn change(how: libc::c_int, mask: &Mask) -> Result<Mask, OsError> {
+    let mut before = Mask::empty();
+    // SAFETY: both sets are initialised and live through the call.
+    match unsafe { libc::pthread_sigmask(how, &raw const mask.0, &raw mut before.0) } {
+        0 => Ok(before),
+        errno => Err(OsError::new("pthread_sigmask", "", errno)),
+    }
+}
+
+/// A descriptor that is readable while one of these signals waits, close-on-exec and non-blocking (`signalfd`). The signals must be
+/// [blocked](block).
+pub fn descriptor(mask: &Mask) -> Result<OwnedFd, OsError> {
+    // SAFETY: -1 makes a new descriptor; the set is initialised.
+    let fd = unsafe { libc::signalfd(-1, &raw const mask.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        Err(OsError::last("signalfd", ""))
+    } else {
+        Ok(own(fd))
+    }
+}
+
+/// The next waiting signal of a [`descriptor`], or `None`.
+pub fn next(descriptor: impl AsFd) -> Result<Option<Signal>, OsError> {
+    // SAFETY: all zeroes is a valid signalfd_siginfo.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = std::mem::size_of_val(&info);
+    let raw = descriptor.as_fd().as_raw_fd();
+    // SAFETY: the structure is writable for its size.
+    match retry_size("read", || unsafe {
+        libc::read(raw, (&raw mut info).cast(), size)
+    }) {
+        Ok(n) if n == size => Ok(Some(Signal(i32::try_from(info.ssi_signo).unwrap_or(0)))),
+        Ok(_) => Ok(None),
+        Err(e) if e.is_would_block() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives every signal its default action and blocks none: how a program expects to be started.
+pub fn reset() {
+    reset_in_child();
+    unblock_in_child();
+}
+
+/// Default actions for all signals; async-signal-safe.
+pub(crate) fn reset_in_child() {
+    // SAFETY: all zeroes is a sigaction with SIG_DFL, no flags and an empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    for n in 1..=64 {
+        // SAFETY: the action lives through the call; numbers that cannot be changed are errors that change nothing.
+        unsafe { libc::sigaction(n, &raw const default, std::ptr::null_mut()) };
+    }
+}
+
+/// Blocks no signal; async-signal-safe.
+pub(crate) fn unblock_in_child() {
+    let none = Mask::empty();
+    // SAFETY: the set is initialised; null for the former mask is allowed.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none.0, std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocked_signal_is_read_as_an_event() {
+        let mask = Mask::of(&[Signal::USR2]);
+        let before = block(&mask).unwrap();
+        let events = descriptor(&mask).unwrap();
+        assert_eq!(next(&events).unwrap(), None);
+        // SAFETY: raises a signal that is blocked in this very thread.
+        unsafe { libc::raise(libc::SIGUSR2) };
+        assert_eq!(next(&events).unwrap(), Some(Signal::USR2));
+        restore(&before).unwrap();
+    }
+
+    #[test]
+    fn a_signal_is_described_by_name_and_meaning() {
+        assert_eq!(
+            Signal(11).describe(),
+            "signal 11 (SIGSEGV, invalid memory access)"
+        );
+        assert_eq!(Signal(40).describe(), "signal 40");
+    }
+}

@@ -1,0 +1,107 @@
+//! The calls that turn root into a user and a process into a program, as a trait: [`Real`] makes them, the double of [`fake`](crate::fake)
+//! records their order and can make each fail or lie.
+
+use crate::file::{Right, Status};
+use crate::ids::Ids;
+use crate::process::Pid;
+use crate::rlimit::Resource;
+use crate::signal::Signal;
+use crate::{OsError, fd, file, ids, process, rlimit};
+
+/// One method per call; each documented at the face of the same name.
+#[allow(missing_docs)]
+pub trait System {
+    fn set_limit(&mut self, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError>;
+    fn umask(&mut self, mask: u32);
+    fn new_session(&mut self) -> Result<(), OsError>;
+    fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError>;
+    fn set_group(&mut self, gid: u32) -> Result<(), OsError>;
+    fn set_user(&mut self, uid: u32) -> Result<(), OsError>;
+    fn user_ids(&mut self) -> Ids;
+    fn group_ids(&mut self) -> Ids;
+    fn groups(&mut self) -> Result<Vec<u32>, OsError>;
+    fn can_regain_root(&mut self) -> bool;
+    fn can_take_group(&mut self, gid: u32) -> bool;
+    fn no_new_privileges(&mut self) -> Result<(), OsError>;
+    fn die_with_parent(&mut self, signal: Signal) -> Result<(), OsError>;
+    fn parent(&mut self) -> Pid;
+    fn change_directory(&mut self, path: &[u8]) -> Result<(), OsError>;
+    fn status_of(&mut self, path: &[u8]) -> Result<Status, OsError>;
+    fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, OsError>;
+    fn check(&mut self, path: &[u8], right: Right) -> Result<(), OsError>;
+    fn read_file(&mut self, path: &[u8], limit: usize) -> Result<Vec<u8>, OsError>;
+    fn close_from(&mut self, first: u32) -> Result<(), OsError>;
+    fn exec(&mut self, program: &[u8], arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> OsError;
+}
+
+/// The system itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Real;
+
+impl System for Real {
+    fn set_limit(&mut self, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError> {
+        rlimit::set(resource, soft, hard)
+    }
+    fn umask(&mut self, mask: u32) {
+        process::umask(mask);
+    }
+    fn new_session(&mut self) -> Result<(), OsError> {
+        process::new_session()
+    }
+    fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError> {
+        ids::set_groups(groups)
+    }
+    fn set_group(&mut self, gid: u32) -> Result<(), OsError> {
+        ids::set_group(gid)
+    }
+    fn set_user(&mut self, uid: u32) -> Result<(), OsError> {
+        ids::set_user(uid)
+    }
+    fn user_ids(&mut self) -> Ids {
+        ids::user_ids()
+    }
+    fn group_ids(&mut self) -> Ids {
+        ids::group_ids()
+    }
+    fn groups(&mut self) -> Result<Vec<u32>, OsError> {
+        ids::groups()
+    }
+    fn can_regain_root(&mut self) -> bool {
+        ids::can_regain_root()
+    }
+    fn can_take_group(&mut self, gid: u32) -> bool {
+        ids::can_take_group(gid)
+    }
+    fn no_new_privileges(&mut self) -> Result<(), OsError> {
+        process::no_new_privileges()
+    }
+    fn die_with_parent(&mut self, signal: Signal) -> Result<(), OsError> {
+        process::die_with_parent(signal)
+    }
+    fn parent(&mut self) -> Pid {
+        process::parent()
+    }
+    fn change_directory(&mut self, path: &[u8]) -> Result<(), OsError> {
+        process::change_directory(path)
+    }
+    fn status_of(&mut self, path: &[u8]) -> Result<Status, OsError> {
+        file::status_of(path)
+    }
+    fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, OsError> {
+        file::read_link(path)
+    }
+    fn check(&mut self, path: &[u8], right: Right) -> Result<(), OsError> {
+        file::check(path, right)
+    }
+    fn read_file(&mut self, path: &[u8], limit: usize) -> Result<Vec<u8>, OsError> {
+        let opened = file::open(path, file::Links::Follow)?;
+        fd::read_all(&opened, limit)
+            .map_err(|e| OsError::new(e.call, String::from_utf8_lossy(path).into_owned(), e.errno))
+    }
+    fn close_from(&mut self, first: u32) -> Result<(), OsError> {
+        fd::close_from(first)
+    }
+    fn exec(&mut self, program: &[u8], arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> OsError {
+        process::exec(program, arguments, environment)
+    }
+}
