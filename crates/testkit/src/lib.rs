@@ -1,1 +1,58 @@
-//! Placeholder.
+//! Fixtures for the integration tests: a private httpd per test, clients, and the checks after each test.
+//!
+//! A test is a function that takes a [`Case`]; [`Topic`] registers it for daemon mode, embedded mode, both or neither. It
+//! starts its own [`Httpd`] (own server root, own port, own process family). When the fixture is dropped it stops httpd and
+//! fails the test when the error log holds a warning that the test did not announce, or when a process, a zombie, a socket
+//! file or a descriptor is left over.
+//!
+//! The same tests run against the module built here and against the original mod_wsgi ([`UnderTest`]); where the
+//! two differ on purpose the test says so with [`Case::theirs`].
+//!
+//! Not here: what is tested (`tests/it`) and the applications that are served (`tests/apps`).
+
+mod case;
+mod cgroup;
+mod conf;
+mod curl;
+mod error_log;
+mod family;
+mod http;
+mod httpd;
+mod load;
+mod namespace;
+mod places;
+mod poll;
+mod ports;
+mod pythons;
+mod raw;
+mod suite;
+
+pub use case::{Case, Mode, UnderTest};
+pub use conf::{Builder, httpd_user};
+pub use curl::{Curl, CurlReply};
+pub use error_log::Line;
+pub use family::{Process, processes_running};
+pub use http::{Reply, Request};
+pub use httpd::Httpd;
+pub use load::Load;
+pub use namespace::with_file_replaced;
+pub use places::{apps_python, apps_venv, build_dir, repository, test_file};
+pub use poll::{until, until_some};
+pub use pythons::{Python, python, venv_of};
+pub use raw::{Head, Raw, RawReply};
+pub use serde_json::{Value, json};
+pub use suite::{Suite, Test, Topic};
+
+/// Reads JSON; panics with the text when it is none.
+pub fn from_slice(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|why| panic!("not JSON ({why}): {}", String::from_utf8_lossy(bytes)))
+}
+
+/// Names a test function for [`Topic`]: the function's name is the test's name.
+#[macro_export]
+macro_rules! test {
+    ($($function:ident),+ $(,)?) => {
+        &[$($crate::Test::new(stringify!($function), $function)),+]
+    };
+}

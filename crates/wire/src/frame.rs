@@ -144,6 +144,26 @@ impl Decoder {
         Ok(Some(Frame { kind, payload }))
     }
 
+    /// All whole frames that are there, borrowing the decoder together. An error is final, also for the frames before it.
+    pub fn batch(&mut self) -> Result<Vec<Frame<'_>>, WireError> {
+        let mut places = Vec::new();
+        while let Some((kind, len)) = self.peek()? {
+            let from = self.start + HEADER_LEN;
+            if self.end < from + len {
+                break;
+            }
+            self.start = from + len;
+            places.push((kind, from..from + len));
+        }
+        Ok(places
+            .into_iter()
+            .map(|(kind, at)| Frame {
+                kind,
+                payload: self.buffer.get(at).unwrap_or_default(),
+            })
+            .collect())
+    }
+
     /// Whether no byte is waiting: true between exchanges.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
@@ -225,6 +245,32 @@ mod tests {
             );
             assert!(decoder.is_empty());
         }
+    }
+
+    #[test]
+    fn a_batch_holds_every_whole_frame_and_leaves_the_rest() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Data, b"a");
+        put(&mut bytes, Kind::Data, b"b");
+        put(&mut bytes, Kind::End, b"");
+        let mut decoder = Decoder::new();
+        feed(&mut decoder, &bytes[..bytes.len() - 1]);
+        let batch: Vec<_> = decoder
+            .batch()
+            .unwrap()
+            .iter()
+            .map(|f| f.payload.to_vec())
+            .collect();
+        assert_eq!(batch, [b"a".to_vec(), b"b".to_vec()]);
+        feed(&mut decoder, &bytes[bytes.len() - 1..]);
+        assert_eq!(
+            decoder.batch().unwrap(),
+            [Frame {
+                kind: Kind::End,
+                payload: b""
+            }]
+        );
+        assert!(decoder.is_empty() && decoder.batch().unwrap().is_empty());
     }
 
     #[test]

@@ -1,0 +1,67 @@
+# The contributor's day in verbs. `make run` and `make test` install what is missing and say why.
+#
+#   make run [APP=path/to/app.wsgi] [PORT=8000] [PYTHON=/path/to/venv]
+#   make install [DESTDIR=]
+
+PORT    ?= 8000
+BUILD   ?= build
+CARGO   ?= cargo
+PROFILE := release
+TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
+
+.PHONY: build run test test-unit test-it test-theirs test-root check fmt doc bench install clean prerequisites
+.DEFAULT_GOAL := build
+
+prerequisites:
+	@scripts/prerequisites.sh build
+
+# The three parts must lie side by side: the module finds the other two beside itself.
+build: prerequisites
+	$(CARGO) build --release --locked -p rwsgi -p rwsgi-manager -p rwsgi-gateway
+	@mkdir -p $(BUILD)
+	@scripts/place.sh $(TARGET) $(BUILD)
+
+run: export APP := $(APP)
+run: export PORT := $(PORT)
+run: export PYTHON := $(PYTHON)
+run: export BUILD := $(BUILD)
+run:
+	@scripts/prerequisites.sh build run
+	@scripts/run.sh --check
+	@$(MAKE) --no-print-directory build
+	@scripts/run.sh
+
+test:
+	@scripts/prerequisites.sh build run test
+	@$(MAKE) --no-print-directory build
+	@scripts/test.sh all
+
+test-unit test-it test-theirs test-root:
+	@scripts/prerequisites.sh build run test
+	@$(MAKE) --no-print-directory build
+	@scripts/test.sh $(@:test-%=%)
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(MAKE) --no-print-directory doc
+	git diff --exit-code -- docs
+
+fmt:
+	$(CARGO) fmt --all
+
+# docs/directives/, docs/codes.md: generated from the tables in the source.
+doc:
+	$(CARGO) run --release --locked -q -p rwsgi-docs
+
+bench:
+	@scripts/prerequisites.sh build run test
+	@$(MAKE) --no-print-directory build
+	@bench/run $(BENCH)
+
+install: build
+	@DESTDIR='$(DESTDIR)' BUILD='$(BUILD)' scripts/install.sh
+
+clean:
+	$(CARGO) clean
+	rm -rf $(BUILD) .venvs

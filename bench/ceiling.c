@@ -1,0 +1,113 @@
+/* The ceiling of the benchmark: what httpd itself costs. A handler that answers as app.wsgi does, with no work of its
+ * own, so that no module that runs Python can be cheaper. */
+
+#include "httpd.h" /* first: the others need it */
+
+#include "apr_strings.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+
+#define MIB (1 << 20)
+#define PIECE 100
+#define PIECES 1000
+
+static char data[MIB]; /* body.bin, filled in each child */
+
+static void load_data(apr_pool_t *p, server_rec *s)
+{
+    apr_file_t *file;
+    const char *path = ap_server_root_relative(p, "../site/body.bin");
+
+    if (apr_file_open(&file, path, APR_FOPEN_READ, APR_OS_DEFAULT, p) != APR_SUCCESS
+        || apr_file_read_full(file, data, sizeof data, NULL) != APR_SUCCESS)
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "cannot read %s", path);
+}
+
+static int answer(request_rec *r, const char *body, apr_off_t length)
+{
+    ap_set_content_length(r, length);
+    ap_rwrite(body, (int)length, r);
+    return OK;
+}
+
+static int send_chunks(request_rec *r)
+{
+    for (int i = 0; i < PIECES; i++) {
+        ap_rwrite(data + i * PIECE, PIECE, r);
+        ap_rflush(r);
+    }
+    return OK;
+}
+
+static int send_file(request_rec *r)
+{
+    apr_file_t *file;
+    apr_finfo_t info;
+    apr_size_t sent;
+
+    if (apr_file_open(&file, ap_server_root_relative(r->pool, "../site/file.bin"), APR_FOPEN_READ, APR_OS_DEFAULT,
+                      r->pool) != APR_SUCCESS
+        || apr_file_info_get(&info, APR_FINFO_SIZE, file) != APR_SUCCESS)
+        return HTTP_NOT_FOUND;
+    ap_set_content_length(r, info.size);
+    ap_send_fd(file, r, 0, (apr_size_t)info.size, &sent);
+    return OK;
+}
+
+static int read_upload(request_rec *r)
+{
+    int echo = r->args != NULL && strcmp(r->args, "echo") == 0;
+    char *kept = echo ? apr_palloc(r->pool, MIB) : NULL;
+    char buffer[65536];
+    apr_off_t length = 0;
+    long got;
+
+    if (ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK) != OK || !ap_should_client_block(r))
+        return HTTP_BAD_REQUEST;
+    while ((got = ap_get_client_block(r, buffer, sizeof buffer)) > 0) {
+        if (echo && length + got <= MIB)
+            memcpy(kept + length, buffer, (size_t)got);
+        length += got;
+    }
+    if (got < 0)
+        return HTTP_BAD_REQUEST;
+    if (echo)
+        return answer(r, kept, length <= MIB ? length : MIB);
+    const char *text = apr_off_t_toa(r->pool, length);
+    return answer(r, text, (apr_off_t)strlen(text));
+}
+
+static int handle(request_rec *r)
+{
+    static const char hello[] = "Hello, world!\n";
+
+    if (strcmp(r->handler, "ceiling") != 0)
+        return DECLINED;
+    ap_set_content_type(r, "text/plain");
+    if (strcmp(r->uri, "/hello") == 0)
+        return answer(r, hello, sizeof hello - 1);
+    if (strcmp(r->uri, "/headers") == 0) {
+        const char *cookie = apr_table_get(r->headers_in, "Cookie");
+        return cookie != NULL ? answer(r, cookie, (apr_off_t)strlen(cookie)) : HTTP_BAD_REQUEST;
+    }
+    if (strcmp(r->uri, "/body") == 0)
+        return answer(r, data, sizeof data);
+    if (strcmp(r->uri, "/chunks") == 0)
+        return send_chunks(r);
+    if (strcmp(r->uri, "/file") == 0)
+        return send_file(r);
+    if (strcmp(r->uri, "/upload") == 0)
+        return read_upload(r);
+    return HTTP_NOT_FOUND;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    (void)p;
+    ap_hook_child_init(load_data, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(handle, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+AP_DECLARE_MODULE(ceiling) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, register_hooks, 0};

@@ -1,0 +1,180 @@
+"""Figures: kept per round, compared within a round, shown as median with the lowest and the highest."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+
+import contenders
+from workloads import CONNECTIONS
+
+TARGET = 0.6  # of mod_wsgi's CPU per request, for hello
+FIGURES = ("cpu_us", "requests_per_second", "p99_ms")
+
+
+class Results:
+    """All samples, and what failed or was left out."""
+
+    def __init__(self, options, setup, meter):
+        self.options, self.setup, self.meter = options, setup, meter
+        # rounds[workload][contender][round] = {figure: value}; a round may be missing
+        self.rounds = defaultdict(lambda: defaultdict(dict))
+        self.failures, self.left_out = [], {}
+
+    def add(self, workload, contender, turn, sample, cpu_seconds):
+        """Keeps what one measurement gave."""
+        self.rounds[workload][contender][turn] = {
+            "cpu_us": cpu_seconds * 1e6 / sample.requests,
+            "requests_per_second": sample.requests / sample.seconds,
+            "p99_ms": sample.p99_ms,
+        }
+
+    def fail(self, contender, workload, reason):
+        """Notes a contender that did not answer correctly; `workload` is None when it did not even start."""
+        self.failures.append({"contender": contender, "workload": workload, "reason": reason})
+        print(f"bench: FAILED {contender} {workload or 'at start'}: {reason}", file=sys.stderr, flush=True)
+
+    def leave_out(self, contender, reason):
+        """Notes a contender whose module is not there."""
+        self.left_out[contender] = reason
+        print(f"bench: without {contender}: {reason}", file=sys.stderr, flush=True)
+
+    def figure(self, workload, contender, figure):
+        """One figure over the rounds; None when it was never measured."""
+        return Spread.of(sample[figure] for sample in self.rounds[workload][contender].values())
+
+    def ratio(self, workload, contender, peer, figure):
+        """One figure in relation to another contender's of the same round; None when there is no common round."""
+        ours, theirs = (self.rounds[workload][name] for name in (contender, peer))
+        common = [turn for turn in ours if turn in theirs and theirs[turn][figure]]
+        return Spread.of(ours[turn][figure] / theirs[turn][figure] for turn in common)
+
+    def row(self, workload, contender):
+        """Everything known about a contender in a workload."""
+        row = {figure: self.figure(workload, contender, figure) for figure in FIGURES}
+        row["cpu_to_ceiling"] = self.ratio(workload, contender, "ceiling", "cpu_us")
+        peer = contenders.BY_NAME[contender].peer
+        if peer and peer != contender:
+            for figure in FIGURES:
+                row[f"{figure}_to_mod_wsgi"] = self.ratio(workload, contender, peer, figure)
+        return {name: spread for name, spread in row.items() if spread}
+
+    def as_json(self):
+        """The whole result as plain data."""
+        return {
+            "machine": machine(self.setup, self.meter),
+            "settings": {
+                "rounds": self.options.rounds,
+                "seconds": self.options.seconds,
+                "connections": CONNECTIONS,
+            },
+            "workloads": {
+                workload: {
+                    contender: {
+                        **{name: vars(spread) for name, spread in self.row(workload, contender).items()},
+                        "rounds": list(samples.values()),
+                    }
+                    for contender, samples in table.items()
+                    if samples
+                }
+                for workload, table in self.rounds.items()
+            },
+            "left_out": self.left_out,
+            "failures": self.failures,
+            "target": TARGET,
+            "hello": {mode: verdict(ratio) for mode, ratio in judge_hello(self)},
+        }
+
+
+class Spread:
+    """Median, lowest and highest of a figure over the rounds."""
+
+    def __init__(self, values):
+        self.median, self.lowest, self.highest = statistics.median(values), min(values), max(values)
+
+    @classmethod
+    def of(cls, values):
+        """None without values."""
+        values = list(values)
+        return cls(values) if values else None
+
+    def text(self, digits):
+        """The median, and the range behind it if there is one."""
+        if self.lowest == self.highest:
+            return f"{self.median:,.{digits}f}"
+        low, high = (f"{value:,.{digits}f}" for value in (self.lowest, self.highest))
+        return f"{self.median:,.{digits}f} ({low}-{high})"
+
+
+def machine(setup, meter):
+    """What the figures belong to."""
+    version = subprocess.run([setup.httpd, "-v"], capture_output=True, text=True, check=False).stdout
+    return {
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "httpd": version.splitlines()[0].partition(": ")[2] if version else "unknown",
+        "python": f"{setup.python.version} ({setup.python.executable})",
+        "modules": {family: str(path) for family, path in sorted(setup.modules.items())},
+        "cpu_meter": meter.name,
+    }
+
+
+COLUMNS = (
+    ("CPU us/request", "cpu_us", 0),
+    ("requests/s", "requests_per_second", 0),
+    ("p99 ms", "p99_ms", 1),
+    ("CPU/ceiling", "cpu_to_ceiling", 2),
+    ("CPU/mod_wsgi", "cpu_us_to_mod_wsgi", 2),
+    ("req/s/mod_wsgi", "requests_per_second_to_mod_wsgi", 2),
+    ("p99/mod_wsgi", "p99_ms_to_mod_wsgi", 2),
+)
+
+
+def print_table(results, workload):
+    """One workload: a line per contender, columns that nobody has left out."""
+    rows = {name: results.row(workload.name, name) for name in results.rounds[workload.name]}
+    rows = {name: rows[name] for name in contenders.BY_NAME if rows.get(name)}
+    columns = [column for column in COLUMNS if any(column[1] in row for row in rows.values())]
+    table = [["", *(title for title, _, _ in columns)]]
+    for name, row in rows.items():
+        table.append([name, *(row[key].text(digits) if key in row else "" for _, key, digits in columns)])
+    widths = [max(map(len, cells)) for cells in zip(*table)]
+    print(f"\n{workload.name}: {workload.title}; {CONNECTIONS} connections, median (lowest-highest) of the rounds")
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if not rows:
+        print("nobody was measured")
+    sys.stdout.flush()
+
+
+def progress(workload, turn, turns):
+    """A sign of life for a person who watches."""
+    if sys.stderr.isatty():
+        print(f"\r{workload}: round {turn} of {turns} ", end="\n" if turn == turns else "", file=sys.stderr, flush=True)
+
+
+def judge_hello(results):
+    """For each mode the ratio of CPU per request for hello; None when it was not measured."""
+    for contender in contenders.BY_NAME.values():
+        if contender.family == "rwsgi":
+            yield contender.mode, results.ratio("hello", contender.name, contender.peer, "cpu_us")
+
+
+def verdict(ratio):
+    """A ratio against the target, in words."""
+    if ratio is None:
+        return "not measured"
+    return f"{ratio.text(2)} {'met' if ratio.median <= TARGET else 'missed'}"
+
+
+def print_end(results):
+    """The machine, the failures and the one-line summary."""
+    facts = machine(results.setup, results.meter)
+    print(f"\n{facts['httpd']}; Python {facts['python']}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
+    for failure in results.failures:
+        print(f"FAILED: {failure['contender']}, {failure['workload'] or 'at start'}: {failure['reason']}")
+    verdicts = "; ".join(f"{mode} {verdict(ratio)}" for mode, ratio in judge_hello(results))
+    print(f"hello, CPU of rwsgi to mod_wsgi (target: at most {TARGET}): {verdicts}")

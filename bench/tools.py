@@ -1,0 +1,209 @@
+"""What the benchmark needs on the machine: finds it, installs it (saying what and why), compiles it.
+
+Packages come from apt-get, as root or through sudo; elsewhere they are only named. mod_wsgi comes from PyPI, compiled
+for the same Python that rwsgi is given, into .venvs/bench (or .venvs/theirs of the test suite is used, when it fits).
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workloads import HERE
+
+REPOSITORY = HERE.parent
+MOD_WSGI = "mod_wsgi==6.1.1"
+DESCRIBE = (
+    "import sys, sysconfig; v = sysconfig.get_config_var;"
+    "assert sys.version_info >= (3, 9);"
+    "print(sys.prefix, sys.base_prefix, v('INCLUDEPY'), sys.version.split()[0], sep='\\n')"
+)
+
+
+class Unable(Exception):
+    """The benchmark cannot run here; the text says why and what to do."""
+
+
+@dataclass
+class Python:
+    """The interpreter that all contenders run: `home` is a venv or a prefix, `base` the prefix below a venv."""
+
+    executable: str
+    home: str
+    base: str
+    include: str
+    version: str
+
+
+@dataclass
+class Setup:
+    """All that a contender's httpd is made from."""
+
+    root: Path
+    httpd: str
+    modules_dir: Path
+    user: str  # httpd's User; None when not root
+    python: Python
+    modules: dict = field(default_factory=dict)  # by family of contenders
+    missing: dict = field(default_factory=dict)  # why a family has no module
+
+    @property
+    def site(self):
+        """The directory of the application and its data."""
+        return self.root / "site"
+
+
+def prepare(root, families):
+    """Finds or makes everything that these families of contenders need; raises Unable."""
+    root = Path(root)
+    root.chmod(0o755)  # httpd's User and the workers must get at the application
+    needs = {"wrk": "wrk, which makes the requests"} if not shutil.which("wrk") else {}
+    if not find_apxs():
+        needs["apache2-dev"] = "apxs, which says where httpd's modules are and compiles the ceiling and mod_wsgi"
+    if not find_httpd():
+        needs["apache2-bin"] = "httpd (the program alone: no service is set up)"
+    if not shutil.which("gcc"):
+        needs["gcc"] = "the compiler for the ceiling and mod_wsgi"
+    if not shutil.which("/usr/bin/python3") and not os.environ.get("PYTHON"):
+        needs["python3"] = "the Python that runs the application"
+    install(needs)
+    user = next((name for name in ("www-data", "apache", "nobody") if known_user(name)), None)
+    python = choose_python(user if os.geteuid() == 0 else None)
+    modules_dir = Path(output(find_apxs(), "-q", "LIBEXECDIR"))
+    setup = Setup(root, find_httpd(), modules_dir, user if os.geteuid() == 0 else None, python)
+    makers = {"ceiling": compile_ceiling, "mod_wsgi": mod_wsgi, "rwsgi": rwsgi}
+    for family in makers.keys() & families:
+        try:
+            setup.modules[family] = makers[family](setup)
+        except Unable as error:
+            setup.missing[family] = str(error)
+    return setup
+
+
+def find_apxs():
+    """The apxs to use, or None; APXS= overrides."""
+    return shutil.which(os.environ.get("APXS", "apxs")) or shutil.which("apxs2")
+
+
+def find_httpd():
+    """The httpd that belongs to apxs, or None."""
+    known = ["/usr/sbin/apache2", "/usr/sbin/httpd"]
+    if apxs := find_apxs():
+        known.insert(0, output(apxs, "-q", "SBINDIR") + "/" + output(apxs, "-q", "PROGNAME"))
+    return next((path for path in known if os.access(path, os.X_OK)), None)
+
+
+def output(*command):
+    """The stripped output of a short command that must succeed; raises Unable."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unable(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return done.stdout.strip()
+
+
+def install(needs):
+    """Installs packages, given as {package: what it is for}, after saying so; raises Unable."""
+    if not needs:
+        return
+    for package, reason in needs.items():
+        print(f"bench: needs {package}: {reason}", flush=True)
+    by_hand = f"install by hand: {' '.join(needs)} (Debian's names)"
+    sudo = [] if os.geteuid() == 0 else [shutil.which("sudo")]
+    if not shutil.which("apt-get") or None in sudo:
+        raise Unable(by_hand)
+    apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    get = [*apt, "install", "--no-install-recommends", *needs]
+    print("bench: installing with apt-get", flush=True)
+    if subprocess.run(get, check=False).returncode:
+        subprocess.run([*apt, "update"], check=False)
+        if subprocess.run(get, check=False).returncode:
+            raise Unable(f"apt-get failed; {by_hand}")
+
+
+def known_user(name):
+    """Whether there is such a user."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def choose_python(user):
+    """The first of PYTHON= and /usr/bin/python3 that httpd's User can run."""
+    why = []
+    for path in filter(None, [os.environ.get("PYTHON"), "/usr/bin/python3"]):
+        path = shutil.which(path) or path
+        if os.path.isdir(path):
+            path = os.path.join(path, "bin", "python")
+        become = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+        command = [path, "-I", "-c", DESCRIBE]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **become)
+        except OSError as error:
+            why.append(f"{path}: {error.strerror}")
+            continue
+        if done.returncode == 0:
+            for reason in why:
+                print(f"bench: not with {reason}", flush=True)
+            return Python(path, *done.stdout.split("\n")[:4])
+        why.append(f"{path}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    raise Unable(f"no Python 3.9 or newer that {user or 'this user'} can run ({'; '.join(why)}); set PYTHON=")
+
+
+def compile_ceiling(setup):
+    """Compiles ceiling.c below the temporary directory; returns the module."""
+    work = setup.root / "ceiling-module"
+    work.mkdir()
+    shutil.copyfile(HERE / "ceiling.c", work / "mod_ceiling.c")
+    done = subprocess.run(
+        [find_apxs(), "-Wc,-O2 -Wall", "-c", "mod_ceiling.c"], cwd=work, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Unable(f"ceiling.c does not compile: {done.stderr.strip()[-1500:]}")
+    return work / ".libs" / "mod_ceiling.so"
+
+
+def rwsgi(_setup):
+    """Our module, as `make build` leaves it; RWSGI_BUILD_DIR overrides the directory."""
+    module = Path(os.environ.get("RWSGI_BUILD_DIR", REPOSITORY / "build")).resolve() / "mod_rwsgi.so"
+    if not module.is_file():
+        raise Unable(f"there is no {module}: make build")
+    return module
+
+
+def mod_wsgi(setup):
+    """The original's module for the chosen Python: from a venv that has it, else compiled from PyPI."""
+    for name in ("bench", "theirs"):
+        if found := find_mod_wsgi(REPOSITORY / ".venvs" / name, setup.python):
+            return found
+    python, needs = setup.python, {}
+    if not Path(python.include, "Python.h").is_file():
+        needs["python3-dev"] = "Python.h, to compile mod_wsgi"
+    if subprocess.run([python.executable, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
+        needs["python3-venv"] = "a virtual environment to compile mod_wsgi in"
+    if needs and python.base != "/usr":
+        raise Unable(f"{python.executable} lacks {' and '.join(needs.values())}")
+    install(needs)
+    venv = REPOSITORY / ".venvs" / "bench"
+    print(f"bench: compiling {MOD_WSGI} from PyPI into {venv}, for comparison", flush=True)
+    output(python.executable, "-m", "venv", "--clear", str(venv))
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    output("env", f"APXS={find_apxs()}", *pip, "--no-cache-dir", MOD_WSGI)
+    found = find_mod_wsgi(venv, python)
+    if not found:
+        raise Unable(f"pip installed {MOD_WSGI}, but {venv} has no module for {python.executable}")
+    return found
+
+
+def find_mod_wsgi(venv, python):
+    """The module in a venv, provided that it was compiled for this Python."""
+    found = sorted(venv.glob("lib/python*/site-packages/mod_wsgi/server/mod_wsgi-py*.so"))
+    if not found:
+        return None
+    try:
+        described = output(str(venv / "bin" / "python"), "-I", "-c", DESCRIBE).split("\n")
+    except (Unable, OSError):
+        return None
+    return found[0] if (described[1], described[3]) == (python.base, python.version) else None

@@ -1,0 +1,112 @@
+"""What is asked of each contender, what the right answer is, and whether it was given."""
+
+import concurrent.futures
+import hashlib
+import http.client
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KIB, MIB = 1 << 10, 1 << 20
+CONNECTIONS = 8
+HELLO = b"Hello, world!\n"
+BODY = random.Random(1).randbytes(MIB)
+FILE = BODY * 16
+
+# What a browser sends with a request for a page, about 1 KiB.
+BROWSER_HEADERS = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language": "en-GB,en;q=0.7,de;q=0.3",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Referer": "https://www.example.org/accounts/overview?page=2&sort=newest",
+    "Cookie": "sessionid=" + "k3" * 32 + "; csrftoken=" + "Qz" * 32 + "; consent=analytics%3Dno%26ads%3Dno; theme=dark",
+    "Upgrade-Insecure-Requests": "1",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-User": "?1",
+    "Priority": "u=0, i",
+    "Cache-Control": "max-age=0",
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of request. `upload` is sent as the body; `answer` is what must come back while measuring."""
+
+    name: str
+    title: str
+    answer: bytes
+    headers: dict = field(default_factory=dict)
+    upload: bytes = b""
+
+    @property
+    def path(self):
+        """The request target, without the query that asks for a fuller answer."""
+        return f"/{self.name}"
+
+    def check(self, port):
+        """Asks on all connections at once, several times each; returns what was wrong, or None."""
+        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as clients:
+            wrong = [w for w in clients.map(lambda _: self._check_connection(port), range(CONNECTIONS)) if w]
+        return wrong[0] if wrong else None
+
+    def _check_connection(self, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            for path, expected in self._questions():
+                connection.request("POST" if self.upload else "GET", path, self.upload or None, self.headers)
+                response = connection.getresponse()
+                wrong = difference(response.status, response.read(), expected)
+                if wrong:
+                    return f"GET {path}: {wrong}"
+        except (OSError, http.client.HTTPException) as error:
+            return f"{self.path}: {type(error).__name__}: {error}"
+        finally:
+            connection.close()
+        return None
+
+    def _questions(self):
+        # While measuring, the upload is answered with its length only; here the application sends it back.
+        if self.upload:
+            yield f"{self.path}?echo", self.upload
+        yield self.path, self.answer
+        yield self.path, self.answer
+
+
+def difference(status, body, expected):
+    """How an answer differs from the expected one: by status, by length or by hash; None when it does not."""
+    if status != 200:
+        return f"status {status} instead of 200"
+    if len(body) != len(expected):
+        return f"{len(body)} bytes instead of {len(expected)}"
+    got, wanted = (hashlib.sha256(data).hexdigest()[:16] for data in (body, expected))
+    return None if got == wanted else f"the right length, but sha256 {got}… instead of {wanted}…"
+
+
+def write_site(site):
+    """The application and its data, where any user may read them."""
+    site.mkdir()
+    shutil.copyfile(HERE / "app.wsgi", site / "app.wsgi")
+    (site / "body.bin").write_bytes(BODY)
+    (site / "file.bin").write_bytes(FILE)
+    for path in [site, *site.iterdir()]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+BY_NAME = {
+    workload.name: workload
+    for workload in [
+        Workload("hello", "a 14-byte answer", HELLO),
+        Workload(
+            "headers", "the same with a browser's 13 headers", BROWSER_HEADERS["Cookie"].encode(), BROWSER_HEADERS
+        ),
+        Workload("body", "a 1 MiB answer in one piece", BODY),
+        Workload("chunks", "1,000 pieces of 100 bytes from a generator, each sent at once", BODY[:100_000]),
+        Workload("file", "a 16 MiB file by wsgi.file_wrapper", FILE),
+        Workload("upload", "a 1 MiB upload, read in pieces of 64 KiB", str(MIB).encode(), upload=BODY),
+    ]
+}

@@ -1,0 +1,293 @@
+//! What the Python half provides: [`GuestSide`], and what it sees of a request: [`HostExchange`].
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rwsgi_wire::response::{BodyFault, Level};
+
+use crate::host::{Outcome, ReadFault, Refused, WriteFault};
+use crate::settings::Settings;
+use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
+
+/// The functions behind the guest's table.
+pub trait GuestSide: 'static {
+    /// Starts Python; a sentence when it cannot.
+    fn open(settings: Settings, log: HostLog) -> Result<(), String>;
+    /// Runs one request on the calling thread.
+    fn serve(exchange: HostExchange<'_>, head: &[u8]) -> Outcome;
+    /// Ends Python within `seconds`.
+    fn close(seconds: u32);
+}
+
+/// The table of `G`, to be returned by the function named [`crate::table::GUEST_ENTRY`].
+pub fn table<G: GuestSide>() -> &'static GuestTable {
+    const { &Functions::<G>::TABLE }
+}
+
+struct Functions<G>(PhantomData<G>);
+
+impl<G: GuestSide> Functions<G> {
+    const TABLE: GuestTable = GuestTable {
+        abi: ABI,
+        size: size_of::<GuestTable>() as u32,
+        open: Self::open,
+        serve: Self::serve,
+        close: Self::close,
+    };
+
+    extern "C" fn open(
+        host: *const HostTable,
+        settings: *const u8,
+        len: usize,
+        text: *mut u8,
+        text_len: *mut usize,
+    ) -> i32 {
+        // SAFETY: the host's table lives as long as the process.
+        let host: &'static HostTable = unsafe { &*host };
+        // SAFETY: the host lends `len` readable bytes for this call.
+        let settings = unsafe { std::slice::from_raw_parts(settings, len) };
+        let result = if host.abi != ABI || (host.size as usize) < size_of::<HostTable>() {
+            Err(format!(
+                "the module has table version {}, the Python half {ABI}: files of different rwsgi builds are mixed",
+                host.abi
+            ))
+        } else {
+            catch_unwind(AssertUnwindSafe(|| {
+                let settings = Settings::decode(settings).map_err(|e| e.to_string())?;
+                G::open(settings, HostLog { host })?;
+                Ok(())
+            }))
+            .unwrap_or_else(|_| Err("the Python half panicked while it started Python".into()))
+        };
+        match result {
+            Ok(()) => {
+                let _ = HOST.set(host);
+                0
+            }
+            Err(sentence) => {
+                // SAFETY: the host lends `TEXT_ROOM` writable bytes and a length for this call.
+                unsafe { crate::load::fill_text(&sentence, text, text_len) };
+                FAILED
+            }
+        }
+    }
+
+    extern "C" fn serve(exchange: *mut c_void, head: *const u8, len: usize) -> i32 {
+        // SAFETY: the host lends `len` readable bytes for this call.
+        let head = unsafe { std::slice::from_raw_parts(head, len) };
+        let Some(host) = HOST.get() else { return FAILED };
+        catch_unwind(AssertUnwindSafe(|| {
+            match G::serve(
+                HostExchange {
+                    host,
+                    exchange,
+                    request: PhantomData,
+                },
+                head,
+            ) {
+                Outcome::Done => 0,
+                Outcome::Aborted(reason) => i32::from(reason as u8),
+            }
+        }))
+        .unwrap_or(FAILED)
+    }
+
+    extern "C" fn close(seconds: u32) {
+        let _ = catch_unwind(|| G::close(seconds));
+    }
+}
+
+static HOST: std::sync::OnceLock<&'static HostTable> = std::sync::OnceLock::new();
+
+/// Where lines go that belong to no request. Any thread may use it.
+#[derive(Clone, Copy)]
+pub struct HostLog {
+    host: &'static HostTable,
+}
+
+impl HostLog {
+    /// Logs one line.
+    pub fn log(&self, level: Level, text: &[u8]) {
+        (self.host.process_log)(level as u8, text.as_ptr(), text.len());
+    }
+}
+
+/// One request, during [`GuestSide::serve`] and on its thread (neither `Send` nor `Sync`).
+pub struct HostExchange<'r> {
+    host: &'static HostTable,
+    exchange: *mut c_void,
+    request: PhantomData<&'r mut ()>,
+}
+
+impl HostExchange<'_> {
+    /// Reads body bytes, 0 at the end. Blocks: detach from Python first.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+        let mut text = [0u8; TEXT_ROOM];
+        let mut text_len = 0usize;
+        let n = (self.host.read)(
+            self.exchange,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            text.as_mut_ptr(),
+            &raw mut text_len,
+        );
+        usize::try_from(n).map_err(|_| {
+            let fault = u8::try_from(-n)
+                .ok()
+                .and_then(|n| BodyFault::from_wire(n).ok())
+                .unwrap_or(BodyFault::Malformed);
+            (
+                fault,
+                String::from_utf8_lossy(text.get(..text_len).unwrap_or_default()).into_owned(),
+            )
+        })
+    }
+
+    /// Hands over an encoded `Response`; `Err` when the host refused it (and logged why).
+    pub fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
+        if (self.host.response)(self.exchange, payload.as_ptr(), payload.len()) == 0 {
+            Ok(())
+        } else {
+            Err(Refused)
+        }
+    }
+
+    /// Hands over bytes of the answer. Blocks when `flush` is set or much is held back: detach from Python first.
+    pub fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
+        match (self.host.data)(self.exchange, bytes.as_ptr(), bytes.len(), flush.into()) {
+            0 => Ok(()),
+            1 => Err(WriteFault::ClientGone),
+            _ => Err(WriteFault::Failed),
+        }
+    }
+
+    /// Logs one line for this request.
+    pub fn log(&mut self, level: Level, text: &[u8]) {
+        (self.host.log)(self.exchange, level as u8, text.as_ptr(), text.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Guest, Host};
+    use rwsgi_wire::response::AbortReason;
+    use std::sync::Mutex;
+
+    struct Echo;
+    static CLOSED: Mutex<Option<u32>> = Mutex::new(None);
+
+    impl GuestSide for Echo {
+        fn open(settings: Settings, log: HostLog) -> Result<(), String> {
+            log.log(Level::Info, b"opened");
+            if settings.program.is_empty() {
+                Err("no program given".into())
+            } else {
+                Ok(())
+            }
+        }
+        fn serve(mut exchange: HostExchange<'_>, head: &[u8]) -> Outcome {
+            if head == b"panic" {
+                panic!("on purpose");
+            }
+            let mut buffer = [0u8; 4];
+            exchange.response(b"head").unwrap();
+            loop {
+                match exchange.read(&mut buffer) {
+                    Ok(0) => return Outcome::Done,
+                    Ok(n) => exchange.data(&buffer[..n], true).unwrap(),
+                    Err((fault, text)) => {
+                        exchange.log(Level::Error, format!("{fault:?}: {text}").as_bytes());
+                        return Outcome::Aborted(AbortReason::Application);
+                    }
+                }
+            }
+        }
+        fn close(seconds: u32) {
+            *CLOSED.lock().unwrap() = Some(seconds);
+        }
+    }
+
+    struct Recorder {
+        body: Vec<u8>,
+        breaks: bool,
+        seen: Vec<String>,
+    }
+
+    impl Host for Recorder {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+            if self.body.is_empty() && self.breaks {
+                return Err((BodyFault::ClientSlow, "too slow".into()));
+            }
+            let n = buffer.len().min(self.body.len());
+            buffer[..n].copy_from_slice(&self.body[..n]);
+            self.body.drain(..n);
+            Ok(n)
+        }
+        fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
+            self.seen
+                .push(format!("response {}", String::from_utf8_lossy(payload)));
+            Ok(())
+        }
+        fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
+            self.seen
+                .push(format!("data {} {flush}", String::from_utf8_lossy(bytes)));
+            Ok(())
+        }
+        fn log(&mut self, level: Level, text: &[u8]) {
+            self.seen
+                .push(format!("log {level:?} {}", String::from_utf8_lossy(text)));
+        }
+    }
+
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    fn process_log(level: Level, text: &[u8]) {
+        LINES
+            .lock()
+            .unwrap()
+            .push(format!("{level:?} {}", String::from_utf8_lossy(text)));
+    }
+
+    #[test]
+    fn an_exchange_crosses_the_table_and_no_panic_does() {
+        let guest = Guest::checked(table::<Echo>()).expect("same build");
+        assert_eq!(
+            guest.open(&Settings::default(), process_log),
+            Err("no program given".to_owned())
+        );
+        let settings = Settings {
+            program: b"/usr/bin/python3".to_vec(),
+            ..Settings::default()
+        };
+        assert_eq!(guest.open(&settings, process_log), Ok(()));
+        assert_eq!(*LINES.lock().unwrap(), ["Info opened", "Info opened"]);
+
+        let mut host = Recorder {
+            body: b"abcdef".to_vec(),
+            breaks: false,
+            seen: vec![],
+        };
+        assert_eq!(guest.serve(&mut host, b"go"), Outcome::Done);
+        assert_eq!(host.seen, ["response head", "data abcd true", "data ef true"]);
+
+        let mut host = Recorder {
+            body: b"ab".to_vec(),
+            breaks: true,
+            seen: vec![],
+        };
+        assert_eq!(
+            guest.serve(&mut host, b"go"),
+            Outcome::Aborted(AbortReason::Application)
+        );
+        assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow");
+
+        assert_eq!(
+            guest.serve(&mut host, b"panic"),
+            Outcome::Aborted(AbortReason::Internal)
+        );
+        guest.close(3);
+        assert_eq!(*CLOSED.lock().unwrap(), Some(3));
+    }
+}

@@ -1,0 +1,187 @@
+//! What the Apache half sees: [`Guest`], and what it provides for a request: [`Host`].
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use rwsgi_wire::response::{AbortReason, BodyFault, Level};
+
+use crate::settings::Settings;
+use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
+
+/// The body broke off: why, and a sentence.
+pub type ReadFault = (BodyFault, String);
+
+/// Why bytes of the answer did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum WriteFault {
+    /// The client closed its connection.
+    ClientGone = 1,
+    /// Anything else; the host has logged it.
+    Failed = 2,
+}
+
+/// The host refused the answer's head, and has logged why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+/// One request as the host offers it. Called on the thread that called [`Guest::serve`] only.
+pub trait Host {
+    /// Reads body bytes, 0 at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault>;
+    /// Takes an encoded `Response`; `Err` when it breaks a rule (the host has logged which).
+    fn response(&mut self, payload: &[u8]) -> Result<(), Refused>;
+    /// Takes bytes of the answer.
+    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault>;
+    /// Logs one line for this request.
+    fn log(&mut self, level: Level, text: &[u8]);
+}
+
+/// Logs one line for the process.
+pub type ProcessLog = fn(Level, &[u8]);
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer is complete.
+    Done,
+    /// It is not; the log says why.
+    Aborted(AbortReason),
+}
+
+static PROCESS_LOG: OnceLock<ProcessLog> = OnceLock::new();
+
+static HOST: HostTable = HostTable {
+    abi: ABI,
+    size: size_of::<HostTable>() as u32,
+    read: host_read,
+    response: host_response,
+    data: host_data,
+    log: host_log,
+    process_log: host_process_log,
+};
+
+/// Python, started in this process. Neither it nor its library is ever unloaded.
+#[derive(Clone, Copy)]
+pub struct Guest {
+    table: &'static GuestTable,
+}
+
+impl Guest {
+    /// Checks a guest's table. The sentence says what is wrong.
+    pub(crate) fn checked(table: &'static GuestTable) -> Result<Self, String> {
+        if table.abi != ABI || (table.size as usize) < size_of::<GuestTable>() {
+            return Err(format!(
+                "the Python half has table version {} of {} bytes, this module needs version {ABI} of {}: files of different \
+                 rwsgi builds are mixed; install all of them anew",
+                table.abi,
+                table.size,
+                size_of::<GuestTable>()
+            ));
+        }
+        Ok(Self { table })
+    }
+
+    /// Starts Python with `settings`; `log` receives lines that belong to no request, from any thread. Call once.
+    pub fn open(&self, settings: &Settings, log: ProcessLog) -> Result<(), String> {
+        let _ = PROCESS_LOG.set(log);
+        let bytes = settings.encode();
+        let mut text = [0u8; TEXT_ROOM];
+        let mut text_len = 0usize;
+        match (self.table.open)(
+            &raw const HOST,
+            bytes.as_ptr(),
+            bytes.len(),
+            text.as_mut_ptr(),
+            &raw mut text_len,
+        ) {
+            0 => Ok(()),
+            _ => Err(String::from_utf8_lossy(text.get(..text_len).unwrap_or_default()).into_owned()),
+        }
+    }
+
+    /// Runs one request on this thread; `head` is an encoded `Head`.
+    pub fn serve(&self, mut host: &mut dyn Host, head: &[u8]) -> Outcome {
+        let exchange = (&raw mut host).cast::<c_void>();
+        match (self.table.serve)(exchange, head.as_ptr(), head.len()) {
+            0 => Outcome::Done,
+            n => {
+                let reason = u8::try_from(n).ok().and_then(|n| AbortReason::from_wire(n).ok());
+                Outcome::Aborted(reason.unwrap_or(AbortReason::Internal))
+            }
+        }
+    }
+
+    /// Ends Python within `seconds`. No `serve` may be under way or follow.
+    pub fn close(&self, seconds: u32) {
+        (self.table.close)(seconds);
+    }
+}
+
+/// Runs `body` with the exchange behind the pointer that [`Guest::serve`] handed out.
+fn with<T>(exchange: *mut c_void, panicked: T, body: impl FnOnce(&mut dyn Host) -> T) -> T {
+    let exchange = exchange.cast::<&mut dyn Host>();
+    catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: by the contract of the table the guest passes back, on the same thread and during `serve`, the pointer it was
+        // given, which points to the `&mut dyn Host` on the stack of `Guest::serve`; nobody else uses that meanwhile.
+        let host = unsafe { &mut *exchange };
+        body(&mut **host)
+    }))
+    .unwrap_or(panicked)
+}
+
+extern "C" fn host_read(
+    exchange: *mut c_void,
+    buffer: *mut u8,
+    len: usize,
+    text: *mut u8,
+    text_len: *mut usize,
+) -> isize {
+    // SAFETY: the guest lends `len` writable bytes for this call.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, len) };
+    let internal = -(BodyFault::Malformed as isize);
+    with(exchange, internal, |host| match host.read(buffer) {
+        Ok(n) => isize::try_from(n.min(len)).unwrap_or(0),
+        Err((fault, sentence)) => {
+            // SAFETY: the guest lends `TEXT_ROOM` writable bytes and a length for this call.
+            unsafe { crate::load::fill_text(&sentence, text, text_len) };
+            -(fault as isize)
+        }
+    })
+}
+
+extern "C" fn host_response(exchange: *mut c_void, payload: *const u8, len: usize) -> i32 {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let payload = unsafe { std::slice::from_raw_parts(payload, len) };
+    with(exchange, FAILED, |host| {
+        host.response(payload).map_or(FAILED, |()| 0)
+    })
+}
+
+extern "C" fn host_data(exchange: *mut c_void, bytes: *const u8, len: usize, flush: u8) -> i32 {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
+    with(exchange, FAILED, |host| {
+        host.data(bytes, flush != 0)
+            .map_or_else(|fault| fault as i32, |()| 0)
+    })
+}
+
+extern "C" fn host_log(exchange: *mut c_void, level: u8, text: *const u8, len: usize) {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let text = unsafe { std::slice::from_raw_parts(text, len) };
+    with(exchange, (), |host| {
+        host.log(Level::from_wire(level).unwrap_or(Level::Error), text)
+    });
+}
+
+extern "C" fn host_process_log(level: u8, text: *const u8, len: usize) {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let text = unsafe { std::slice::from_raw_parts(text, len) };
+    let _ = catch_unwind(|| {
+        if let Some(log) = PROCESS_LOG.get() {
+            log(Level::from_wire(level).unwrap_or(Level::Error), text);
+        }
+    });
+}

@@ -1,0 +1,79 @@
+//! How the interpreter of an httpd child is to be started.
+
+use rwsgi_wire::WireError;
+use rwsgi_wire::bytes::{Fields, Put};
+
+/// Settings of embedded mode, resolved by the Apache half. All strings are bytes of the file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The Python program of the venv or prefix (`…/bin/python3`), from which Python finds itself as on the command line.
+    pub program: Vec<u8>,
+    /// A prefix without a program, for `Py_SetPythonHome`; empty when `program` is enough.
+    pub home: Vec<u8>,
+    /// `WSGIPythonPath`, split.
+    pub python_path: Vec<Vec<u8>>,
+    /// Path under which `_rwsgi` is open, to import it by.
+    pub gateway: Vec<u8>,
+    /// `wsgi.multithread`: the MPM serves with more than one thread.
+    pub multithread: bool,
+    /// `wsgi.multiprocess`: the MPM may have more than one child.
+    pub multiprocess: bool,
+    /// Most threads of an httpd child.
+    pub threads: u32,
+    /// Most httpd children.
+    pub processes: u32,
+    /// Level of the main server for this module.
+    pub log_level: u8,
+}
+
+impl Settings {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_bytes(&self.program);
+        out.put_bytes(&self.home);
+        out.put_list(&self.python_path);
+        out.put_bytes(&self.gateway);
+        out.put_u8(self.multithread.into());
+        out.put_u8(self.multiprocess.into());
+        out.put_u32(self.threads);
+        out.put_u32(self.processes);
+        out.put_u8(self.log_level);
+        out
+    }
+
+    /// From bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(bytes);
+        let settings = Self {
+            program: f.bytes("program")?.into(),
+            home: f.bytes("home")?.into(),
+            python_path: f.list("python path")?.into_iter().map(Into::into).collect(),
+            gateway: f.bytes("gateway")?.into(),
+            multithread: f.bool("multithread")?,
+            multiprocess: f.bool("multiprocess")?,
+            threads: f.u32("threads")?,
+            processes: f.u32("processes")?,
+            log_level: f.u8("log level")?,
+        };
+        f.end()?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_the_round_trip() {
+        let settings = Settings {
+            program: b"/v/bin/python3".to_vec(),
+            python_path: vec![b"/a".to_vec()],
+            ..Settings::default()
+        };
+        let bytes = settings.encode();
+        assert_eq!(Settings::decode(&bytes).unwrap(), settings);
+        assert!((0..bytes.len()).all(|cut| Settings::decode(&bytes[..cut]).is_err()));
+    }
+}

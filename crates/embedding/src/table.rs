@@ -1,0 +1,66 @@
+//! The tables as C sees them.
+
+use std::ffi::c_void;
+
+/// Version of both tables.
+pub const ABI: u32 = 1;
+
+/// Returned by any function whose side panicked or failed in itself.
+pub const FAILED: i32 = -1;
+
+/// Name of the function that `_rwsgi` exports, a [`GuestEntry`].
+pub const GUEST_ENTRY: &std::ffi::CStr = c"rwsgi_guest";
+
+/// Type of the function named [`GUEST_ENTRY`]: returns a table that lives as long as the library.
+pub type GuestEntry = extern "C" fn() -> *const GuestTable;
+
+/// What the host provides.
+#[repr(C)]
+pub struct HostTable {
+    /// [`ABI`].
+    pub abi: u32,
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// Reads up to `len` body bytes into `buffer`. Number of bytes, 0 at the end of the body, or minus a `BodyFault`, with a UTF-8
+    /// text of `*text_len` bytes in `text` (room for [`TEXT_ROOM`] bytes). Blocks.
+    pub read: extern "C" fn(
+        exchange: *mut c_void,
+        buffer: *mut u8,
+        len: usize,
+        text: *mut u8,
+        text_len: *mut usize,
+    ) -> isize,
+    /// Takes an encoded `Response`. 0, or [`FAILED`] when it breaks a rule.
+    pub response: extern "C" fn(exchange: *mut c_void, payload: *const u8, len: usize) -> i32,
+    /// Takes body bytes of the answer; with `flush` non-zero they are on their way to the client when it returns. 0, or a
+    /// [`crate::host::WriteFault`]. Blocks.
+    pub data: extern "C" fn(exchange: *mut c_void, bytes: *const u8, len: usize, flush: u8) -> i32,
+    /// One line for the error log of the request, at a `Level`.
+    pub log: extern "C" fn(exchange: *mut c_void, level: u8, text: *const u8, len: usize),
+    /// One line for the error log of the server.
+    pub process_log: extern "C" fn(level: u8, text: *const u8, len: usize),
+}
+
+/// Room for a fault's text in [`HostTable::read`] and a refusal in [`GuestTable::open`], in bytes.
+pub const TEXT_ROOM: usize = 1024;
+
+/// What the guest provides.
+#[repr(C)]
+pub struct GuestTable {
+    /// [`ABI`].
+    pub abi: u32,
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// Starts Python. 0, or [`FAILED`] with a UTF-8 sentence of `*text_len` bytes in `text` (room for [`TEXT_ROOM`] bytes).
+    pub open: extern "C" fn(
+        host: *const HostTable,
+        settings: *const u8,
+        len: usize,
+        text: *mut u8,
+        text_len: *mut usize,
+    ) -> i32,
+    /// Runs one request: `head` is an encoded `Head`. 0 when the answer is complete, an `AbortReason`, or [`FAILED`].
+    pub serve: extern "C" fn(exchange: *mut c_void, head: *const u8, len: usize) -> i32,
+    /// Ends Python within `seconds`, after the last `serve` has returned.
+    pub close: extern "C" fn(seconds: u32),
+}

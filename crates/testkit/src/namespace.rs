@@ -1,0 +1,145 @@
+//! A mount namespace of our own, in which the site's users can reach what lies below a private home directory.
+//!
+//! Root's home is 0700 on many machines, and the repository or the Pythons of pyenv may be in it; workers of other users could
+//! not run those. The machine is left alone: only this process and its children see the change.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::geteuid;
+
+use crate::{places, pythons, suite};
+
+/// Makes the repository and the Pythons reachable for every user, if we are root and they are not. Must run while the
+/// process has one thread. Where the kernel refuses, tests that need it fail with the path in their message.
+pub fn make_places_reachable() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let mut wanted = vec![places::repository(), places::build_dir()];
+    wanted.extend(pythons::pyenv_root());
+    let closed: Vec<PathBuf> = wanted.iter().flat_map(|path| closed_directories(path)).collect();
+    if closed.is_empty() {
+        return;
+    }
+    if let Err(why) = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| make_private()) {
+        eprintln!(
+            "no private mount namespace ({why}): {} stays closed to other users",
+            closed[0].display()
+        );
+        return;
+    }
+    for directory in closed {
+        // An earlier one may have opened it already.
+        if is_closed(&directory)
+            && let Err(why) = open_up(&directory)
+        {
+            eprintln!("could not open {} to other users: {why}", directory.display());
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own for which `path` holds `content`, in a private mount namespace; httpd servers that are
+/// started by `work` see the same. Needs root; fails where the kernel refuses.
+pub fn with_file_replaced(path: &Path, content: &str, work: impl FnOnce() + Send) {
+    let stand_in = std::env::temp_dir().join(format!(
+        "rwsgi-file-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&stand_in, content).expect("write a file");
+    std::fs::set_permissions(&stand_in, Permissions::from_mode(0o644)).expect("chmod");
+    let outcome = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+            make_private().expect("a private mount namespace");
+            mount(
+                Some(&stand_in),
+                path,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("bind mount");
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            (outcome, suite::take_evidence())
+        });
+        thread.join()
+    });
+    let _ = std::fs::remove_file(&stand_in);
+    match outcome {
+        Ok((Ok(()), _)) => {}
+        Ok((Err(payload), evidence)) => {
+            suite::evidence(&evidence);
+            std::panic::resume_unwind(payload);
+        }
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
+fn make_private() -> nix::Result<()> {
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+}
+
+fn closed_directories(path: &Path) -> Vec<PathBuf> {
+    let mut closed: Vec<PathBuf> = path
+        .ancestors()
+        .filter(|ancestor| is_closed(ancestor))
+        .map(Path::to_path_buf)
+        .collect();
+    closed.reverse();
+    closed
+}
+
+fn is_closed(directory: &Path) -> bool {
+    directory
+        .metadata()
+        .is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o001 == 0)
+}
+
+/// Lays an open, empty file system over `directory` and binds each of its entries back.
+fn open_up(directory: &Path) -> std::io::Result<()> {
+    let entries: Vec<_> = directory.read_dir()?.collect::<Result<_, _>>()?;
+    let behind = std::fs::File::open(directory)?;
+    let source = PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&behind)
+    ));
+    mount(
+        Some("tmpfs"),
+        directory,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=0755"),
+    )?;
+    for entry in entries {
+        let kind = entry.file_type()?;
+        let (from, to) = (source.join(entry.file_name()), entry.path());
+        if kind.is_symlink() {
+            symlink(std::fs::read_link(&from)?, &to)?;
+            continue;
+        }
+        if kind.is_dir() {
+            std::fs::create_dir(&to)?;
+        } else {
+            std::fs::write(&to, "")?;
+        }
+        mount(
+            Some(&from),
+            &to,
+            None::<&str>,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            None::<&str>,
+        )?;
+    }
+    std::fs::set_permissions(directory, Permissions::from_mode(0o755))
+}

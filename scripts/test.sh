@@ -1,0 +1,46 @@
+#!/bin/sh
+# Runs the tests: test.sh all|unit|it|theirs|root. `make test` calls it with everything built. What is behind `--` goes to the
+# integration suite (a filter, --list, …).
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-all}
+[ $# -eq 0 ] || shift
+[ "${1:-}" != -- ] || shift
+
+step() { printf '\n== %s\n' "$*"; }
+cargo=${CARGO:-cargo}
+
+unit() {
+    step "unit tests, and the parts against each other"
+    $cargo test --locked --workspace --lib --bins --quiet
+    $cargo test --locked --workspace --doc --quiet
+    $cargo test --locked --quiet -p rwsgi-manager -p rwsgi-gateway --tests
+}
+it() { # MPM, further arguments
+    mpm=$1
+    shift
+    step "integration tests: this module, $mpm MPM"
+    RWSGI_MPM=$mpm RWSGI_UNDER_TEST=ours $cargo test --locked --quiet -p rwsgi --test it -- "$@"
+}
+theirs() {
+    step "integration tests: the original, event MPM"
+    RWSGI_MPM=event RWSGI_UNDER_TEST=theirs $cargo test --locked --quiet -p rwsgi --test it -- "$@"
+}
+
+case "$what" in
+all)
+    unit
+    tests/prepare.sh apps theirs
+    it event
+    it worker
+    it prefork
+    theirs ;;
+unit) unit ;;
+it) tests/prepare.sh apps; it "${RWSGI_MPM:-event}" "$@" ;;
+theirs) tests/prepare.sh apps theirs; theirs "$@" ;;
+root)
+    [ "$(id -u)" -eq 0 ] || { echo "rwsgi: the tests of user switching need root." >&2; exit 1; }
+    tests/prepare.sh apps
+    it event users "$@" ;;
+*) echo "rwsgi: test.sh all|unit|it|theirs|root, not '$what'." >&2; exit 1 ;;
+esac

@@ -1,0 +1,58 @@
+//! What a backend needs of the request it answers. Implemented over httpd's request; in tests over a list.
+
+use std::os::fd::BorrowedFd;
+
+use rwsgi_wire::response::{BodyFault, Level, Response};
+
+/// What one read of the body gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRead {
+    /// At least one byte, and there may be more.
+    More,
+    /// The body has ended; bytes may have come with the end.
+    End,
+}
+
+/// The client is gone, or a filter broke: nothing more can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// A part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes of the body.
+    Data(&'a [u8]),
+    /// Send what you have.
+    Flush,
+    /// The answer is complete.
+    End,
+    /// The answer breaks off here: the client shall see it.
+    Abort,
+}
+
+/// What the head of an answer promises of its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promise {
+    /// `Content-Length`, in bytes.
+    pub length: Option<u64>,
+    /// The answer has no body, whatever the application yields (HEAD, 204, 304).
+    pub bodiless: bool,
+}
+
+/// The request being answered, and its client.
+pub trait Client {
+    /// Reads at most `limit` bytes of the body and appends them to `into`. Blocks. The sentence of a fault is for the application.
+    fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)>;
+    /// Takes status and headers, after checking them; the sentence says which rule they break. Nothing is sent yet.
+    fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
+    /// Passes pieces of the body on. Blocks when the client is slow.
+    fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone>;
+    /// Logs one line for this request, without a code of its own.
+    fn log(&mut self, level: Level, text: &[u8]);
+    /// Logs a coded warning for this request.
+    fn warn(&mut self, message: &super::Message);
+    /// The client's socket, to be watched for its end; `None` when it is not this request's alone (HTTP/2).
+    fn socket(&self) -> Option<BorrowedFd<'_>>;
+    /// httpd has found out that the client is gone.
+    fn is_gone(&self) -> bool;
+}

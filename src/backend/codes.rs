@@ -1,0 +1,83 @@
+//! Messages of the backends: RW0300 to RW0349.
+
+use rwsgi_wire::codes;
+
+codes! {
+    WORKER_DIED = 300, "A worker died while it ran a request",
+        "The process was killed by a signal (a crash in an extension module, the kernel's out-of-memory killer, an administrator), ended \
+         itself (os._exit), or exceeded a time limit. The message says which.",
+        "502 (504 for a time limit) when the answer had not begun, else the client sees an aborted answer. The request is not repeated. The \
+         worker is replaced.",
+        "For a crash: run the application with PYTHONFAULTHANDLER or a core dump; look for mismatched binary packages in its venv. For memory: \
+         give the host more, or the application less to do at a time.";
+    MANAGER_SILENT = 301, "The manager cannot be asked",
+        "rwsgi-manager has died and is being restarted by httpd, or is being stopped and cannot answer.",
+        "503 with Retry-After for requests that need a pool this httpd child does not know yet; others are served.",
+        "Nothing if it passes within seconds. Otherwise look for rwsgi-manager's own messages in the main error log, and restart httpd.";
+    NO_CONNECTION = 302, "No connection to a pool of workers",
+        "All threads of all its workers are busy and its backlog is full for longer than connect-timeout, or its workers keep going away.",
+        "503 with Retry-After; the request was not run.",
+        "Give the process group more processes= or threads=, find out what makes requests slow, or set request-timeout.";
+    QUEUE_TIMEOUT = 303, "No worker was free in time",
+        "All threads of all workers of the pool were busy for the length of queue-timeout, counted from the arrival of the request.",
+        "504; the request was not run.",
+        "As for RW0302.";
+    SOCKET_TIMEOUT = 304, "A worker was silent for too long",
+        "The application neither answered nor read for the length of socket-timeout (the server's Timeout unless set).",
+        "504 when the answer had not begun, else the client sees an aborted answer. The worker goes on with the request until it notices.",
+        "Raise socket-timeout for slow applications; set request-timeout to have such workers replaced with a stack dump.";
+    REQUEST_TIMEOUT = 305, "A request exceeded request-timeout",
+        "The application ran longer than the process group allows.",
+        "504 when the answer had not begun, else the client sees an aborted answer. The worker is replaced.",
+        "The log of the worker has the stack of the thread at that moment; raise request-timeout if it was doing useful work.";
+    BAD_ANSWER = 306, "A worker sent an answer that must not reach a client",
+        "The worker broke the protocol between the two halves, or a header or status contains what HTTP forbids. The worker checks the same \
+         before; so its process is damaged or hostile.",
+        "500 when the answer had not begun, else the client sees an aborted answer.",
+        "Find out which native extension the application loads, or which code tampers with the worker's descriptors.";
+    APPLICATION_FAILED = 307, "The application failed",
+        "It raised an exception, could not be imported, has no such callable, or broke PEP 3333; the entries before this one have the \
+         traceback.",
+        "500 when the answer had not begun, else the client sees an aborted answer.",
+        "Mend the application.";
+    WORKER_FAILED = 308, "A worker failed in itself",
+        "An error inside rwsgi's own code in the worker.",
+        "500 when the answer had not begun, else the client sees an aborted answer.",
+        "Report it, with the message.";
+    NO_WORKER = 309, "No worker took the request",
+        "Workers of the pool were being replaced over and over while this request waited.",
+        "503 with Retry-After; the request was not run.",
+        "Look for the reason of the replacements in the log (script changed again and again, maximum-requests too small).";
+    POOL_REFUSED = 310, "The workers of a process group cannot be started",
+        "The configuration of the group cannot be put into effect: the message says which part.",
+        "500 for every request to that group until the cause is gone; it is tried again every few seconds.",
+        "Do what the message says.";
+    POOL_BACKS_OFF = 311, "The workers of a process group keep dying",
+        "Its workers have died several times in a row soon after their start; the message has the last cause.",
+        "503 with Retry-After at once, until the next start succeeds.",
+        "Find the cause in the messages about that group; it is tried again by itself, at the latest after a minute.";
+    TOO_SHORT = 312, "The application sent less than its Content-Length",
+        "The bytes the application yielded are fewer than the Content-Length it declared (PEP 3333 asks for exactly as many).",
+        "The client sees an aborted answer.",
+        "Mend the application's Content-Length, or leave it out.";
+    TOO_LONG = 313, "The application sent more than its Content-Length",
+        "The bytes the application yielded are more than the Content-Length it declared (PEP 3333 asks for exactly as many).",
+        "The excess is dropped; the client sees a complete answer of the declared length.",
+        "Mend the application's Content-Length, or leave it out.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn numbers_are_distinct_and_in_range() {
+        for (i, code) in TABLE.iter().enumerate() {
+            assert!((300..350).contains(&code.number), "{code}");
+            assert!(
+                TABLE[..i].iter().all(|other| other.number != code.number),
+                "{code} twice"
+            );
+        }
+    }
+}

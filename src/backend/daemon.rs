@@ -1,0 +1,368 @@
+//! A request answered by a worker.
+//!
+//! Nothing has run before `Taken`, so until then a closed connection or `Stale` means: send the same head elsewhere. After it a death
+//! is reported and never repeated.
+
+use std::time::{Duration, Instant};
+
+use rwsgi_wire::WireError;
+use rwsgi_wire::frame::{self, Frame, Kind};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, Log, Response, Taken, Want};
+
+use super::client::{Client, Piece};
+use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
+use super::pools::{Pool, PoolName, Pools};
+use super::relay::Relay;
+use super::{Failure, Fault};
+
+/// The time limits of a process group, as this request sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For a place in the pool's backlog.
+    pub connect: Duration,
+    /// For each sign of life of the worker.
+    pub socket: Duration,
+    /// What is left of `queue-timeout`, counted from the arrival of the request; `None` without one.
+    pub queue: Option<Duration>,
+}
+
+/// Answers one request: `head` is a whole `Head` frame.
+pub fn serve(
+    pools: &Pools,
+    name: &PoolName,
+    head: &[u8],
+    limits: Limits,
+    client: &mut dyn Client,
+) -> Result<(), Failure> {
+    let mut relay = Relay::new(client);
+    let (pool, mut link, pid) = match hand_over(pools, name, head, limits, &mut relay) {
+        Ok(taken) => taken,
+        Err(fault) => return Err(relay.fail(fault)),
+    };
+    match answer(&mut link, &mut relay, limits.socket) {
+        Ok(()) => {
+            pool.put_back(link);
+            Ok(())
+        }
+        Err(Broken::Closed) => {
+            let (phrase, by_time_limit) = pools.death(pid);
+            Err(relay.fail(Fault::Died(
+                format!("{phrase} while it ran this request"),
+                by_time_limit,
+            )))
+        }
+        Err(Broken::Fault(fault)) => Err(relay.fail(fault)),
+    }
+}
+
+/// How an exchange ended early.
+enum Broken {
+    /// The worker closed.
+    Closed,
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<WireError> for Broken {
+    fn from(error: WireError) -> Self {
+        Self::Fault(Fault::Violation(format!(
+            "the worker broke the protocol: {error}"
+        )))
+    }
+}
+
+/// What a worker said to a head.
+enum Reply {
+    Taken(u32),
+    /// Nothing has run; try another connection.
+    Elsewhere,
+}
+
+/// Finds a worker that takes the request.
+fn hand_over(
+    pools: &Pools,
+    name: &PoolName,
+    head: &[u8],
+    limits: Limits,
+    relay: &mut Relay<'_>,
+) -> Result<(std::sync::Arc<Pool>, Link, u32), Fault> {
+    let start = Instant::now();
+    let mut pause = Pause::default();
+    loop {
+        let pool = pools.find(name)?;
+        let (mut link, was_idle) = match pool.take_idle() {
+            Some(link) => (link, true),
+            None => match Link::connect(&pool.path, limits.socket) {
+                Ok(link) => (link, false),
+                Err(e) => {
+                    if matches!(e, NoLink::Stale) {
+                        pools.forget(name, &pool);
+                    }
+                    still_time(start, limits, Some(&e))?;
+                    pause.wait();
+                    continue;
+                }
+            },
+        };
+        let wait = match limits.queue {
+            Some(limit) => limit.saturating_sub(start.elapsed()),
+            None => limits.socket,
+        };
+        let reply = match link.send(head) {
+            Ok(()) => reply(&mut link, wait, limits, relay)?,
+            Err(_) => Reply::Elsewhere,
+        };
+        match reply {
+            Reply::Taken(pid) => return Ok((pool, link, pid)),
+            // A connection that was idle may have been closed at any time; its siblings perhaps too.
+            Reply::Elsewhere if was_idle => pool.forget_closed(),
+            Reply::Elsewhere => {
+                still_time(start, limits, None)?;
+                pause.wait();
+            }
+        }
+    }
+}
+
+/// Whether another try is within the limits.
+fn still_time(start: Instant, limits: Limits, error: Option<&NoLink>) -> Result<(), Fault> {
+    let passed = start.elapsed();
+    if limits.queue.is_some_and(|limit| passed >= limit) {
+        return Err(Fault::QueueTimeout);
+    }
+    if let Some(NoLink::Broken(e)) = error {
+        return Err(Fault::NoConnection(format!("no connection to the workers: {e}")));
+    }
+    if passed < limits.connect {
+        return Ok(());
+    }
+    let seconds = limits.connect.as_secs();
+    Err(match error {
+        Some(NoLink::Full) => Fault::NoConnection(format!(
+            "all workers are busy and their backlog was full for {seconds} s (connect-timeout)"
+        )),
+        Some(_) => Fault::NoConnection(format!(
+            "nobody listened for connections for {seconds} s (connect-timeout)"
+        )),
+        None => Fault::Aborted {
+            reason: AbortReason::Draining,
+            retry_after: 0,
+            text: format!(
+                "workers kept going away for {seconds} s (connect-timeout) without taking this request"
+            ),
+        },
+    })
+}
+
+/// Waits a little longer each time, up to a quarter of a second.
+#[derive(Default)]
+struct Pause {
+    rounds: u32,
+}
+
+impl Pause {
+    fn wait(&mut self) {
+        let millis = 2u64.saturating_pow(self.rounds.min(8)).min(250);
+        self.rounds += 1;
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+}
+
+fn watch(client: &dyn Client) -> (Option<std::os::fd::BorrowedFd<'_>>, impl Fn() -> bool + '_) {
+    (client.socket(), || client.is_gone())
+}
+
+/// Waits for the first frame.
+fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>) -> Result<Reply, Fault> {
+    let waited = {
+        let client: &dyn Client = relay.client();
+        let (socket, gone) = watch(client);
+        let mut client = ClientWatch {
+            socket,
+            gone: &gone,
+            ended: None,
+        };
+        let start = Instant::now();
+        loop {
+            let left = wait.saturating_sub(start.elapsed());
+            match link.receive(left, &mut client) {
+                Ok(Waited::Bytes) => {}
+                Ok(other) => break other,
+                Err(_) => break Waited::Closed,
+            }
+            match link
+                .next_frame()
+                .map_err(|e| Fault::Violation(format!("the worker broke the protocol: {e}")))?
+            {
+                None => {}
+                Some(frame) => return first_frame(frame),
+            }
+        }
+    };
+    match waited {
+        Waited::ClientGone => Err(Fault::ClientGone),
+        Waited::TimedOut if limits.queue.is_some() => Err(Fault::QueueTimeout),
+        Waited::TimedOut => Err(Fault::SocketTimeout),
+        Waited::Closed | Waited::Bytes => Ok(Reply::Elsewhere),
+    }
+}
+
+fn first_frame(frame: Frame<'_>) -> Result<Reply, Fault> {
+    let wire = |e: WireError| Fault::Violation(format!("the worker broke the protocol: {e}"));
+    match frame.kind {
+        Kind::Taken => Ok(Reply::Taken(Taken::decode(frame.payload).map_err(wire)?.pid)),
+        Kind::Stale => Ok(Reply::Elsewhere),
+        Kind::Abort => {
+            let abort = Abort::decode(frame.payload).map_err(wire)?;
+            if abort.reason == AbortReason::Draining {
+                return Ok(Reply::Elsewhere);
+            }
+            Err(aborted(&abort))
+        }
+        other => Err(Fault::Violation(format!(
+            "the worker broke the protocol: {other:?} before Taken"
+        ))),
+    }
+}
+
+fn aborted(abort: &Abort<'_>) -> Fault {
+    Fault::Aborted {
+        reason: abort.reason,
+        retry_after: abort.retry_after,
+        text: String::from_utf8_lossy(abort.text).into_owned(),
+    }
+}
+
+/// Relays everything from `Taken` to `End`.
+fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(), Broken> {
+    let mut body = Vec::new();
+    let mut client_ended = None;
+    loop {
+        let (frames, sender) = link.batch()?;
+        if pass(&frames, &sender, relay, &mut body)? {
+            return Ok(());
+        }
+        let waited = {
+            let client: &dyn Client = relay.client();
+            let (socket, gone) = watch(client);
+            let mut client = ClientWatch {
+                socket,
+                gone: &gone,
+                ended: client_ended,
+            };
+            let waited = link.receive(limit, &mut client);
+            client_ended = client.ended;
+            waited
+        };
+        match waited {
+            Ok(Waited::Bytes) => {}
+            Ok(Waited::Closed) | Err(_) => return Err(Broken::Closed),
+            Ok(Waited::TimedOut) => return Err(Fault::SocketTimeout.into()),
+            Ok(Waited::ClientGone) => return Err(Fault::ClientGone.into()),
+        }
+    }
+}
+
+/// Deals with the frames of one receive; `true` when the answer is complete.
+fn pass(
+    frames: &[Frame<'_>],
+    sender: &Sender<'_>,
+    relay: &mut Relay<'_>,
+    body: &mut Vec<u8>,
+) -> Result<bool, Broken> {
+    let mut pieces = Vec::new();
+    for frame in frames {
+        match frame.kind {
+            Kind::Response => relay.start(&Response::decode(frame.payload)?)?,
+            Kind::Data => match relay.admit(frame.payload)? {
+                [] => {}
+                bytes => pieces.push(Piece::Data(bytes)),
+            },
+            Kind::Log => {
+                let log = Log::decode(frame.payload)?;
+                relay.client().log(log.level, log.text);
+            }
+            Kind::Want => {
+                if !pieces.is_empty() {
+                    pieces.push(Piece::Flush);
+                    relay.send(&pieces)?;
+                    pieces.clear();
+                }
+                feed(Want::decode(frame.payload)?, sender, relay, body)?;
+            }
+            Kind::End => {
+                if let Err(fault) = relay.may_end() {
+                    if !pieces.is_empty() {
+                        relay.send(&pieces)?;
+                    }
+                    return Err(fault.into());
+                }
+                pieces.push(Piece::End);
+                relay.send(&pieces)?;
+                return Ok(true);
+            }
+            Kind::Abort => {
+                let abort = Abort::decode(frame.payload)?;
+                if !pieces.is_empty() {
+                    pieces.push(Piece::Flush);
+                    relay.send(&pieces)?;
+                }
+                return Err(aborted(&abort).into());
+            }
+            other => {
+                return Err(Fault::Violation(format!(
+                    "the worker broke the protocol: {other:?} after Taken"
+                ))
+                .into());
+            }
+        }
+    }
+    if !pieces.is_empty() {
+        // What streams is to be seen at once; what comes in bulk is not to be chopped.
+        if !sender.has_more() {
+            pieces.push(Piece::Flush);
+        }
+        relay.send(&pieces)?;
+    }
+    Ok(false)
+}
+
+/// Answers a `Want`: reads what the client has and hands it to the worker.
+fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u8>) -> Result<(), Broken> {
+    body.clear();
+    let mut out = Vec::new();
+    let ended = match relay.read_body(want.bytes as usize, body) {
+        Ok(ended) => ended,
+        Err((fault, text)) => {
+            let abort = BodyAbort {
+                fault,
+                text: text.as_bytes(),
+            };
+            frame::put_with(&mut out, Kind::BodyAbort, |out| abort.encode(out));
+            // The worker may be gone by now; that shows at the next receive.
+            let _ = sender.send(&out);
+            return match fault {
+                BodyFault::ClientGone => Ok(()),
+                BodyFault::TooLarge => Err(Fault::AnsweredByServer.into()),
+                BodyFault::ClientSlow | BodyFault::Malformed => Ok(()),
+            };
+        }
+    };
+    if !body.is_empty() {
+        frame::put(&mut out, Kind::Body, body);
+    }
+    if ended {
+        frame::put(&mut out, Kind::BodyEnd, b"");
+    }
+    let _ = sender.send(&out);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

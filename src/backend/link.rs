@@ -1,0 +1,195 @@
+//! One connection to a worker: a lease on one of its serving threads.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rwsgi_os::poll::{Events, Watch, poll};
+use rwsgi_os::socket::{Kind, Mode, connect, set_send_timeout};
+use rwsgi_os::{OsError, fd, message};
+use rwsgi_wire::WireError;
+use rwsgi_wire::frame::{Decoder, Frame};
+
+/// How long after the client ended its side of the connection a worker may still answer. A client that has said all it had to say
+/// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
+pub const AFTER_CLIENT_END: Duration = Duration::from_secs(1);
+
+/// How often a client without a socket of its own (HTTP/2) is asked whether it is gone.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A connection.
+pub struct Link {
+    socket: OwnedFd,
+    decoder: Decoder,
+}
+
+/// What waiting for a worker ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// Bytes have arrived.
+    Bytes,
+    /// The worker closed.
+    Closed,
+    /// The time is over.
+    TimedOut,
+    /// The client went away.
+    ClientGone,
+}
+
+/// The client as far as waiting is concerned.
+pub struct ClientWatch<'c> {
+    /// Its socket, if it has one of its own.
+    pub socket: Option<BorrowedFd<'c>>,
+    /// Asks httpd whether it is gone.
+    pub gone: &'c dyn Fn() -> bool,
+    /// When it ended its side, if it did.
+    pub ended: Option<Instant>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum NoLink {
+    /// The backlog is full.
+    Full,
+    /// Nobody listens at that path any more.
+    Stale,
+    /// Anything else.
+    Broken(OsError),
+}
+
+fn kind(error: &OsError) -> ErrorKind {
+    std::io::Error::from_raw_os_error(error.errno).kind()
+}
+
+impl Link {
+    /// Connects without waiting. Sends will wait at most `send_limit`.
+    pub fn connect(path: &[u8], send_limit: Duration) -> Result<Self, NoLink> {
+        let socket = connect(Kind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
+            () if e.is_would_block() => NoLink::Full,
+            () if matches!(kind(&e), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => NoLink::Stale,
+            () => NoLink::Broken(e),
+        })?;
+        fd::set_nonblocking(&socket, false).map_err(NoLink::Broken)?;
+        set_send_timeout(&socket, Some(send_limit)).map_err(NoLink::Broken)?;
+        Ok(Self {
+            socket,
+            decoder: Decoder::new(),
+        })
+    }
+
+    /// Sends all of these. Blocks at most the send limit, for the other side always has room for what the protocol allows.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), OsError> {
+        message::send_all(&self.socket, bytes)
+    }
+
+    /// Waits for bytes and receives them.
+    pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
+        match message::try_receive(&self.socket, self.decoder.space()) {
+            Err(e) if e.is_would_block() => {}
+            other => return self.received(other),
+        }
+        match self.wait(limit, client)? {
+            Waited::Bytes => {}
+            other => return Ok(other),
+        }
+        let received = message::try_receive(&self.socket, self.decoder.space());
+        self.received(received)
+    }
+
+    fn received(&mut self, received: Result<usize, OsError>) -> Result<Waited, OsError> {
+        match received {
+            Ok(0) => Ok(Waited::Closed),
+            Ok(n) => {
+                self.decoder.filled(n);
+                Ok(Waited::Bytes)
+            }
+            // A worker that closes with bytes of ours unread resets the connection: a close like any other.
+            Err(e) if kind(&e) == ErrorKind::ConnectionReset => Ok(Waited::Closed),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn wait(&self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
+        let start = Instant::now();
+        loop {
+            let now = Instant::now();
+            if client
+                .ended
+                .is_some_and(|at| now.duration_since(at) >= AFTER_CLIENT_END)
+                || (client.gone)()
+            {
+                return Ok(Waited::ClientGone);
+            }
+            let left = limit.saturating_sub(now.duration_since(start));
+            if left.is_zero() {
+                return Ok(Waited::TimedOut);
+            }
+            let turn = match client.ended {
+                Some(at) => left.min(AFTER_CLIENT_END.saturating_sub(now.duration_since(at))),
+                None if client.socket.is_none() => left.min(TICK),
+                None => left,
+            };
+            let worker = Watch::new(self.socket.as_fd(), Events::READ);
+            match client.socket.filter(|_| client.ended.is_none()) {
+                Some(socket) => {
+                    let mut both = [worker, Watch::new(socket, Events::PEER_CLOSED)];
+                    poll(&mut both, Some(turn))?;
+                    let [worker, client_side] = both;
+                    if worker.found().any() {
+                        return Ok(Waited::Bytes);
+                    }
+                    if client_side.found().is_hung_up() {
+                        return Ok(Waited::ClientGone);
+                    }
+                    if client_side.found().is_peer_closed() {
+                        client.ended = Some(Instant::now());
+                    }
+                }
+                None => {
+                    let mut one = [worker];
+                    if poll(&mut one, Some(turn))? > 0 {
+                        return Ok(Waited::Bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether more bytes can be received now.
+    pub fn has_more(&self) -> bool {
+        rwsgi_os::poll::readable(&self.socket, Some(Duration::ZERO)).unwrap_or(true)
+    }
+
+    /// The next whole frame.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, WireError> {
+        self.decoder.next()
+    }
+
+    /// All whole frames, and the connection to answer them on.
+    pub fn batch(&mut self) -> Result<(Vec<Frame<'_>>, Sender<'_>), WireError> {
+        Ok((self.decoder.batch()?, Sender { socket: &self.socket }))
+    }
+
+    /// Whether the connection can carry another exchange: open, and nothing left over.
+    pub fn is_clean(&self) -> bool {
+        self.decoder.is_empty()
+            && matches!(message::try_peek(&self.socket, &mut [0]), Err(e) if e.is_would_block())
+    }
+}
+
+/// The sending side of a link whose received frames are borrowed.
+pub struct Sender<'l> {
+    socket: &'l OwnedFd,
+}
+
+impl Sender<'_> {
+    /// As [`Link::send`].
+    pub fn send(&self, bytes: &[u8]) -> Result<(), OsError> {
+        message::send_all(self.socket, bytes)
+    }
+
+    /// As [`Link::has_more`].
+    pub fn has_more(&self) -> bool {
+        rwsgi_os::poll::readable(self.socket, Some(Duration::ZERO)).unwrap_or(true)
+    }
+}

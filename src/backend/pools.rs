@@ -1,0 +1,169 @@
+//! The pools of workers as one httpd child knows them: where they listen, which connections are idle.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rwsgi_os::poll::readable;
+use rwsgi_os::socket::{Kind, connect_within};
+use rwsgi_os::{OsError, message};
+use rwsgi_wire::control::{Answer, Ask, DeathKind};
+use rwsgi_wire::limits::CONTROL_MAX;
+
+use super::Fault;
+use super::link::Link;
+
+/// How long an answer of the manager may take. It answers at once, but for a death that it waits up to a second to see.
+const MANAGER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a manager that is being restarted is waited for.
+const MANAGER_RESTART: Duration = Duration::from_secs(4);
+
+/// Names a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolName {
+    /// Process group.
+    pub group: Vec<u8>,
+    /// Application group, expanded.
+    pub application_group: Vec<u8>,
+}
+
+/// A pool this child has asked for.
+pub struct Pool {
+    /// Where it listens.
+    pub path: Vec<u8>,
+    idle: Mutex<Vec<Link>>,
+}
+
+impl Pool {
+    /// The connection that was put back last, for its worker's memory is warm.
+    pub fn take_idle(&self) -> Option<Link> {
+        lock(&self.idle).pop()
+    }
+
+    /// Keeps a connection for the next request, unless the worker has closed it.
+    pub fn put_back(&self, link: Link) {
+        if link.is_clean() {
+            lock(&self.idle).push(link);
+        }
+    }
+
+    /// Closes idle connections that workers have closed.
+    pub fn forget_closed(&self) {
+        lock(&self.idle).retain(Link::is_clean);
+    }
+}
+
+/// All pools of this child, and the way to the manager.
+pub struct Pools {
+    manager: Vec<u8>,
+    generation: u32,
+    known: Mutex<HashMap<PoolName, Arc<Pool>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside is whole at every moment, so a panic elsewhere has not harmed it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pools {
+    /// Knows nothing yet. `manager` is the path of the manager's socket, `generation` that of the configuration.
+    pub fn new(manager: Vec<u8>, generation: u32) -> Self {
+        Self {
+            manager,
+            generation,
+            known: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The pool of this name; asks the manager the first time.
+    pub fn find(&self, name: &PoolName) -> Result<Arc<Pool>, Fault> {
+        if let Some(pool) = lock(&self.known).get(name) {
+            return Ok(Arc::clone(pool));
+        }
+        let question = Ask::Pool {
+            generation: self.generation,
+            group: name.group.clone(),
+            application_group: name.application_group.clone(),
+        };
+        match self.ask(&question, MANAGER_RESTART)? {
+            Answer::Pool { path } => {
+                let pool = Arc::new(Pool {
+                    path,
+                    idle: Mutex::default(),
+                });
+                Ok(Arc::clone(lock(&self.known).entry(name.clone()).or_insert(pool)))
+            }
+            Answer::Refused {
+                reason,
+                retry_after,
+                text,
+            } => Err(Fault::Aborted {
+                reason,
+                retry_after,
+                text: String::from_utf8_lossy(&text).into_owned(),
+            }),
+            Answer::Death { .. } => Err(Fault::ManagerSilent(
+                "rwsgi-manager answered another question".into(),
+            )),
+        }
+    }
+
+    /// Nobody listens there any more: ask again next time.
+    pub fn forget(&self, name: &PoolName, pool: &Arc<Pool>) {
+        let mut known = lock(&self.known);
+        if known.get(name).is_some_and(|held| Arc::ptr_eq(held, pool)) {
+            known.remove(name);
+        }
+    }
+
+    /// What a worker died of: a phrase, and whether one of our time limits killed it.
+    pub fn death(&self, pid: u32) -> (String, bool) {
+        match self.ask(&Ask::Death { pid }, Duration::ZERO) {
+            Ok(Answer::Death { kind, text }) => (
+                format!("worker {pid} {}", String::from_utf8_lossy(&text)),
+                kind == DeathKind::TimeLimit,
+            ),
+            _ => (
+                format!("worker {pid} closed the connection, and rwsgi-manager could not be asked why"),
+                false,
+            ),
+        }
+    }
+
+    /// Asks the manager; tries for `patience` while nobody listens there.
+    fn ask(&self, question: &Ask, patience: Duration) -> Result<Answer, Fault> {
+        let start = Instant::now();
+        loop {
+            match self.ask_once(question) {
+                Ok(packet) => {
+                    return Answer::decode(&packet).map_err(|e| {
+                        Fault::ManagerSilent(format!("rwsgi-manager's answer cannot be read: {e}"))
+                    });
+                }
+                Err(_) if start.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
+                Err(e) => {
+                    return Err(Fault::ManagerSilent(format!(
+                        "rwsgi-manager cannot be asked: {e}"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn ask_once(&self, question: &Ask) -> Result<Vec<u8>, String> {
+        let sentence = |e: OsError| e.to_string();
+        let socket = connect_within(Kind::SeqPacket, &self.manager, MANAGER_LIMIT).map_err(sentence)?;
+        message::send_all(&socket, &question.encode()).map_err(sentence)?;
+        if !readable(&socket, Some(MANAGER_LIMIT)).map_err(sentence)? {
+            return Err(format!("no answer within {} s", MANAGER_LIMIT.as_secs()));
+        }
+        let mut packet = vec![0; CONTROL_MAX];
+        let n = message::try_receive(&socket, &mut packet).map_err(sentence)?;
+        if n == 0 {
+            return Err("it closed the connection".into());
+        }
+        packet.truncate(n);
+        Ok(packet)
+    }
+}

@@ -1,0 +1,248 @@
+//! The answer on its way to the client: the head once, the promised length kept, the end visible.
+
+use rwsgi_wire::response::{BodyFault, Response};
+
+use super::client::{BodyRead, Client, Piece, Promise};
+use super::{Failure, Fault, Message, codes};
+
+/// One answer under way.
+pub struct Relay<'a> {
+    client: &'a mut dyn Client,
+    promise: Option<Promise>,
+    /// The head cannot be taken back: something went to the filters.
+    sent: bool,
+    length: u64,
+    over: bool,
+    body_ended: bool,
+}
+
+impl<'a> Relay<'a> {
+    /// Nothing sent yet.
+    pub fn new(client: &'a mut dyn Client) -> Self {
+        Self {
+            client,
+            promise: None,
+            sent: false,
+            length: 0,
+            over: false,
+            body_ended: false,
+        }
+    }
+
+    /// The request, for logging and watching.
+    pub fn client(&mut self) -> &mut dyn Client {
+        self.client
+    }
+
+    /// Takes the head. A second one is a violation.
+    pub fn start(&mut self, response: &Response<'_>) -> Result<(), Fault> {
+        if self.promise.is_some() {
+            return Err(Fault::Violation(
+                "the worker sent a second head for one answer".into(),
+            ));
+        }
+        self.promise = Some(self.client.start(response).map_err(Fault::Violation)?);
+        Ok(())
+    }
+
+    /// How much of `bytes` belongs to the answer; the rest is beyond the promised length, which is said once.
+    pub fn admit<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Fault> {
+        let Some(promise) = self.promise else {
+            return Err(Fault::Violation(
+                "the worker sent body bytes before a head".into(),
+            ));
+        };
+        let room = promise
+            .length
+            .filter(|_| !promise.bodiless)
+            .map_or(u64::MAX, |n| n - self.length);
+        let fitting = usize::try_from(room).map_or(bytes, |room| bytes.get(..room).unwrap_or(bytes));
+        self.length += fitting.len() as u64;
+        if fitting.len() < bytes.len() && !self.over {
+            self.over = true;
+            let length = promise.length.unwrap_or_default();
+            let text = format!(
+                "the application sent more than its Content-Length of {length} bytes; the excess is dropped"
+            );
+            self.client.warn(&Message {
+                code: codes::TOO_LONG,
+                text,
+            });
+        }
+        Ok(fitting)
+    }
+
+    /// Passes pieces of an answer that has a head.
+    pub fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Fault> {
+        self.sent = true;
+        self.client.send(pieces).map_err(|_| Fault::ClientGone)
+    }
+
+    /// Whether the answer may end here: it has a head, and as many bytes as promised.
+    pub fn may_end(&mut self) -> Result<(), Fault> {
+        let Some(promise) = self.promise else {
+            return Err(Fault::Violation(
+                "the worker ended an answer without a head".into(),
+            ));
+        };
+        match promise.length {
+            Some(length) if !promise.bodiless && self.length < length => {
+                let sent = self.length;
+                let text = format!(
+                    "the application sent {sent} bytes, its Content-Length is {length}; the answer is aborted"
+                );
+                self.client.warn(&Message {
+                    code: codes::TOO_SHORT,
+                    text,
+                });
+                // Even when nothing has gone out: its head promised what cannot be kept, and the worker believes it was sent.
+                Err(Fault::Aborted {
+                    reason: rwsgi_wire::response::AbortReason::Application,
+                    retry_after: 0,
+                    text: String::new(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads up to `limit` bytes of the request body into `into`; `true` at its end.
+    pub fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<bool, (BodyFault, String)> {
+        if self.body_ended {
+            return Ok(true);
+        }
+        let read = self.client.read_body(limit, into)?;
+        self.body_ended = read == BodyRead::End;
+        Ok(self.body_ended)
+    }
+
+    /// Ends the answer in failure: shows the client that it breaks off if it has seen a start of it.
+    pub fn fail(self, fault: Fault) -> Failure {
+        if self.sent && !matches!(fault, Fault::ClientGone | Fault::AnsweredByServer) {
+            // A client that is gone needs no sign.
+            let _ = self.client.send(&[Piece::Abort]);
+        }
+        fault.into_failure(self.sent)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::backend::client::Gone;
+    use rwsgi_wire::response::Level;
+    use std::os::fd::BorrowedFd;
+
+    /// A request as a list of what happened to it.
+    #[derive(Default)]
+    pub(crate) struct Recorder {
+        pub body: Vec<u8>,
+        pub seen: Vec<String>,
+        pub gone: bool,
+    }
+
+    impl Client for Recorder {
+        fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)> {
+            let n = limit.min(self.body.len());
+            into.extend(self.body.drain(..n));
+            Ok(if self.body.is_empty() {
+                BodyRead::End
+            } else {
+                BodyRead::More
+            })
+        }
+        fn start(&mut self, response: &Response<'_>) -> Result<Promise, String> {
+            if response.status < 200 {
+                return Err("1xx".into());
+            }
+            self.seen.push(format!("start {}", response.status));
+            let length = response
+                .headers
+                .iter()
+                .find(|(name, _)| *name == b"Content-Length");
+            let length = length.map(|(_, value)| String::from_utf8_lossy(value).parse().unwrap());
+            Ok(Promise {
+                length,
+                bodiless: response.status == 304,
+            })
+        }
+        fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
+            if self.gone {
+                return Err(Gone);
+            }
+            for piece in pieces {
+                self.seen.push(match piece {
+                    Piece::Data(bytes) if bytes.len() > 40 => format!("data of {}", bytes.len()),
+                    Piece::Data(bytes) => format!("data {}", String::from_utf8_lossy(bytes)),
+                    other => format!("{other:?}").to_lowercase(),
+                });
+            }
+            Ok(())
+        }
+        fn log(&mut self, _: Level, text: &[u8]) {
+            self.seen.push(format!("log {}", String::from_utf8_lossy(text)));
+        }
+        fn warn(&mut self, message: &Message) {
+            self.seen.push(format!("warn {}", message.code));
+        }
+        fn socket(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+        fn is_gone(&self) -> bool {
+            self.gone
+        }
+    }
+
+    fn head(length: &'static [u8]) -> Response<'static> {
+        Response {
+            status: 200,
+            reason: b"OK",
+            headers: vec![(b"Content-Length", length)],
+        }
+    }
+
+    #[test]
+    fn bytes_beyond_the_promised_length_are_dropped_and_said_once() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        relay.start(&head(b"3")).unwrap();
+        assert_eq!(relay.admit(b"ab").unwrap(), b"ab");
+        assert_eq!(relay.admit(b"cd").unwrap(), b"c");
+        assert_eq!(relay.admit(b"ef").unwrap(), b"");
+        assert_eq!(relay.may_end(), Ok(()));
+        assert_eq!(client.seen, ["start 200", "warn RW0313"]);
+    }
+
+    #[test]
+    fn an_answer_shorter_than_promised_is_shown_to_break_off() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        relay.start(&head(b"3")).unwrap();
+        let data = relay.admit(b"ab").unwrap();
+        relay.send(&[Piece::Data(data)]).unwrap();
+        let fault = relay.may_end().unwrap_err();
+        assert_eq!(relay.fail(fault), Failure::Truncated(None));
+        assert_eq!(client.seen, ["start 200", "data ab", "warn RW0312", "abort"]);
+    }
+
+    #[test]
+    fn a_body_that_nobody_will_see_has_no_length_to_keep() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        let response = Response {
+            status: 304,
+            ..head(b"10")
+        };
+        relay.start(&response).unwrap();
+        assert_eq!(relay.may_end(), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_without_a_head_or_with_two_is_refused() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        assert!(relay.admit(b"x").is_err() && relay.may_end().is_err());
+        relay.start(&head(b"0")).unwrap();
+        assert!(relay.start(&head(b"0")).is_err());
+    }
+}
