@@ -45,6 +45,7 @@ pub struct Builder {
     python_home: Option<PathBuf>,
     log_level: String,
     children: u32,
+    only: bool,
 }
 
 impl Builder {
@@ -63,6 +64,7 @@ impl Builder {
             python_home: places::apps_venv(),
             log_level: "info".to_owned(),
             children: 2,
+            only: false,
         }
     }
 
@@ -170,12 +172,26 @@ impl Builder {
         self
     }
 
+    /// The test's text is the whole configuration: nothing is generated around it. Further placeholders: `@MODULES@`,
+    /// `@BUILD@` (the directory of the module).
+    #[must_use]
+    pub fn only(mut self) -> Builder {
+        self.only = true;
+        self
+    }
+
+    /// Starts httpd; returns its words when it refuses.
+    pub fn try_start(self) -> Result<Httpd, String> {
+        match Httpd::start(self) {
+            Outcome::Running(httpd) => Ok(*httpd),
+            Outcome::Refused(text) => Err(text),
+        }
+    }
+
     /// Starts httpd; panics with its words when it refuses.
     pub fn start(self) -> Httpd {
-        match Httpd::start(self) {
-            Outcome::Running(httpd) => *httpd,
-            Outcome::Refused(text) => panic!("httpd did not start:\n{text}"),
-        }
+        self.try_start()
+            .unwrap_or_else(|text| panic!("httpd did not start:\n{text}"))
     }
 
     /// Starts httpd, which must refuse; returns its words (console and error log, one string).
@@ -188,8 +204,8 @@ impl Builder {
 
     /// The configuration's text for one port.
     pub(crate) fn text(&self, port: u16) -> String {
-        let mut all = self.base();
-        if self.load_ours {
+        let mut all = if self.only { String::new() } else { self.base() };
+        if self.load_ours && !self.only {
             let module = places::module(self.under_test).expect("checked by Case::httpd");
             let name = self.identity.unwrap_or(match self.under_test {
                 UnderTest::Ours => "rwsgi_module",
@@ -210,6 +226,8 @@ impl Builder {
             .replace("@DATA@", "@ROOT@/data")
             .replace("@ROOT@", &self.root.display().to_string())
             .replace("@PORT@", &port.to_string())
+            .replace("@MODULES@", &places::modules().display().to_string())
+            .replace("@BUILD@", &places::build_dir().display().to_string())
             .replace(
                 "@VENV@",
                 &places::apps_venv().unwrap_or_default().display().to_string(),

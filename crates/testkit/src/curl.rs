@@ -10,7 +10,6 @@ pub struct Curl {
 }
 
 /// What curl made of it.
-#[derive(Debug)]
 pub struct CurlReply {
     /// curl's exit code; 0 means that the answer was whole.
     pub exit: i32,
@@ -22,6 +21,23 @@ pub struct CurlReply {
     pub body: Vec<u8>,
     /// curl's own words.
     pub complaint: String,
+}
+
+impl std::fmt::Debug for CurlReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self {
+            exit,
+            status,
+            version,
+            body,
+            complaint,
+        } = self;
+        write!(
+            f,
+            "curl exit {exit}, HTTP/{version} {status}, {} bytes, {complaint:?}",
+            body.len()
+        )
+    }
 }
 
 impl Curl {

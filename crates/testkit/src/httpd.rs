@@ -1,13 +1,14 @@
 //! A running private httpd, and what is checked when it ends.
 
-use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::case::{Mode, UnderTest};
+use crate::case::UnderTest;
 use crate::cgroup::Cgroup;
 use crate::conf::{Builder, write_readable};
 use crate::curl::Curl;
@@ -35,14 +36,12 @@ pub struct Httpd {
     root: PathBuf,
     port: Port,
     test: String,
-    mode: Mode,
     under_test: UnderTest,
-    child: RefCell<Child>,
+    child: Mutex<Child>,
     family: Family,
-    announced: RefCell<Vec<String>>,
-    restarts: Cell<usize>,
+    announced: Mutex<Vec<String>>,
     descriptors: usize,
-    stopped: Cell<bool>,
+    stopped: AtomicBool,
 }
 
 impl Httpd {
@@ -63,14 +62,12 @@ impl Httpd {
                 root: builder.root.clone(),
                 port,
                 test: builder.test.clone(),
-                mode: builder.mode,
                 under_test: builder.under_test,
-                child: RefCell::new(child),
+                child: Mutex::new(child),
                 family,
-                announced: RefCell::default(),
-                restarts: Cell::new(0),
+                announced: Mutex::default(),
                 descriptors: 0,
-                stopped: Cell::new(false),
+                stopped: AtomicBool::new(false),
             };
             match httpd.wait_for_start() {
                 Ok(httpd) => return Outcome::Running(Box::new(httpd)),
@@ -83,11 +80,11 @@ impl Httpd {
     fn wait_for_start(mut self) -> Result<Httpd, String> {
         let start = Instant::now();
         loop {
-            let ended = self.child.borrow_mut().try_wait().expect("wait for httpd");
+            let ended = self.ended();
             if ended.is_some() || start.elapsed() > Duration::from_secs(40) {
                 self.family.kill_all();
-                let _ = self.child.borrow_mut().wait();
-                self.stopped.set(true);
+                let _ = self.child.lock().expect("child").wait();
+                self.stopped.store(true, Ordering::Relaxed);
                 let text = self.words();
                 let left = if ended.is_none() {
                     "(it neither started nor ended in 40 s)\n"
@@ -193,7 +190,7 @@ impl Httpd {
 
     /// Allows lines of level warn or worse that contain `text`.
     pub fn announce(&self, text: &str) {
-        self.announced.borrow_mut().push(text.to_owned());
+        self.announced.lock().expect("announced").push(text.to_owned());
     }
 
     /// Allows what an exception of the application leaves in the log: its traceback, but no other coded message of ours.
@@ -236,6 +233,11 @@ impl Httpd {
             .into_iter()
             .filter(|line| line.text.contains(text))
             .collect()
+    }
+
+    /// The lines of another log file of the server root, such as a virtual host's.
+    pub fn log_file(&self, name: &str) -> Vec<Line> {
+        error_log::read(&self.root.join(name))
     }
 
     /// The access log's text.
@@ -293,26 +295,18 @@ impl Httpd {
             }
             // The original forks them from httpd's parent; its log says which they are.
             UnderTest::Theirs => {
-                let log = self.log();
-                all.into_iter()
-                    .filter(|p| p.state != 'Z')
-                    .filter(|p| {
-                        let started = format!("[pid {}:", p.pid);
-                        log.iter()
-                            .any(|l| l.text.contains(&started) && l.text.contains("Starting process"))
-                            || log.iter().any(|l| {
-                                l.text.contains(&format!("(pid={})", p.pid))
-                                    && l.text.contains("Starting process")
-                            })
-                    })
-                    .collect()
+                let log = self.log_with("Starting daemon process");
+                let started = |p: &Process| log.iter().any(|l| l.text.contains(&format!("[pid {}:", p.pid)));
+                all.into_iter().filter(|p| p.state != 'Z' && started(p)).collect()
             }
         }
     }
 
-    /// The mode in which applications run.
-    pub fn mode(&self) -> Mode {
-        self.mode
+    /// Our manager; the original has none.
+    pub fn manager(&self) -> Option<Process> {
+        self.processes()
+            .into_iter()
+            .find(|p| p.name == "rwsgi-manager" && p.parent == self.family.head)
     }
 
     /// Sockets (of the file system) that exist below the server root.
@@ -334,13 +328,12 @@ impl Httpd {
 
     fn signal_and_wait(&self, signal: Signal) {
         let before = self.log_with(READY).len();
-        self.restarts.set(self.restarts.get() + 1);
         self.parent().expect("httpd runs").signal(signal);
         until_some(
             "httpd to resume normal operations",
             Duration::from_secs(30),
             || {
-                let ended = self.child.borrow_mut().try_wait().expect("wait for httpd");
+                let ended = self.ended();
                 assert!(ended.is_none(), "httpd ended at a restart:\n{}", self.words());
                 (self.log_with(READY).len() > before).then_some(())
             },
@@ -356,6 +349,14 @@ impl Httpd {
         }
     }
 
+    fn ended(&self) -> Option<ExitStatus> {
+        self.child
+            .lock()
+            .expect("child")
+            .try_wait()
+            .expect("wait for httpd")
+    }
+
     /// As [`Httpd::stop`], and then looks at what httpd left in its logs.
     pub fn stop_then(&self, look: impl FnOnce(&Httpd)) {
         self.stop();
@@ -364,23 +365,16 @@ impl Httpd {
 
     /// Waits for httpd to end by itself (it was signalled), then checks as [`Httpd::stop`].
     pub fn was_killed(&self) {
-        until_some("httpd to end", Duration::from_secs(20), || {
-            self.child.borrow_mut().try_wait().expect("wait for httpd")
-        });
+        until_some("httpd to end", Duration::from_secs(20), || self.ended());
         self.stop();
     }
 
     fn end(&self) -> Vec<String> {
-        if self.stopped.replace(true) {
+        if self.stopped.swap(true, Ordering::Relaxed) {
             return Vec::new();
         }
         let mut complaints = Vec::new();
-        let running = self
-            .child
-            .borrow_mut()
-            .try_wait()
-            .expect("wait for httpd")
-            .is_none();
+        let running = self.ended().is_none();
         if running {
             complaints.extend(self.check_while_running());
             if let Some(parent) = self.parent() {
@@ -388,13 +382,7 @@ impl Httpd {
             }
         }
         let start = Instant::now();
-        while self
-            .child
-            .borrow_mut()
-            .try_wait()
-            .expect("wait for httpd")
-            .is_none()
-        {
+        while self.ended().is_none() {
             if start.elapsed() > Duration::from_secs(20) {
                 complaints.push("httpd did not end within 20 s of SIGTERM".to_owned());
                 break;
@@ -403,9 +391,12 @@ impl Httpd {
         }
         complaints.extend(self.check_after_end());
         self.family.kill_all();
-        let _ = self.child.borrow_mut().wait();
-        self.announced.borrow_mut().extend(OF_THE_STOP.map(str::to_owned));
-        let lines = error_log::unannounced(self.log(), &self.announced.borrow());
+        let _ = self.child.lock().expect("child").wait();
+        self.announced
+            .lock()
+            .expect("announced")
+            .extend(OF_THE_STOP.map(str::to_owned));
+        let lines = error_log::unannounced(self.log(), &self.announced.lock().expect("announced"));
         complaints.extend(
             lines
                 .iter()
@@ -495,8 +486,8 @@ impl Drop for Httpd {
         let complaints = self.end();
         if std::thread::panicking() {
             suite::evidence(&self.evidence());
-            for complaint in complaints {
-                suite::evidence(&complaint);
+            for complaint in complaints.iter().take(5) {
+                suite::evidence(complaint);
             }
             self.remove_root();
         } else if complaints.is_empty() {
@@ -527,6 +518,8 @@ fn launch(root: &Path, cgroup: Option<&Cgroup>) -> Child {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         )
         .env("LANG", "C")
+        // No worker may see what httpd was started with.
+        .env("RWSGI_TEST_SECRET", "of httpd alone")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(console.try_clone().expect("console.log"))

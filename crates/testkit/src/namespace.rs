@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 
-use crate::{places, pythons};
+use crate::{places, pythons, suite};
 
 /// Makes the repository and the Pythons reachable for every user, if we are root and they are not. Must run while the
 /// process has one thread. Where the kernel refuses, tests that need it fail with the path in their message.
@@ -39,6 +39,44 @@ pub fn make_places_reachable() {
         {
             eprintln!("could not open {} to other users: {why}", directory.display());
         }
+    }
+}
+
+/// Runs `work` on a thread of its own for which `path` holds `content`, in a private mount namespace; httpd servers that are
+/// started by `work` see the same. Needs root; fails where the kernel refuses.
+pub fn with_file_replaced(path: &Path, content: &str, work: impl FnOnce() + Send) {
+    let stand_in = std::env::temp_dir().join(format!(
+        "rwsgi-file-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&stand_in, content).expect("write a file");
+    std::fs::set_permissions(&stand_in, Permissions::from_mode(0o644)).expect("chmod");
+    let outcome = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+            make_private().expect("a private mount namespace");
+            mount(
+                Some(&stand_in),
+                path,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("bind mount");
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            (outcome, suite::take_evidence())
+        });
+        thread.join()
+    });
+    let _ = std::fs::remove_file(&stand_in);
+    match outcome {
+        Ok((Ok(()), _)) => {}
+        Ok((Err(payload), evidence)) => {
+            suite::evidence(&evidence);
+            std::panic::resume_unwind(payload);
+        }
+        Err(payload) => std::panic::resume_unwind(payload),
     }
 }
 

@@ -26,7 +26,7 @@ impl Head {
 }
 
 /// A whole answer, with the verdict on its end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RawReply {
     /// Status line and headers.
     pub head: Head,
@@ -34,6 +34,13 @@ pub struct RawReply {
     pub body: Vec<u8>,
     /// Whether the framing (length, last chunk) says that the body is whole.
     pub complete: bool,
+}
+
+impl std::fmt::Debug for RawReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let end = if self.complete { "complete" } else { "cut" };
+        write!(f, "{:?}, {} bytes, {end}", self.head, self.body.len())
+    }
 }
 
 /// A connection to httpd.

@@ -31,6 +31,15 @@ pub(crate) fn evidence(text: &str) {
     });
 }
 
+/// What was said so far on this thread, to be said again on another; ends with where and why the thread panicked.
+pub(crate) fn take_evidence() -> String {
+    format!(
+        "{}{}",
+        EVIDENCE.with_borrow_mut(std::mem::take),
+        PANIC.with_borrow(String::clone)
+    )
+}
+
 /// A test function with its name; made by [`crate::test!`].
 #[derive(Clone, Copy)]
 pub struct Test {

@@ -1,0 +1,171 @@
+//! `WSGIDaemonProcess` and its options, one by one.
+
+use super::{misplaced, refuses};
+use rwsgi_testkit::{Case, Httpd, Topic, Value, test};
+
+pub fn tests(topic: &mut Topic) {
+    topic.once(test![
+        daemon_process_needs_a_name,
+        daemon_process_refuses_wrong_values,
+        daemon_process_refuses_wrong_numbers_with_letters,
+        daemon_process_refuses_a_name_twice,
+        daemon_process_stands_in_servers,
+    ]);
+    topic.daemon(test![
+        threads_decide_multithread,
+        processes_decide_multiprocess,
+        home_is_the_working_directory_and_first_on_the_path,
+        umask_is_set,
+        lang_and_locale_are_set,
+        display_name_is_shown,
+        maximum_requests_replaces_the_worker,
+        listen_backlog_is_taken,
+    ]);
+}
+
+fn daemon_process_needs_a_name(case: &Case) {
+    refuses(case, &[("WSGIDaemonProcess", &["name"])]);
+}
+
+fn daemon_process_refuses_wrong_values(case: &Case) {
+    refuses(
+        case,
+        &[
+            ("WSGIDaemonProcess g proceses=1", &["proceses", "processes"]),
+            ("WSGIDaemonProcess g processes=0", &["processes=0", "at least 1"]),
+            ("WSGIDaemonProcess g processes=-1", &["processes=-1"]),
+            ("WSGIDaemonProcess g threads=70000", &["threads=70000"]),
+            ("WSGIDaemonProcess g threads=", &["threads", "empty"]),
+            (
+                "WSGIDaemonProcess g home=relative",
+                &["home=relative", "absolute"],
+            ),
+            ("WSGIDaemonProcess g umask=0999", &["umask=0999", "octal"]),
+            ("WSGIDaemonProcess g queue-timeout=-1", &["queue-timeout=-1"]),
+            ("WSGIDaemonProcess g stray", &["stray"]),
+            (
+                "WSGIDaemonProcess g user=no-such-user-here",
+                &["user=no-such-user-here", "does not exist"],
+            ),
+            (
+                "WSGIDaemonProcess g group=no-such-group-here",
+                &["no-such-group-here", "does not exist"],
+            ),
+        ],
+    );
+}
+
+fn daemon_process_refuses_wrong_numbers_with_letters(case: &Case) {
+    // The original reads 5s as 5 and many as 0.
+    case.needs_ours("it takes what atoi makes of it");
+    refuses(
+        case,
+        &[
+            ("WSGIDaemonProcess g threads=5s", &["threads=5s", "digits"]),
+            (
+                "WSGIDaemonProcess g request-timeout=many",
+                &["request-timeout=many", "seconds"],
+            ),
+            (
+                "WSGIDaemonProcess g python-home=venv",
+                &["python-home=venv", "absolute"],
+            ),
+        ],
+    );
+}
+
+fn daemon_process_refuses_a_name_twice(case: &Case) {
+    refuses(
+        case,
+        &[("WSGIDaemonProcess a\nWSGIDaemonProcess a", &["duplicates"])],
+    );
+}
+
+fn daemon_process_stands_in_servers(case: &Case) {
+    misplaced(case, &["<Location /x>\nWSGIDaemonProcess a\n</Location>"]);
+}
+
+fn environ(case: &Case, options: &str) -> (Httpd, Value) {
+    let httpd = case.httpd().daemon(options).app("environ.wsgi").start();
+    let environ = httpd.get("/").json();
+    (httpd, environ)
+}
+
+fn threads_decide_multithread(case: &Case) {
+    assert_eq!(environ(case, "threads=1").1["wsgi.multithread"][1], "False");
+    assert_eq!(environ(case, "threads=2").1["wsgi.multithread"][1], "True");
+}
+
+fn processes_decide_multiprocess(case: &Case) {
+    assert_eq!(environ(case, "threads=1").1["wsgi.multiprocess"][1], "False");
+    // Writing the option at all makes it True, even with the default's value.
+    assert_eq!(environ(case, "processes=1").1["wsgi.multiprocess"][1], "True");
+    assert_eq!(environ(case, "processes=2").1["wsgi.multiprocess"][1], "True");
+}
+
+fn home_is_the_working_directory_and_first_on_the_path(case: &Case) {
+    let (httpd, environ) = environ(case, "home=@DATA@");
+    let data = httpd.data().display().to_string();
+    assert_eq!(environ["_"]["cwd"], data.as_str());
+    assert_eq!(environ["_"]["path"][0], data.as_str());
+}
+
+fn umask_is_set(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("umask=0027")
+        .source("/", "umask.wsgi", "import os\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return [oct(os.umask(0o27)).encode()]\n")
+        .start();
+    assert_eq!(httpd.get("/").text(), "0o27");
+}
+
+fn lang_and_locale_are_set(case: &Case) {
+    let (_httpd, with) = environ(case, "lang=C.UTF-8 locale=C.UTF-8");
+    let variables = &with["_"]["environment"];
+    assert_eq!(
+        (&variables["LANG"], &variables["LC_ALL"]),
+        (&"C.UTF-8".into(), &"C.UTF-8".into())
+    );
+    assert_eq!(with["_"]["encodings"][0], "utf-8");
+}
+
+fn display_name_is_shown(case: &Case) {
+    for (option, shown) in [("%{GROUP}", "(wsgi:site)"), ("shop-app", "shop-app")] {
+        let (httpd, _) = environ(case, &format!("display-name={option}"));
+        let names: Vec<String> = httpd
+            .workers()
+            .iter()
+            .map(|worker| worker.arguments().join(" "))
+            .collect();
+        assert!(
+            !names.is_empty() && names.iter().all(|name| name.trim_end().starts_with(shown)),
+            "{option}: {names:?}"
+        );
+    }
+}
+
+fn maximum_requests_replaces_the_worker(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("threads=1 maximum-requests=3")
+        .app("state.wsgi")
+        .start();
+    let mut pids = Vec::new();
+    for _ in 0..12 {
+        let reply = httpd.get("/");
+        assert_eq!(reply.status, 200, "no request is lost: {}", reply.text());
+        let answer = reply.json();
+        assert!(answer["count"].as_u64() <= Some(3), "{answer}");
+        pids.push(answer["pid"].as_u64());
+    }
+    pids.dedup();
+    assert!(pids.len() >= 4, "{pids:?}");
+}
+
+fn listen_backlog_is_taken(case: &Case) {
+    let (_httpd, environ) = environ(
+        case,
+        "listen-backlog=7 connect-timeout=3 socket-timeout=20 shutdown-timeout=2 graceful-timeout=4",
+    );
+    assert_eq!(environ["SCRIPT_NAME"], "");
+}

@@ -1,0 +1,190 @@
+//! Embedded mode: what the interpreter in httpd's children looks like, compared with the command line.
+
+use rwsgi_testkit::{Case, Httpd, Topic, Value, apps_python, test, until};
+use std::process::Command;
+use std::time::Duration;
+
+pub fn tests(topic: &mut Topic) {
+    topic.embedded(test![
+        sys_path_is_that_of_the_command_line,
+        text_is_utf_8,
+        the_venv_is_in_force,
+        the_parent_never_loads_python,
+        named_groups_and_the_main_interpreter_live_side_by_side,
+        each_child_has_its_own_interpreter,
+        threads_of_one_child_share_the_application,
+        a_dying_child_is_replaced,
+        the_signal_handlers_of_httpd_are_left_alone,
+    ]);
+    topic.daemon(test![children_hold_no_python_when_all_is_in_daemon_mode]);
+}
+
+fn command_line(program: &str) -> Value {
+    let output = Command::new(apps_python())
+        .args(["-c", program])
+        .env_clear()
+        .env("LANG", "C.UTF-8")
+        .current_dir("/")
+        .output()
+        .expect("python runs");
+    rwsgi_testkit::from_slice(&output.stdout)
+}
+
+fn sys_path_is_that_of_the_command_line(case: &Case) {
+    case.needs_apps();
+    let httpd = case
+        .httpd()
+        .app("environ.wsgi")
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .start();
+    let seen = httpd.get("/").json()["_"]["path"].clone();
+    let mut expected = command_line("import json, sys; print(json.dumps(sys.path))");
+    expected
+        .as_array_mut()
+        .expect("sys.path")
+        .retain(|entry| entry != "");
+    assert_eq!(seen, expected);
+}
+
+fn text_is_utf_8(case: &Case) {
+    let httpd = case
+        .httpd()
+        .file("data/caf\u{e9}", "found")
+        .app("environ.wsgi")
+        .source(
+            "/file",
+            "file.wsgi",
+            "import os\nDATA = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'data')\n\
+             def application(environ, start_response):\n    start_response('200 OK', [])\n    \
+             return [open(os.path.join(DATA, 'caf\\xe9'), 'rb').read()]\n",
+        )
+        .conf("WSGIScriptAlias /e @SCRIPTS@/environ.wsgi")
+        .start();
+    let about = &httpd.get("/e").json()["_"];
+    if !case.theirs() {
+        // Under httpd's LANG=C the original has ASCII file names.
+        assert_eq!(about["encodings"][0], "utf-8");
+    }
+    let _ = about;
+}
+
+fn the_venv_is_in_force(case: &Case) {
+    case.needs_apps();
+    let httpd = case.httpd().app("environ.wsgi").start();
+    let about = &httpd.get("/").json()["_"];
+    let expected =
+        command_line("import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))");
+    assert_eq!(about["prefix"], expected[0]);
+    assert_eq!(about["base_prefix"], expected[1]);
+    assert_eq!(about["executable"], expected[2]);
+}
+
+fn maps(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default()
+}
+
+fn the_parent_never_loads_python(case: &Case) {
+    case.needs_ours("it is linked with libpython");
+    let httpd = case.httpd().app("hello.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    assert!(!maps(httpd.parent().expect("parent").pid).contains("libpython"));
+    let children = httpd.children();
+    assert!(children.iter().any(|child| maps(child.pid).contains("libpython")));
+    httpd.graceful();
+    assert_eq!(httpd.get("/").status, 200);
+    assert!(!maps(httpd.parent().expect("parent").pid).contains("libpython"));
+}
+
+fn children_hold_no_python_when_all_is_in_daemon_mode(case: &Case) {
+    case.needs_ours("it is linked with libpython");
+    let httpd = case.httpd().app("hello.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    for child in httpd.children() {
+        assert!(!maps(child.pid).contains("libpython"), "{child:?}");
+    }
+}
+
+fn named_groups_and_the_main_interpreter_live_side_by_side(case: &Case) {
+    case.needs_ours("on some threads it runs requests for the main interpreter in a sub-interpreter");
+    let httpd = case
+        .httpd()
+        .script("state.wsgi")
+        .conf("WSGIScriptAlias /main @SCRIPTS@/state.wsgi application-group=%{GLOBAL}")
+        .conf("WSGIScriptAlias /a @SCRIPTS@/state.wsgi application-group=a")
+        .conf("WSGIScriptAlias /b @SCRIPTS@/state.wsgi application-group=b")
+        .children(1)
+        .start();
+    for round in 1..=20 {
+        for path in ["/main", "/a", "/b"] {
+            let answer = httpd.get(path).json();
+            assert_eq!(
+                (answer["count"].as_u64(), answer["loaded"].as_u64()),
+                (Some(round), Some(1)),
+                "{path} {answer}"
+            );
+        }
+    }
+}
+
+fn each_child_has_its_own_interpreter(case: &Case) {
+    let httpd = case.httpd().app("state.wsgi").children(1).start();
+    let pid = httpd.get("/").json()["pid"].as_u64();
+    assert!(
+        httpd
+            .children()
+            .iter()
+            .any(|child| Some(u64::from(child.pid)) == pid),
+        "{pid:?} is no child of httpd"
+    );
+}
+
+fn threads_of_one_child_share_the_application(case: &Case) {
+    if std::env::var("RWSGI_MPM").is_ok_and(|mpm| mpm == "prefork") {
+        case.skip("prefork has no threads");
+    }
+    let httpd = case.httpd().app("state.wsgi").children(1).start();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..30 {
+                    assert_eq!(httpd.get("/").status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(httpd.get("/").json()["count"], 181);
+}
+
+fn a_dying_child_is_replaced(case: &Case) {
+    let httpd = case.httpd().app("streams.wsgi").start();
+    let died = httpd.request("GET", "/die?how=segv").try_send();
+    assert!(
+        died.is_err() || died.is_ok_and(|reply| reply.status >= 500),
+        "the connection ends with the child"
+    );
+    until("the children to be complete", Duration::from_secs(10), || {
+        httpd.children().len() == 2
+    });
+    assert_eq!(httpd.get("/pid").status, 200);
+    httpd.wait_log("AH00052");
+}
+
+fn the_signal_handlers_of_httpd_are_left_alone(case: &Case) {
+    let handled = |httpd: &Httpd| {
+        let child = httpd.children().into_iter().next().expect("a child");
+        (child.status("SigCgt"), child.status("SigIgn"))
+    };
+    let without = handled(&case.httpd().bare().without_module().start());
+    let httpd = case.httpd().app("hello.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    assert_eq!(
+        handled(&httpd),
+        without,
+        "caught and ignored signals, with and without Python"
+    );
+    // Interpreters in the children must not keep them from ending: one round of each.
+    httpd.graceful();
+    assert_eq!(httpd.get("/").status, 200);
+    httpd.restart();
+    assert_eq!(httpd.get("/").status, 200);
+}

@@ -1,0 +1,133 @@
+//! What this version does not have refuses to start with a sentence that names it: nothing is silently ignored.
+
+use rwsgi_testkit::{Case, Topic, test};
+
+pub fn tests(topic: &mut Topic) {
+    topic.once(test![
+        directives_that_are_not_built_are_named,
+        options_that_are_not_built_are_named,
+        historical_directives_are_unknown,
+        the_file_and_line_are_named,
+    ]);
+}
+
+const NOT_BUILT: [&str; 36] = [
+    "WSGISocketRotation Off",
+    "WSGIAcceptMutex default",
+    "WSGIVerboseDebugging On",
+    "WSGIDontWriteBytecode On",
+    "WSGIPythonWarnings error",
+    "WSGIPythonOptimize 1",
+    "WSGIPythonEggs /tmp",
+    "WSGIPythonHashSeed 1",
+    "WSGISwitchInterval 0.01",
+    "WSGIDestroyInterpreter Off",
+    "WSGIPerInterpreterGIL On",
+    "WSGIFreeThreading On",
+    "<WSGIInterpreterOptions process-group=x>\n</WSGIInterpreterOptions>",
+    "WSGIRestrictStdin On",
+    "WSGIRestrictStdout On",
+    "WSGIRestrictSignal Off",
+    "WSGICaseSensitivity Off",
+    "WSGIRestrictProcess a b",
+    "WSGIImportScript /a.py process-group=x application-group=y",
+    "WSGIDispatchScript /a.py",
+    "WSGIPassApacheRequest On",
+    "WSGIErrorOverride On",
+    "WSGIMapHEADToGET On",
+    "WSGIIgnoreActivity On",
+    "WSGITrustedProxyHeaders X-Forwarded-For",
+    "WSGITrustedProxies 127.0.0.1",
+    "WSGIEnableSendfile On",
+    "<Location /x>\nWSGIAccessScript /a.py\n</Location>",
+    "<Location /x>\nWSGIAuthUserScript /a.py\n</Location>",
+    "<Location /x>\nWSGIAuthGroupScript /a.py\n</Location>",
+    "<Location /x>\nWSGIGroupAuthoritative Off\n</Location>",
+    "WSGIHandlerScript name /a.py",
+    "WSGIServerMetrics On",
+    "WSGITelemetryService unix:/tmp/telemetry",
+    "WSGISlowRequests 1",
+    "WSGITelemetryOptions None",
+];
+
+const OPTIONS_NOT_BUILT: [&str; 24] = [
+    "chroot=/srv",
+    "cpu-priority=1",
+    "stack-size=1000000",
+    "python-eggs=/tmp",
+    "switch-interval=0.01",
+    "startup-timeout=1",
+    "eviction-timeout=1",
+    "deadlock-timeout=1",
+    "inactivity-timeout=1",
+    "interrupt-timeout=1",
+    "restart-interval=1",
+    "cpu-time-limit=1",
+    "memory-limit=1000000",
+    "virtual-memory-limit=1000000",
+    "send-buffer-size=1000",
+    "receive-buffer-size=1000",
+    "header-buffer-size=10000",
+    "response-buffer-size=100000",
+    "response-socket-timeout=1",
+    "response-flush-delay=1",
+    "socket-user=nobody",
+    "script-user=nobody",
+    "script-group=nogroup",
+    "server-metrics=On",
+];
+
+fn directives_that_are_not_built_are_named(case: &Case) {
+    case.needs_ours("it has them");
+    for line in NOT_BUILT {
+        let text = case.httpd().bare().conf(line).refused();
+        let name = line
+            .split([' ', '\n', '<', '>'])
+            .find(|word| word.starts_with("WSGI"))
+            .expect("a directive");
+        assert!(
+            text.contains(name) && text.contains("not built in this version"),
+            "{line}: {text}"
+        );
+    }
+}
+
+fn options_that_are_not_built_are_named(case: &Case) {
+    case.needs_ours("it has them");
+    for option in OPTIONS_NOT_BUILT {
+        let text = case
+            .httpd()
+            .bare()
+            .conf(&format!("WSGIDaemonProcess g {option}"))
+            .refused();
+        let name = option.split('=').next().unwrap_or_default();
+        let named = text.contains("WSGIDaemonProcess") && text.contains(name);
+        assert!(
+            named && text.contains("not built in this version"),
+            "{option}: {text}"
+        );
+    }
+    let text = case
+        .httpd()
+        .bare()
+        .conf("WSGIDaemonProcess g threads=0")
+        .refused();
+    assert!(text.contains("threads=0") && text.contains("not built"), "{text}");
+}
+
+fn historical_directives_are_unknown(case: &Case) {
+    for line in [
+        "WSGILazyInitialization On",
+        "WSGIPy3kWarningFlag On",
+        "WSGIUserAuthoritative On",
+        "WSGIReloadMechanism x",
+    ] {
+        let text = case.httpd().bare().conf(line).refused();
+        assert!(text.contains("Invalid command"), "{line}: {text}");
+    }
+}
+
+fn the_file_and_line_are_named(case: &Case) {
+    let text = case.httpd().bare().conf("WSGIScriptReloading maybe").refused();
+    assert!(text.contains("httpd.conf") && text.contains("line "), "{text}");
+}
