@@ -1,7 +1,5 @@
 //! The end of workers: reaped with what they left behind, the cause found and told, the pool told what it means.
 
-use std::time::Instant;
-
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::Signal;
 use rwsgi_os::{OsError, fd, file};
@@ -123,13 +121,7 @@ impl Manager {
             }
             State::Ready | State::Leaving => {
                 target.say(Level::Error, codes::DIED, &why);
-                let too_often = self
-                    .pools
-                    .get_mut(&pool)
-                    .is_some_and(|p| p.back_off.crashed(Instant::now()));
-                if too_often {
-                    self.back_off(pool, &format!("its workers die too often; the last one, {why}"));
-                }
+                self.crashed(pool, &why);
             }
         }
     }

@@ -213,7 +213,7 @@ impl Search<'_> {
         Stop::new(
             codes::VENV_ORPHANED,
             format!(
-                "python-home={} was made with a Python that is gone ({what} is missing): create the venv again",
+                "python-home={} is a venv whose own Python is gone ({what} is missing), so that its bin/python leads nowhere: create the venv again",
                 self.shown
             ),
         )

@@ -206,11 +206,27 @@ impl Manager {
         });
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
-        let pool = worker.pool;
-        if !self.ending {
-            self.limit_leaving(id);
-            self.tend(pool, false);
+        let (pool, asked) = (worker.pool, worker.known.asked);
+        if self.ending {
+            return;
         }
+        if reason == LeaveReason::Asked && !asked {
+            // By a signal that is not ours: as the original, without the grace of a planned replacement.
+            let limit = self
+                .pools
+                .get(&pool)
+                .map_or(0, |p| p.settings.group.shutdown_timeout);
+            if limit > 0 {
+                self.expect_end(
+                    id,
+                    Duration::from_secs(limit.into()),
+                    "did not end within shutdown-timeout",
+                );
+            }
+        } else {
+            self.limit_leaving(id);
+        }
+        self.tend(pool, false);
     }
 
     /// Asks a worker to finish what it has and end.
@@ -227,7 +243,7 @@ impl Manager {
         self.limit_leaving(id);
     }
 
-    /// A leaving worker has graceful-timeout for its requests and shutdown-timeout for its end; a limit of 0 is none.
+    /// A leaving worker has graceful-timeout for its requests and shutdown-timeout for its end; a shutdown-timeout of 0 is no limit.
     fn limit_leaving(&mut self, id: u64) {
         let Some(worker) = self.workers.get(&id) else {
             return;
@@ -236,7 +252,7 @@ impl Manager {
             return;
         };
         let group = &pool.settings.group;
-        if group.graceful_timeout > 0 && group.shutdown_timeout > 0 {
+        if group.shutdown_timeout > 0 {
             let limit = u64::from(group.graceful_timeout) + u64::from(group.shutdown_timeout) + 1;
             self.expect_end(
                 id,
