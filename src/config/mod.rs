@@ -53,7 +53,7 @@ pub struct Embedded {
     pub is_expected: bool,
 }
 
-/// A server's resolved configuration.
+/// A server's resolved configuration. Virtual hosts for which nothing of ours is written share the main server's.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// What holds for the whole process.
@@ -62,17 +62,14 @@ pub struct ServerConfig {
     pub scoped: Scoped,
     /// Its aliases, in the order in which they are tried.
     pub aliases: Vec<Alias>,
-    /// Which process groups it may use: those of the main server, and those of servers of the same `ServerName`.
-    pub name: String,
-    /// It is not the main server.
-    pub is_virtual: bool,
 }
 
 impl ServerConfig {
-    /// The process group of that name, if this server may use it.
-    pub fn group(&self, name: &str) -> Result<&Group, NoGroup> {
+    /// The process group of that name, if the server that asks may use it: groups of the main server are for all, others for
+    /// servers of the same `ServerName`.
+    pub fn group(&self, name: &str, server_name: &str, is_virtual: bool) -> Result<&Group, NoGroup> {
         let group = self.site.groups.get(name).ok_or(NoGroup::Unknown)?;
-        if group.is_visible_to(&self.name, self.is_virtual) { Ok(group) } else { Err(NoGroup::OfAnotherServer) }
+        if group.is_visible_to(server_name, is_virtual) { Ok(group) } else { Err(NoGroup::OfAnotherServer) }
     }
 }
 

@@ -33,7 +33,9 @@ pub fn resolve(
     let python_home = global.python_home.map(|home| home.0);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
-        for raw in &server.raw.groups {
+        // httpd gives a virtual host without settings of ours the main server's very own.
+        let is_shared = servers.iter().take(index).any(|earlier| std::ptr::eq(earlier.raw, server.raw));
+        for raw in server.raw.groups.iter().filter(|_| !is_shared) {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
             group.server = index;
             group.server_name = server.name.to_owned();
@@ -83,8 +85,6 @@ pub fn resolve(
         site: Arc::clone(&site),
         scoped: server.raw.scoped.clone(),
         aliases: server.raw.aliases.iter().map(|alias| below_server_root(alias, facts)).collect(),
-        name: server.name.to_owned(),
-        is_virtual: server.is_virtual,
     });
     Ok((configs.collect(), doubts))
 }
@@ -187,11 +187,20 @@ mod tests {
     fn a_group_of_a_virtual_host_serves_hosts_of_the_same_name_only() {
         let hosts: &[(&str, &[&str])] = &[("x", &["WSGIDaemonProcess a"]), ("x", &[]), ("y", &[])];
         let (configs, _) = all(&["WSGIDaemonProcess m"], hosts).unwrap();
-        assert!(configs[1].group("a").is_ok() && configs[2].group("a").is_ok());
-        assert_eq!(configs[3].group("a").err(), Some(NoGroup::OfAnotherServer));
-        assert_eq!(configs[0].group("a").err(), Some(NoGroup::OfAnotherServer));
-        assert!(configs.iter().all(|config| config.group("m").is_ok()));
-        assert_eq!(configs[0].group("z").err(), Some(NoGroup::Unknown));
+        let config = &configs[0];
+        assert!(config.group("a", "x", true).is_ok());
+        assert_eq!(config.group("a", "y", true).err(), Some(NoGroup::OfAnotherServer));
+        assert_eq!(config.group("a", "x", false).err(), Some(NoGroup::OfAnotherServer));
+        assert!(config.group("m", "y", true).is_ok() && config.group("m", "main", false).is_ok());
+        assert_eq!(config.group("z", "x", true).err(), Some(NoGroup::Unknown));
+    }
+
+    #[test]
+    fn a_virtual_host_that_shares_the_main_servers_settings_declares_nothing_again() {
+        let raw = server(&["WSGIDaemonProcess a"]);
+        let written = |name, is_virtual| Written { name, is_virtual, raw: &raw };
+        let (configs, _) = resolve(&[written("main", false), written("x", true)], &facts(0), &Book).unwrap();
+        assert!(configs[1].group("a", "x", true).is_ok());
     }
 
     #[test]

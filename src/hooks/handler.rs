@@ -41,7 +41,8 @@ pub fn handler(request: &Request<'_>) -> Verdict {
     if target.process_group.is_empty() {
         return serve_embedded(request, config, &settings, &target, body);
     }
-    match config.group(&target.process_group) {
+    let server_name = String::from_utf8_lossy(server.name());
+    match config.group(&target.process_group, &server_name, server.is_virtual()) {
         Ok(group) => serve_by_worker(request, group, &settings, &target, body),
         Err(why) => no_group(request, &target.process_group, why),
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use rwsgi_testkit::Suite;
 
 mod applications;
+mod conf_examples;
 mod directives;
 mod embedded;
 mod environ;
@@ -13,17 +14,22 @@ mod groups;
 mod hello;
 mod identities;
 mod input;
+mod leaks;
 mod logging;
 mod python_home;
 mod pythons;
 mod refuse_to_start;
 mod response;
+mod restart;
 mod streaming;
+mod timeouts;
 mod truncation;
+mod users;
 
 fn main() -> ExitCode {
     let mut suite = Suite::prepare();
     suite.topic("applications", applications::tests);
+    suite.topic("conf_examples", conf_examples::tests);
     suite.topic("directives", directives::tests);
     suite.topic("embedded", embedded::tests);
     suite.topic("environ", environ::tests);
@@ -32,12 +38,16 @@ fn main() -> ExitCode {
     suite.topic("hello", hello::tests);
     suite.topic("identities", identities::tests);
     suite.topic("input", input::tests);
+    suite.topic("leaks", leaks::tests);
     suite.topic("logging", logging::tests);
     suite.topic("python_home", python_home::tests);
     suite.topic("pythons", pythons::tests);
     suite.topic("refuse_to_start", refuse_to_start::tests);
     suite.topic("response", response::tests);
+    suite.topic("restart", restart::tests);
     suite.topic("streaming", streaming::tests);
+    suite.topic("timeouts", timeouts::tests);
     suite.topic("truncation", truncation::tests);
+    suite.topic("users", users::tests);
     suite.run()
 }

@@ -36,6 +36,7 @@ pub use http::{Reply, Request};
 pub use httpd::Httpd;
 pub use load::Load;
 pub use namespace::with_file_replaced;
+pub use nix::sys::signal::Signal;
 pub use places::{apps_python, apps_venv, build_dir, repository, test_file};
 pub use poll::{until, until_some};
 pub use pythons::{Python, python, venv_of};

@@ -1,0 +1,155 @@
+//! Descriptors, processes and memory after traffic of every kind: what the checks after each test cannot see from outside.
+
+use rwsgi_testkit::{Case, Httpd, Process, Topic, test, until};
+use std::time::Duration;
+
+pub fn tests(topic: &mut Topic) {
+    topic.both(test![
+        descriptors_do_not_grow_with_traffic,
+        memory_does_not_grow_with_traffic
+    ]);
+    topic.daemon(test![restarts_leave_no_descriptors_behind]);
+}
+
+fn httpd(case: &Case) -> Httpd {
+    case.httpd()
+        .children(1)
+        .daemon("processes=1 threads=4")
+        .alias("/hello", "hello.wsgi")
+        .alias("/response", "response.wsgi")
+        .alias("/errors", "errors.wsgi")
+        .alias("/streams", "streams.wsgi")
+        .alias("/input", "input.wsgi")
+        .conf("WSGIApplicationGroup one")
+        .start()
+}
+
+/// One round of everything that might forget to give something back.
+fn traffic(httpd: &Httpd) {
+    for path in [
+        "/hello",
+        "/response/generator",
+        "/response/written",
+        "/response/file",
+        "/response/file_like",
+        "/response/status_304",
+        "/response/too_short",
+        "/errors/list_of_str",
+        "/errors/raises",
+        "/errors/raises_in_iteration",
+        "/streams/down?bytes=300000",
+    ] {
+        let _ = httpd.request("GET", path).try_send();
+    }
+    httpd.post("/streams/up", vec![b'x'; 200_000]);
+    httpd.post("/hello", vec![b'x'; 200_000]);
+    // A client that goes away in the middle.
+    let mut raw = httpd.raw_get("/streams/count_pieces");
+    raw.until(b"\x00\x01\x02");
+    drop(raw);
+}
+
+fn finish(case: &Case, httpd: &Httpd) {
+    httpd.announce_traceback();
+    httpd.announce(case.said("RW0", "WSGI"));
+    httpd.announce(case.said("Content-Length", "WSGI"));
+}
+
+fn descriptors(processes: &[Process]) -> Vec<usize> {
+    processes.iter().map(Process::descriptors).collect()
+}
+
+fn serving(case: &Case, httpd: &Httpd) -> Vec<Process> {
+    let mut all = httpd.children();
+    if !case.embedded() {
+        all.extend(httpd.workers());
+    }
+    all.extend(httpd.manager());
+    all
+}
+
+fn descriptors_do_not_grow_with_traffic(case: &Case) {
+    let httpd = httpd(case);
+    // Lazy things first: interpreters, connections, worker threads.
+    for _ in 0..3 {
+        traffic(&httpd);
+    }
+    let processes = serving(case, &httpd);
+    let settled = || {
+        // Connections of vanished clients take a moment to close.
+        let mut last = descriptors(&processes);
+        until("descriptors to settle", Duration::from_secs(15), || {
+            let now = descriptors(&processes);
+            let still = now == last;
+            last = now;
+            still
+        });
+        last
+    };
+    let before = settled();
+    for _ in 0..20 {
+        traffic(&httpd);
+    }
+    // A few idle connections between child and worker may come and go.
+    until("descriptors to come back", Duration::from_secs(15), || {
+        descriptors(&processes)
+            .iter()
+            .zip(&before)
+            .all(|(now, then)| *now <= then + 4)
+    });
+    finish(case, &httpd);
+}
+
+fn resident_kib(process: &Process) -> u64 {
+    let text = process.status("VmRSS").unwrap_or_default();
+    text.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+fn memory_does_not_grow_with_traffic(case: &Case) {
+    let httpd = httpd(case);
+    for _ in 0..3 {
+        traffic(&httpd);
+    }
+    let many = |count: usize| {
+        for _ in 0..count {
+            assert_eq!(httpd.get("/hello").status, 200);
+            httpd.get("/errors/fine");
+        }
+    };
+    many(300);
+    let processes = serving(case, &httpd);
+    let before: Vec<u64> = processes.iter().map(resident_kib).collect();
+    many(1000);
+    for (process, then) in processes.iter().zip(before) {
+        let grown = resident_kib(process).saturating_sub(then);
+        // Allocators settle for a while in each thread; a kilobyte and a bit of every request would show.
+        assert!(grown < 2500, "{process:?} grew by {grown} KiB in 2000 requests");
+    }
+    finish(case, &httpd);
+}
+
+fn restarts_leave_no_descriptors_behind(case: &Case) {
+    let httpd = httpd(case);
+    let restart_and_ask = || {
+        httpd.graceful();
+        assert_eq!(httpd.get("/hello").status, 200);
+    };
+    for _ in 0..2 {
+        restart_and_ask();
+    }
+    let mut processes: Vec<Process> = httpd.parent().into_iter().collect();
+    processes.extend(httpd.manager());
+    let before = descriptors(&processes);
+    for _ in 0..4 {
+        restart_and_ask();
+    }
+    let after = descriptors(&processes);
+    assert!(
+        after.iter().zip(&before).all(|(now, then)| *now <= then + 1),
+        "{before:?} then {after:?}"
+    );
+    finish(case, &httpd);
+}

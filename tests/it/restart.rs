@@ -1,0 +1,292 @@
+//! Restarts, replaced scripts and killed processes, with and without traffic.
+
+use rwsgi_testkit::{Case, Httpd, Load, Process, Reply, Signal, Topic, test, until};
+use std::time::Duration;
+
+pub fn tests(topic: &mut Topic) {
+    topic.both(test![
+        graceful_restart_serves_on,
+        full_restart_serves_on,
+        stop_leaves_nothing,
+        graceful_restart_finishes_requests_under_way,
+        a_changed_configuration_is_in_force_after_a_graceful_restart,
+    ]);
+    topic.daemon(test![
+        graceful_restart_under_load_loses_no_request,
+        graceful_restart_keeps_workers_whose_settings_did_not_change,
+        graceful_restart_replaces_workers_whose_settings_changed,
+        a_touched_script_under_load_loses_no_request,
+        a_touched_script_that_fails_leaves_the_old_version_serving,
+        a_killed_worker_is_replaced,
+        a_worker_that_cannot_load_backs_off,
+        a_killed_manager_is_replaced,
+        a_killed_parent_takes_workers_and_manager_along,
+        a_terminated_worker_finishes_its_request,
+    ]);
+}
+
+const SLOW: Duration = Duration::from_secs(15);
+
+fn pid(httpd: &Httpd) -> u64 {
+    httpd.get("/").json()["pid"].as_u64().expect("pid")
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    reply.status == 200
+}
+
+fn graceful_restart_serves_on(case: &Case) {
+    let httpd = case.httpd().app("state.wsgi").start();
+    for _ in 0..3 {
+        assert_eq!(httpd.get("/").status, 200);
+        httpd.graceful();
+    }
+    assert_eq!(httpd.get("/").status, 200);
+}
+
+fn full_restart_serves_on(case: &Case) {
+    let httpd = case.httpd().app("state.wsgi").start();
+    for _ in 0..3 {
+        assert_eq!(httpd.get("/").status, 200);
+        httpd.restart();
+    }
+    assert_eq!(httpd.get("/").status, 200);
+}
+
+fn stop_leaves_nothing(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("processes=3 threads=2")
+        .app("state.wsgi")
+        .start();
+    assert_eq!(httpd.get("/").status, 200);
+    httpd.stop(); // counts processes and sockets
+    let run: Vec<_> = std::fs::read_dir(httpd.root().join("run"))
+        .expect("run")
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    assert!(
+        run.is_empty() || case.theirs(),
+        "the runtime directory is empty again: {run:?}"
+    );
+}
+
+fn graceful_restart_finishes_requests_under_way(case: &Case) {
+    if case.theirs() && !case.embedded() {
+        case.skip("not for the original: it ends its daemons at a graceful restart");
+    }
+    let httpd = case.httpd().app("streams.wsgi").start();
+    let mut raw = httpd.raw_get("/slow_compute");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    httpd.graceful();
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    let reply = raw.reply();
+    assert_eq!((reply.head.status, reply.body.as_slice()), (200, &b"done"[..]));
+}
+
+fn a_changed_configuration_is_in_force_after_a_graceful_restart(case: &Case) {
+    let httpd = case.httpd().app("hello.wsgi").start();
+    assert_eq!(httpd.get("/").text(), "Hello World!\n");
+    httpd.rewrite_conf(|text| format!("{text}\nWSGICallableObject other\n"));
+    httpd.graceful();
+    until("the new configuration", SLOW, || {
+        httpd.get("/").text() == "the other callable\n"
+    });
+}
+
+fn graceful_restart_under_load_loses_no_request(case: &Case) {
+    case.needs_ours("its old children lose their daemons at a graceful restart");
+    let httpd = case
+        .httpd()
+        .daemon("processes=2 threads=2")
+        .app("state.wsgi")
+        .start();
+    let load = Load::start(&httpd, "/", 3, is_ok);
+    for _ in 0..3 {
+        load.more(50);
+        httpd.graceful();
+    }
+    load.more(50);
+    assert_eq!(load.stop(), Vec::<String>::new());
+}
+
+fn graceful_restart_keeps_workers_whose_settings_did_not_change(case: &Case) {
+    case.needs_ours("it replaces all daemons");
+    let httpd = case.httpd().daemon("threads=2").app("state.wsgi").start();
+    let before = pid(&httpd);
+    for _ in 0..3 {
+        httpd.graceful();
+        assert_eq!(pid(&httpd), before);
+    }
+    assert!(
+        httpd.get("/").json()["count"].as_u64() > Some(3),
+        "the same interpreter"
+    );
+}
+
+fn graceful_restart_replaces_workers_whose_settings_changed(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("umask=0022 threads=2")
+        .app("state.wsgi")
+        .start();
+    let before = pid(&httpd);
+    httpd.rewrite_conf(|text| text.replace("umask=0022", "umask=0027"));
+    httpd.graceful();
+    until("a new worker", SLOW, || pid(&httpd) != before);
+    until("the old worker to end", SLOW, || {
+        Process::read(before as u32).is_none_or(|p| p.state == 'Z')
+    });
+}
+
+fn saying(what: &str) -> String {
+    format!(
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{what}']\n"
+    )
+}
+
+fn a_touched_script_under_load_loses_no_request(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("processes=2 threads=2")
+        .source("/", "app.wsgi", &saying("version 0"))
+        .start();
+    let load = Load::start(&httpd, "/", 3, is_ok);
+    for version in 1..4 {
+        load.more(50);
+        httpd.rewrite_script("app.wsgi", &saying(&format!("version {version}")));
+        // Old answers may come until the new version is ready.
+        until("the new version", SLOW, || {
+            httpd.get("/").text() == format!("version {version}")
+        });
+    }
+    load.more(50);
+    let failures = load.stop();
+    if case.theirs() {
+        // Its retries are bounded: under load a request may find one stopping process after another.
+        assert!(
+            failures
+                .iter()
+                .all(|text| text.starts_with("503") || text.starts_with("50")),
+            "{failures:?}"
+        );
+        httpd.announce("WSGI");
+        return;
+    }
+    assert_eq!(failures, Vec::<String>::new());
+}
+
+fn a_touched_script_that_fails_leaves_the_old_version_serving(case: &Case) {
+    case.needs_ours("it serves 500 until the script is mended");
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .source("/", "app.wsgi", &saying("good"))
+        .start();
+    assert_eq!(httpd.get("/").text(), "good");
+    httpd.rewrite_script("app.wsgi", "raise ValueError('half uploaded')\n");
+    for _ in 0..5 {
+        assert_eq!(httpd.get("/").text(), "good");
+    }
+    httpd.wait_log("half uploaded");
+    httpd.rewrite_script("app.wsgi", &saying("mended"));
+    until("the mended version", SLOW, || httpd.get("/").text() == "mended");
+    httpd.announce_traceback();
+    httpd.announce("RW0");
+}
+
+fn a_killed_worker_is_replaced(case: &Case) {
+    let httpd = case.httpd().daemon("threads=2").app("state.wsgi").start();
+    for _ in 0..3 {
+        let before = pid(&httpd);
+        signal(before, Signal::SIGKILL);
+        until("the worker to be gone", SLOW, || {
+            Process::read(before as u32).is_none_or(|p| p.state == 'Z')
+        });
+        // It was idle: nobody's request is lost.
+        let reply = httpd.get("/");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_ne!(reply.json()["pid"].as_u64(), Some(before));
+    }
+    httpd.announce(case.said("RW0", "WSGI"));
+}
+
+fn a_worker_that_cannot_load_backs_off(case: &Case) {
+    case.needs_ours("it starts again without a pause");
+    let source =
+        "import os\nopen(__file__.replace('scripts/app.wsgi', 'data/starts'), 'a').write('x')\nos._exit(5)\n";
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .source("/", "app.wsgi", source)
+        .start();
+    let status = httpd.get("/").status;
+    assert!(matches!(status, 500 | 502 | 503), "{status}");
+    let again = httpd.get("/").status;
+    assert!(matches!(again, 500 | 502 | 503), "{again}");
+    httpd.wait_log("RW0");
+    let starts = || std::fs::read(httpd.data().join("starts")).map_or(0, |text| text.len());
+    assert!(starts() < 6, "{} starts for two requests", starts());
+}
+
+fn a_killed_manager_is_replaced(case: &Case) {
+    case.needs_ours("it has no manager");
+    let httpd = case.httpd().daemon("threads=2").app("state.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    let manager = httpd.manager().expect("a manager");
+    signal(u64::from(manager.pid), Signal::SIGKILL);
+    until("another manager", SLOW, || {
+        httpd.manager().is_some_and(|now| now.pid != manager.pid)
+    });
+    until("answers again", SLOW, || httpd.get("/").status == 200);
+    until("one set of workers", SLOW, || httpd.workers().len() == 1);
+    httpd.announce("RW0");
+}
+
+fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
+    case.needs_ours("its daemons stay");
+    let httpd = case.httpd().daemon("processes=2").app("state.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    let mut ours = httpd.workers();
+    ours.extend(httpd.manager());
+    assert_eq!(ours.len(), 3);
+    let children = httpd.children();
+    signal(u64::from(httpd.parent().expect("parent").pid), Signal::SIGKILL);
+    until("manager and workers to end", SLOW, || {
+        ours.iter()
+            .all(|p| Process::read(p.pid).is_none_or(|now| now.state == 'Z'))
+    });
+    // httpd's own children outlive their parent and hold the port: httpd's behaviour, not ours.
+    for child in children {
+        signal(u64::from(child.pid), Signal::SIGKILL);
+    }
+    httpd.announce("RW0");
+    httpd.was_killed();
+}
+
+fn a_terminated_worker_finishes_its_request(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("threads=2 shutdown-timeout=20")
+        .app("streams.wsgi")
+        .start();
+    let worker: u64 = httpd.get("/pid").text().parse().expect("pid");
+    let mut raw = httpd.raw_get("/slow_compute");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    signal(worker, Signal::SIGTERM);
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    let reply = raw.reply();
+    assert_eq!((reply.head.status, reply.body.as_slice()), (200, &b"done"[..]));
+    until("the old worker to end", SLOW, || {
+        Process::read(worker as u32).is_none_or(|p| p.state == 'Z')
+    });
+}
+
+fn signal(pid: u64, signal: Signal) {
+    Process::read(pid as u32).expect("a process").signal(signal);
+}

@@ -1,0 +1,272 @@
+//! Root only: workers run as their user, with that user's groups, nothing inherited and no way back.
+
+use rwsgi_testkit::{
+    Builder, Case, Httpd, Process, Topic, Value, httpd_user, json, test, with_file_replaced,
+};
+use std::path::Path;
+
+pub fn tests(topic: &mut Topic) {
+    topic.daemon(test![
+        a_worker_is_its_user_and_groups,
+        without_options_a_worker_is_httpds_user,
+        numbers_name_users_and_groups,
+        supplementary_groups_are_exactly_the_given_ones,
+        supplementary_groups_come_from_the_group_database,
+        a_worker_cannot_gain_privileges,
+        a_worker_has_only_the_intended_descriptors,
+        a_workers_environment_is_made_from_nothing,
+        two_groups_run_as_two_users,
+        httpds_memory_is_not_in_a_worker,
+        the_runtime_directory_is_closed_to_others,
+    ]);
+    topic.once(test![root_is_refused]);
+}
+
+/// Users and groups that every Debian and Fedora has, and that are nobody's login.
+const USER: &str = "games";
+const GROUP: &str = "games";
+
+fn id(name: &str, kind: &str) -> u64 {
+    let output = std::process::Command::new("getent")
+        .args([kind, name])
+        .output()
+        .expect("getent");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    line.split(':')
+        .nth(2)
+        .and_then(|id| id.parse().ok())
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+fn environ_as(case: &Case, options: &str) -> (Httpd, Value) {
+    case.needs_root();
+    let httpd = case.httpd().daemon(options).app("environ.wsgi").start();
+    let reply = httpd.get("/");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let about = reply.json()["_"].clone();
+    (httpd, about)
+}
+
+fn a_worker_is_its_user_and_groups(case: &Case) {
+    let (_httpd, about) = environ_as(case, &format!("user={USER} group={GROUP}"));
+    let (uid, gid) = (id(USER, "passwd"), id(GROUP, "group"));
+    assert_eq!(
+        (&about["uid"], &about["gid"]),
+        (&json!([uid, uid]), &json!([gid, gid]))
+    );
+}
+
+fn without_options_a_worker_is_httpds_user(case: &Case) {
+    let (_httpd, about) = environ_as(case, "threads=1");
+    let uid = id(httpd_user(), "passwd");
+    assert_eq!(about["uid"], json!([uid, uid]));
+}
+
+fn numbers_name_users_and_groups(case: &Case) {
+    let (uid, gid) = (id(USER, "passwd"), id("daemon", "group"));
+    let (_httpd, about) = environ_as(case, &format!("user=#{uid} group=#{gid}"));
+    assert_eq!(
+        (&about["uid"], &about["gid"]),
+        (&json!([uid, uid]), &json!([gid, gid]))
+    );
+}
+
+fn supplementary_groups_are_exactly_the_given_ones(case: &Case) {
+    let (_httpd, about) = environ_as(
+        case,
+        &format!("user={USER} group={GROUP} supplementary-groups=daemon,mail"),
+    );
+    let mut expected = vec![id(GROUP, "group"), id("daemon", "group"), id("mail", "group")];
+    let mut seen: Vec<u64> = about["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .filter_map(Value::as_u64)
+        .collect();
+    // Whether the primary group is listed a second time makes no difference.
+    seen.push(id(GROUP, "group"));
+    for list in [&mut expected, &mut seen] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    assert_eq!(seen, expected);
+}
+
+fn supplementary_groups_come_from_the_group_database(case: &Case) {
+    case.needs_root();
+    let groups = std::fs::read_to_string("/etc/group").expect("/etc/group");
+    let more = format!("{groups}rwsgi-media:x:61234:{USER}\nrwsgi-other:x:61235:nobody\n");
+    with_file_replaced(Path::new("/etc/group"), &more, || {
+        let (_httpd, about) = environ_as(case, &format!("user={USER} group={GROUP}"));
+        let seen = about["groups"].as_array().expect("groups").clone();
+        assert!(
+            seen.contains(&json!(61234)) && !seen.contains(&json!(61235)),
+            "{seen:?}"
+        );
+    });
+}
+
+fn a_worker_cannot_gain_privileges(case: &Case) {
+    let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP}"));
+    let workers = httpd.workers();
+    assert!(!workers.is_empty());
+    let uid = id(USER, "passwd");
+    for worker in workers {
+        let of = |field: &str| {
+            worker
+                .status(field)
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("Uid"),
+            vec![uid.to_string(); 4],
+            "real, effective, saved and file system user"
+        );
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert!(
+                of(set).iter().all(|mask| mask.trim_start_matches('0').is_empty()),
+                "{set} {:?}",
+                of(set)
+            );
+        }
+        if !case.theirs() {
+            assert_eq!(of("NoNewPrivs"), ["1"]);
+        }
+    }
+}
+
+fn a_worker_has_only_the_intended_descriptors(case: &Case) {
+    case.needs_ours("its daemons are forks of httpd and hold its descriptors");
+    let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP} threads=2"));
+    let listening = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    for worker in httpd.workers() {
+        let all = worker.descriptor_targets();
+        assert_eq!(all[0], (0, "/dev/null".to_owned()), "{all:?}");
+        for (number, target) in &all {
+            let intended = match number {
+                0 => target == "/dev/null",
+                1 | 2 => target.starts_with("pipe:"),
+                // Listener, control, the connections of httpd's children, epoll and wake-ups.
+                _ => target.starts_with("socket:") || target.starts_with("anon_inode:"),
+            };
+            assert!(intended, "{number} is {target}; all: {all:?}");
+            let inode = target.trim_start_matches("socket:[").trim_end_matches(']');
+            let is_tcp = target.starts_with("socket:")
+                && listening
+                    .lines()
+                    .any(|line| line.split_whitespace().nth(9) == Some(inode));
+            assert!(!is_tcp, "descriptor {number} is a TCP socket of httpd");
+        }
+    }
+}
+
+fn a_workers_environment_is_made_from_nothing(case: &Case) {
+    let (httpd, about) = environ_as(case, &format!("user={USER} group={GROUP}"));
+    if case.theirs() {
+        assert_eq!(
+            about["environment"]["RWSGI_TEST_SECRET"], "of httpd alone",
+            "the original inherits it all"
+        );
+        return;
+    }
+    let names: Vec<&str> = about["environment"]
+        .as_object()
+        .expect("environment")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    for name in &names {
+        let intended = [
+            "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "USER",
+        ]
+        .contains(name);
+        assert!(intended, "{name} in {names:?}");
+    }
+    assert_eq!(
+        (&about["environment"]["USER"], &about["environment"]["LOGNAME"]),
+        (&json!(USER), &json!(USER))
+    );
+    for process in httpd.workers().iter().chain(&httpd.manager()) {
+        let seen = process.environment();
+        assert!(
+            !seen.iter().any(|variable| variable.contains("SECRET")),
+            "{seen:?}"
+        );
+    }
+}
+
+fn two_groups(builder: Builder) -> Httpd {
+    builder
+        .bare()
+        .script("environ.wsgi")
+        .conf("WSGIDaemonProcess one user=games group=games\nWSGIDaemonProcess two user=daemon group=daemon")
+        .conf("WSGIScriptAlias /one @SCRIPTS@/environ.wsgi process-group=one")
+        .conf("WSGIScriptAlias /two @SCRIPTS@/environ.wsgi process-group=two")
+        .start()
+}
+
+fn two_groups_run_as_two_users(case: &Case) {
+    case.needs_root();
+    let httpd = two_groups(case.httpd());
+    let uid = |path: &str| httpd.get(path).json()["_"]["uid"][0].as_u64();
+    assert_eq!(uid("/one"), Some(id("games", "passwd")));
+    assert_eq!(uid("/two"), Some(id("daemon", "passwd")));
+}
+
+fn httpds_memory_is_not_in_a_worker(case: &Case) {
+    case.needs_ours("its daemons are forks of httpd");
+    let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP}"));
+    for worker in httpd.workers() {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", worker.pid)).expect("maps");
+        for foreign in ["mod_", "apache2", "httpd", "libapr"] {
+            assert!(!maps.contains(foreign), "{foreign} is mapped in a worker");
+        }
+    }
+    let manager = httpd.manager().expect("manager");
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", manager.pid)).expect("maps");
+    assert!(!maps.contains("python") && !maps.contains("libapr"), "{maps}");
+}
+
+fn the_runtime_directory_is_closed_to_others(case: &Case) {
+    use std::os::unix::fs::MetadataExt as _;
+    case.needs_ours("it has none of its own");
+    let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP}"));
+    let socket = httpd.socket_files().into_iter().next().expect("a socket");
+    let directory = socket
+        .parent()
+        .expect("a directory")
+        .metadata()
+        .expect("metadata");
+    let group = id(httpd_user(), "group");
+    assert_eq!(
+        (
+            directory.uid(),
+            u64::from(directory.gid()),
+            directory.mode() & 0o777
+        ),
+        (0, group, 0o710)
+    );
+    for socket in httpd.socket_files() {
+        let meta = socket.metadata().expect("metadata");
+        assert_eq!(meta.mode() & 0o007, 0, "{} is open to others", socket.display());
+    }
+    let _: Option<Process> = httpd.parent();
+}
+
+fn root_is_refused(case: &Case) {
+    case.needs_root();
+    for option in ["user=root", "user=#0"] {
+        let text = case
+            .httpd()
+            .bare()
+            .conf(&format!("WSGIDaemonProcess g {option}"))
+            .refused();
+        assert!(text.contains("root"), "{option}: {text}");
+        if !case.theirs() {
+            assert!(text.contains(option), "{text}");
+        }
+    }
+}
