@@ -21,10 +21,15 @@ build: prerequisites
 	@mkdir -p $(BUILD)
 	@scripts/place.sh $(TARGET) $(BUILD)
 
+run: export APP := $(APP)
+run: export PORT := $(PORT)
+run: export PYTHON := $(PYTHON)
+run: export BUILD := $(BUILD)
 run:
 	@scripts/prerequisites.sh build run
+	@scripts/run.sh --check
 	@$(MAKE) --no-print-directory build
-	@APP='$(APP)' PORT='$(PORT)' PYTHON='$(PYTHON)' BUILD='$(BUILD)' scripts/run.sh
+	@scripts/run.sh
 
 test:
 	@scripts/prerequisites.sh build run test

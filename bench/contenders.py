@@ -14,12 +14,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from ctypes import CDLL
 from dataclasses import dataclass
 
+from children import end_with_parent
+
 PATIENCE = 30  # seconds for an httpd to answer, and for one to end
-PR_SET_PDEATHSIG = 1
-LIBC = CDLL(None)
 
 
 class Failed(Exception):
@@ -45,6 +44,7 @@ class Contender:
             f'WSGIPythonHome "{setup.python.home}"',
             f'WSGIScriptAlias / "{setup.site}/app.wsgi"',
             "WSGIApplicationGroup %{GLOBAL}",
+            "WSGISocketPrefix run/wsgi",
         ]
         if self.daemon:
             lines.append(f'WSGIDaemonProcess bench {self.daemon} python-home="{setup.python.home}"')
@@ -110,8 +110,12 @@ class Server:
             self._end_processes()
         self.account.close()
 
+    def explain(self, wrong):
+        """What went wrong, and what the server has to say about it."""
+        return f"{wrong}; its last words: {self._last_words()}"
+
     def _before_exec(self):
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # even a killed benchmark leaves no httpd
+        end_with_parent()
         self.account.enter()
 
     def _answers(self):
@@ -148,7 +152,7 @@ class Server:
             path = self.root / name
             if path.exists():
                 lines += path.read_text(errors="replace").splitlines()
-        return " | ".join(lines[-4:]) or "it wrote nothing"
+        return " | ".join(lines[-4:]) or "none"
 
     def _write_configuration(self):
         shutil.rmtree(self.root, ignore_errors=True)

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 
+from children import end_with_parent
 from workloads import CONNECTIONS, HERE
 
 ERRORS = ("connections refused", "reads failed", "writes failed", "timeouts", "answers of another status")
@@ -28,7 +29,9 @@ def run(port, workload, seconds):
         command += ["-s", str(HERE / "load.lua"), f"http://127.0.0.1:{port}{workload.path}", "--"]
         command += ["POST", upload.name] if workload.upload else ["GET", ""]
         command += [f"{name}: {value}" for name, value in workload.headers.items()]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, preexec_fn=end_with_parent
+        )
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
             return judge([int(number) for number in line.split()[1:]], workload)

@@ -83,7 +83,8 @@ class Results:
             },
             "left_out": self.left_out,
             "failures": self.failures,
-            "hello": {mode: summary for mode, _, summary in judge_hello(self)},
+            "target": TARGET,
+            "hello": {mode: verdict(ratio) for mode, ratio in judge_hello(self)},
         }
 
 
@@ -156,15 +157,17 @@ def progress(workload, turn, turns):
 
 
 def judge_hello(results):
-    """For each mode: its name, whether the target was met (None: not measured), and that as words."""
+    """For each mode the ratio of CPU per request for hello; None when it was not measured."""
     for contender in contenders.BY_NAME.values():
         if contender.family == "rwsgi":
-            ratio = results.ratio("hello", contender.name, contender.peer, "cpu_us")
-            if ratio is None:
-                yield contender.mode, None, "not measured"
-            else:
-                met = ratio.median <= TARGET
-                yield contender.mode, met, f"{ratio.text(2)}, {'met' if met else 'missed'}"
+            yield contender.mode, results.ratio("hello", contender.name, contender.peer, "cpu_us")
+
+
+def verdict(ratio):
+    """A ratio against the target, in words."""
+    if ratio is None:
+        return "not measured"
+    return f"{ratio.text(2)} {'met' if ratio.median <= TARGET else 'missed'}"
 
 
 def print_end(results):
@@ -173,5 +176,5 @@ def print_end(results):
     print(f"\n{facts['httpd']}; Python {facts['python']}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
     for failure in results.failures:
         print(f"FAILED: {failure['contender']}, {failure['workload'] or 'at start'}: {failure['reason']}")
-    verdicts = "; ".join(f"{mode} {words}" for mode, _, words in judge_hello(results))
+    verdicts = "; ".join(f"{mode} {verdict(ratio)}" for mode, ratio in judge_hello(results))
     print(f"hello, CPU of rwsgi to mod_wsgi (target: at most {TARGET}): {verdicts}")

@@ -145,6 +145,8 @@ def choose_python(user):
             why.append(f"{path}: {error.strerror}")
             continue
         if done.returncode == 0:
+            for reason in why:
+                print(f"bench: not with {reason}", flush=True)
             return Python(path, *done.stdout.split("\n")[:4])
         why.append(f"{path}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     raise Unable(f"no Python 3.9 or newer that {user or 'this user'} can run ({'; '.join(why)}); set PYTHON=")

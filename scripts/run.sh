@@ -1,6 +1,7 @@
 #!/bin/sh
 # Serves one application with a private httpd in the foreground, from apache-conf/minimal.conf. Ctrl-C ends everything and leaves
-# nothing behind. Called by `make run`; reads APP, PORT, PYTHON, BUILD from the environment.
+# nothing behind. Called by `make run`; reads APP, PORT, PYTHON, BUILD from the environment. With --check it only says whether these
+# will do, so that nobody waits for a build to learn of a busy port.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 PORT=${PORT:-8000} BUILD=${BUILD:-build} APP=${APP:-} PYTHON=${PYTHON:-}
@@ -55,6 +56,8 @@ if [ -n "$PYTHON" ]; then
     [ -e "$PYTHON/bin/python3" ] || [ -e "$PYTHON/bin/python" ] || fail "PYTHON=$PYTHON has no bin/python3; name a venv or a Python prefix."
     as_user test -x "$PYTHON/bin/python3" || as_user test -x "$PYTHON/bin/python" || fail "PYTHON=$PYTHON cannot be used by user $who, who would run it."
 fi
+
+[ "${1:-}" != --check ] || exit 0
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/rwsgi.XXXXXX")
 chmod 755 "$root"

@@ -1,15 +1,6 @@
 //! Messages of the backends: RW0300 to RW0349.
 
-use rwsgi_wire::code::Code;
-
-macro_rules! codes {
-    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
-        $(#[doc = $title] pub const $name: Code =
-            Code { number: $number, title: $title, cause: $cause, outcome: $outcome, action: $action };)*
-        /// All of them, for the catalogue.
-        pub const TABLE: &[Code] = &[$($name,)*];
-    };
-}
+use rwsgi_wire::codes;
 
 codes! {
     WORKER_DIED = 300, "A worker died while it ran a request",

@@ -8,6 +8,8 @@
 pub mod client;
 pub mod codes;
 pub mod daemon;
+pub mod embedded;
+pub mod libpython;
 pub mod link;
 pub mod pools;
 pub mod relay;

@@ -1,2 +1,27 @@
-//! Placeholder.
-fn main() {}
+//! `rwsgi-manager`: started by httpd with its control socket as descriptor 3; not meant to be started by hand.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        None => rwsgi_manager::supervise::main(),
+        Some(word) if word == "enter" => rwsgi_manager::enter::main(),
+        Some(word) if word == "--version" => {
+            println!(
+                "rwsgi-manager {} (protocol {})",
+                env!("CARGO_PKG_VERSION"),
+                rwsgi_wire::VERSION
+            );
+            ExitCode::SUCCESS
+        }
+        Some(word) => {
+            eprintln!(
+                "rwsgi-manager: unknown argument {}; it is started by httpd and takes --version only",
+                word.to_string_lossy()
+            );
+            ExitCode::from(2)
+        }
+    }
+}

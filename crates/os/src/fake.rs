@@ -111,13 +111,13 @@ impl Fake {
             .ok_or(OsError::new(call, text, libc::ENOENT))
     }
 
-    /// Follows links of the last component.
-    fn follow(&mut self, call: &'static str, path: &[u8]) -> Result<(u32, Vec<u8>), OsError> {
+    /// Follows links of the last component (absolute ones only); answers what is there in the end, and where that is.
+    fn follow(&mut self, call: &'static str, path: &[u8]) -> Result<(u32, Vec<u8>, Vec<u8>), OsError> {
         let mut path = path.to_vec();
         for _ in 0..8 {
             let (mode, contents) = self.look(call, &path)?;
             if mode & libc::S_IFMT != libc::S_IFLNK {
-                return Ok((mode, contents));
+                return Ok((mode, contents, path));
             }
             path = contents;
         }
@@ -195,7 +195,7 @@ impl System for Fake {
             .map(drop)
     }
     fn status_of(&mut self, path: &[u8]) -> Result<Status, OsError> {
-        let (mode, contents) = self.follow("status_of", path)?;
+        let (mode, contents, _) = self.follow("status_of", path)?;
         Ok(Status {
             identity: (0, 0),
             mode,
@@ -210,15 +210,15 @@ impl System for Fake {
         Ok(Some(target).filter(|_| mode & libc::S_IFMT == libc::S_IFLNK))
     }
     fn check(&mut self, path: &[u8], _right: Right) -> Result<(), OsError> {
-        self.follow("check", path)?;
-        if self.forbidden.iter().any(|f| f == path) {
+        let (_, _, real) = self.follow("check", path)?;
+        if self.forbidden.contains(&real) {
             let text = String::from_utf8_lossy(path).into_owned();
             return Err(OsError::new("check", text, libc::EACCES));
         }
         Ok(())
     }
     fn read_file(&mut self, path: &[u8], _limit: usize) -> Result<Vec<u8>, OsError> {
-        let (_, contents) = self.follow("read_file", path)?;
+        let (_, contents, _) = self.follow("read_file", path)?;
         self.check(path, Right::Read)?;
         Ok(contents)
     }

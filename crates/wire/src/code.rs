@@ -20,3 +20,25 @@ impl std::fmt::Display for Code {
         write!(f, "RW{:04}", self.number)
     }
 }
+
+/// Declares a catalogue: constants, each with its number and its four texts, and `TABLE` with all of them.
+///
+/// ```
+/// rwsgi_wire::codes! {
+///     EXAMPLE = 1, "title", "cause", "outcome", "what to do";
+/// }
+/// assert_eq!(TABLE, [EXAMPLE]);
+/// assert_eq!(EXAMPLE.to_string(), "RW0001");
+/// ```
+#[macro_export]
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: $crate::code::Code =
+                $crate::code::Code { number: $number, title: $title, cause: $cause, outcome: $outcome, action: $action };
+        )*
+        /// All of them.
+        pub const TABLE: &[$crate::code::Code] = &[$($name),*];
+    };
+}

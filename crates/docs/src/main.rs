@@ -1,0 +1,111 @@
+//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source. `make doc` runs it at the top of the repository.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use rwsgi_wire::code::Code;
+
+fn main() -> io::Result<()> {
+    let docs = Path::new("docs");
+    let directives = docs.join("directives");
+    std::fs::create_dir_all(&directives)?;
+    for entry in std::fs::read_dir(&directives)? {
+        std::fs::remove_file(entry?.path())?;
+    }
+    mod_rwsgi::directives::pages::write(&directives)?;
+    std::fs::write(docs.join("codes.md"), codes_page(&tables()))
+}
+
+/// The tables of all parts, with the part's heading.
+fn tables() -> Vec<(&'static str, Vec<Code>)> {
+    let server = [mod_rwsgi::codes::TABLE, mod_rwsgi::backend::codes::TABLE].concat();
+    vec![
+        ("httpd's side", server),
+        ("The manager", rwsgi_manager::codes::TABLE.to_vec()),
+        ("Workers and embedded Python", _rwsgi::codes::TABLE.to_vec()),
+    ]
+}
+
+fn codes_page(tables: &[(&str, Vec<Code>)]) -> String {
+    let mut page = String::from(
+        "# Message codes\n\nEvery message at warning or above carries a code. Numbers are never used again for something else.\n\
+         This page is made from the source by `make doc`.\n",
+    );
+    for (heading, codes) in tables {
+        let mut codes = codes.clone();
+        codes.sort_by_key(|code| code.number);
+        let _ = write!(page, "\n## {heading}\n");
+        for code in codes {
+            let _ = write!(
+                page,
+                "\n### {code}: {}\n\n**Cause.** {}\n\n**Outcome.** {}\n\n**What to do.** {}\n",
+                code.title, code.cause, code.outcome, code.action
+            );
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_code_is_used_twice_and_each_says_cause_outcome_and_action() {
+        let all: Vec<Code> = tables().into_iter().flat_map(|(_, codes)| codes).collect();
+        for (i, code) in all.iter().enumerate() {
+            assert!(
+                all[..i].iter().all(|other| other.number != code.number),
+                "{code} twice"
+            );
+            for text in [code.title, code.cause, code.outcome, code.action] {
+                assert!(text.len() > 3, "{code} has an empty part");
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_in_the_catalogue_is_used_in_the_source() {
+        // A code is used by its constant's name; the tables define them once, so a second mention is a use.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut source = String::new();
+        for part in ["src", "crates/manager/src", "crates/gateway/src"] {
+            read(&root.join(part), &mut source);
+        }
+        for table in [
+            "src/codes.rs",
+            "src/backend/codes.rs",
+            "crates/manager/src/codes.rs",
+            "crates/gateway/src/codes.rs",
+        ] {
+            let text = std::fs::read_to_string(root.join(table)).expect(table);
+            for line in text.lines() {
+                let Some((name, _)) = line.trim().split_once(" = ") else {
+                    continue;
+                };
+                let is_constant = name.len() > 3
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit());
+                if is_constant {
+                    assert!(
+                        source.matches(&format!("::{name}")).count() > 0,
+                        "{name} of {table} is never used"
+                    );
+                }
+            }
+        }
+    }
+
+    fn read(dir: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(dir).expect("a directory of the source") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push_str(&std::fs::read_to_string(&path).expect("a source file"));
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The messages of the Python half, `RW0600` to `RW0799`. Each is used at one place.
+
+use rwsgi_wire::code::Code;
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code =
+                Code { number: $number, title: $title, cause: $cause, outcome: $outcome, action: $action };
+        )*
+        /// All of them, in the order of their numbers.
+        pub const TABLE: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    APPLICATION_RAISED = 600, "the application raised an exception",
+        "The callable, its iterable or its close() raised; the traceback follows line by line.",
+        "500 if nothing was sent yet, else the response is cut off visibly.",
+        "Fix the application; the last lines of the traceback say where.";
+    RULE_BROKEN = 601, "the application broke a rule of PEP 3333",
+        "A wrong type, status or header was given to start_response or returned; the message quotes the rule.",
+        "500 if nothing was sent yet, else the response is cut off visibly.",
+        "Change the application as the message says.";
+    SCRIPT_NOT_READ = 602, "the script cannot be read",
+        "The file is missing or this user may not read it or pass through its directories.",
+        "500 for each request that needs it.",
+        "Give the worker's user the right to read the file and to pass through every directory above it.";
+    SCRIPT_RAISED = 603, "the script failed to load",
+        "Executing the script raised an exception (often an import that fails); the traceback follows.",
+        "500; the next request tries again.",
+        "Fix the script; for a missing module check python-home and python-path.";
+    SCRIPT_NOT_COMPILED = 604, "the script is not valid Python",
+        "Compiling the script failed; the message names line and reason.",
+        "500; the next request tries again.",
+        "Fix the syntax, or the encoding declared in the file.";
+    NO_CALLABLE = 605, "the script has no such callable",
+        "The name looked up (by default `application`) is not defined in the script.",
+        "500.",
+        "Define it, or name the right one with WSGICallableObject.";
+    NOT_CALLABLE = 606, "the object found is not callable",
+        "The name looked up is defined but is not a function, class or object with __call__.",
+        "500.",
+        "Make it a callable, or name the right one with WSGICallableObject.";
+    SHORT_BODY = 607, "the application sent fewer bytes than its Content-Length",
+        "The iterable ended before the declared number of bytes.",
+        "500 if nothing was sent yet, else the response is cut off visibly.",
+        "Declare the right length or none; httpd then chooses the framing.";
+    LONG_BODY = 608, "the application sent more bytes than its Content-Length",
+        "The iterable or write() produced bytes beyond the declared number.",
+        "They are dropped; the client gets exactly the declared length.",
+        "Declare the right length or none; httpd then chooses the framing.";
+    NO_START_RESPONSE = 609, "the application did not call start_response",
+        "The iterable produced its first bytes, or ended, before start_response was called.",
+        "500.",
+        "Call start_response before the first block is produced.";
+    CLOSE_RAISED = 610, "close() of the response iterable raised an exception",
+        "The application's clean-up failed; the traceback follows.",
+        "The response is not affected.",
+        "Fix the clean-up.";
+    REQUEST_TIMED_OUT = 611, "a request ran longer than request-timeout",
+        "The application did not finish in time (request-timeout grows with the number of threads).",
+        "504 if nothing was sent yet, else the response is cut off; the worker is replaced.",
+        "Look at the stack in the log; make the request faster or raise request-timeout.";
+    EXIT_FORCED = 612, "the worker had to be ended by force",
+        "Requests, threads or exit functions of the application did not end within shutdown-timeout.",
+        "Requests still under way are cut off; exit functions may not have run.",
+        "Find out what does not end; raise shutdown-timeout if it needs the time.";
+    STRANGER_REFUSED = 613, "a connection of another user was refused",
+        "Something else than httpd connected to the pool's socket.",
+        "The connection was closed before a byte was read.",
+        "Find out which process of that user did it: it should not be able to reach the socket.";
+    PROTOCOL_BROKEN = 614, "httpd broke the protocol",
+        "A message could not be read; usually files of different rwsgi builds are mixed.",
+        "The connection was closed.",
+        "Install all files from one build and restart httpd.";
+    PATH_NOT_ADDED = 615, "a directory of python-path could not be added",
+        "site.addsitedir raised for it (usually a .pth file that fails).",
+        "This and the following entries are not on sys.path.",
+        "Check the directory and its .pth files.";
+    RUNS_AS_ROOT = 616, "the worker runs as root",
+        "The process group has user=root, or httpd itself was started by root without one.",
+        "The application can do everything on this machine.",
+        "Give the process group a user of its own.";
+    DESCRIPTORS_INHERITED = 617, "the worker inherited descriptors that it should not have",
+        "Something between httpd and the worker left files open.",
+        "The application can use them.",
+        "Report it: this is a defect.";
+    PRIVILEGES_POSSIBLE = 618, "the worker could gain privileges by executing a program",
+        "no_new_privs is not set although the worker runs as another user than httpd's manager.",
+        "Set-uid programs work for the application.",
+        "Report it: this is a defect.";
+    SIGNAL_HANDLER_IGNORED = 619, "signal.signal was called and ignored",
+        "The application, or a library, wanted to handle a signal; in a web server signals belong to the server.",
+        "The handler is not installed; signal.signal returned it.",
+        "Usually nothing; WSGIRestrictSignal Off allows it.";
+    PYTHON_NOT_STARTED = 620, "Python could not be started",
+        "The interpreter's own start-up failed; the message says at which step.",
+        "500 for each request that needs it.",
+        "Check WSGIPythonHome: it must name a complete Python.";
+    INTERPRETER_NOT_MADE = 621, "an interpreter for the application group could not be made",
+        "Py_NewInterpreter or the set-up of the new interpreter failed.",
+        "500.",
+        "Look at the lines before; WSGIApplicationGroup %{GLOBAL} uses the main interpreter.";
+    INTERPRETERS_LEFT = 622, "Python was not finalised",
+        "Threads were still inside an interpreter when the httpd child ended.",
+        "Exit functions of the applications have not run.",
+        "Find out which request or thread does not end.";
+    PRELOAD_FAILED = 623, "a script could not be loaded in advance",
+        "Loading failed; the messages before say why.",
+        "The worker serves; the first request loads it again.",
+        "Fix the script.";
+    PANICKED = 624, "rwsgi failed in itself",
+        "A defect in rwsgi.",
+        "The request under way failed; the process goes on.",
+        "Report it with the place named in the message.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn numbers_rise_within_the_range_of_this_half() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert!(TABLE.iter().all(|code| (600..800).contains(&code.number)));
+    }
+}

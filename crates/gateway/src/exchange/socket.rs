@@ -1,0 +1,487 @@
+//! The exchange as frames over a unix stream socket, many in turn over one connection.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use rwsgi_os::message;
+use rwsgi_os::socket::{Side, shutdown};
+use rwsgi_wire::WireError;
+use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
+use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Taken, Want};
+
+use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
+
+/// A connection of an httpd child; the exchange under way on it.
+pub struct Connection {
+    stream: OwnedFd,
+    reader: Mutex<Reader>,
+    writer: Mutex<Writer>,
+    /// `Log` frames that wait for the writer: logging must never wait for a slow client.
+    logs: Mutex<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Reader {
+    decoder: Decoder,
+    body: Body,
+}
+
+/// How far the request body has come.
+#[derive(Default)]
+enum Body {
+    /// Nothing is asked for.
+    #[default]
+    Quiet,
+    /// A `Want` is not answered yet.
+    Wanted,
+    /// It is complete.
+    Ended,
+    /// It broke off.
+    Failed(BodyFailure),
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Frames that must go out, in order; the first `sent` bytes have gone.
+    out: Vec<u8>,
+    sent: usize,
+    /// `Response` and `Data` frames that are held back.
+    answer: Vec<u8>,
+    begun: bool,
+    gone: bool,
+}
+
+/// What came instead of the next request.
+#[derive(Debug)]
+pub enum NoHead {
+    /// The peer closed the connection, or this side did.
+    Closed,
+    /// The peer broke the protocol.
+    Broken(WireError),
+}
+
+impl Connection {
+    /// Serves a connected, blocking stream socket.
+    pub fn new(stream: OwnedFd) -> Self {
+        Self {
+            stream,
+            reader: Mutex::default(),
+            writer: Mutex::default(),
+            logs: Mutex::default(),
+        }
+    }
+
+    /// Waits for the next request and copies its encoded head to `into`. Blocks.
+    pub fn next_head(&self, into: &mut Vec<u8>) -> Result<(), NoHead> {
+        let mut reader = lock(&self.reader);
+        loop {
+            match reader.decoder.next().map_err(NoHead::Broken)? {
+                Some(Frame { kind: Kind::Head, payload }) => {
+                    into.clear();
+                    into.extend_from_slice(payload);
+                    break;
+                }
+                // What the last exchange asked for and did not need any more.
+                Some(Frame { kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort, .. }) => continue,
+                Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
+                None => {}
+            }
+            match message::receive(&self.stream, reader.decoder.space()) {
+                Ok(n) if n > 0 => reader.decoder.filled(n),
+                _ => return Err(NoHead::Closed),
+            }
+        }
+        reader.body = Body::Quiet;
+        let mut writer = lock(&self.writer);
+        writer.answer.clear();
+        writer.begun = false;
+        Ok(())
+    }
+
+    /// There is no body: reads end at once.
+    pub fn no_body(&self) {
+        lock(&self.reader).body = Body::Ended;
+    }
+
+    /// Says that the application may run from now on. `Err` when the peer has gone: then it must not run.
+    pub fn take(&self, pid: u32) -> Result<(), Gone> {
+        let mut writer = lock(&self.writer);
+        put_with(&mut writer.out, Kind::Taken, |out| Taken { pid }.encode(out));
+        writer.send(&self.stream, Wait::Yes).map(drop)
+    }
+
+    /// Says, instead of [`take`](Self::take), that this worker's code is older than the script.
+    pub fn refuse_as_stale(&self) {
+        let mut writer = lock(&self.writer);
+        put(&mut writer.out, Kind::Stale, &[]);
+        let _ = writer.send(&self.stream, Wait::Yes);
+    }
+
+    /// Ends the exchange from another thread, whatever its own thread is doing: it finds the peer gone.
+    pub fn break_off(&self, reason: AbortReason, text: &str) {
+        match self.writer.try_lock() {
+            Ok(mut writer) => {
+                self.append_logs(&mut writer);
+                writer.put_abort(reason, text);
+                let _ = writer.send(&self.stream, Wait::No);
+                writer.gone = true;
+            }
+            // Its thread is in the middle of a frame: the peer sees the end inside it.
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Poisoned(writer)) => writer.into_inner().gone = true,
+        }
+        self.close();
+    }
+
+    /// Ends both directions, for this side and the peer: a blocked read or write returns.
+    pub fn close(&self) {
+        // It fails only if the peer has closed already.
+        let _ = shutdown(&self.stream, Side::Both);
+    }
+
+    fn append_logs(&self, writer: &mut Writer) {
+        let mut logs = lock(&self.logs);
+        if !logs.is_empty() {
+            writer.out.append(&mut logs);
+        }
+    }
+}
+
+impl Exchange for Connection {
+    fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure> {
+        let mut reader = lock(&self.reader);
+        let Reader { decoder, body } = &mut *reader;
+        loop {
+            match body {
+                Body::Ended => return Ok(0),
+                Body::Failed(failure) => return Err(failure.clone()),
+                Body::Quiet | Body::Wanted => {}
+            }
+            match decoder.next() {
+                Ok(Some(Frame { kind: Kind::Body, payload })) => {
+                    into.extend_from_slice(payload);
+                    let n = payload.len();
+                    *body = Body::Quiet;
+                    if n > 0 {
+                        return Ok(n);
+                    }
+                }
+                Ok(Some(Frame { kind: Kind::BodyEnd, .. })) => *body = Body::Ended,
+                Ok(Some(Frame { kind: Kind::BodyAbort, payload })) => *body = Body::Failed(body_abort(payload)),
+                Ok(Some(Frame { kind, .. })) => *body = Body::Failed(broken(&unexpected(kind))),
+                Err(error) => *body = Body::Failed(broken(&error)),
+                Ok(None) => {
+                    if matches!(body, Body::Quiet) {
+                        *body = Body::Wanted;
+                        let bytes = u32::try_from(credit.clamp(1, WANT_MAX)).unwrap_or(1);
+                        let mut writer = lock(&self.writer);
+                        put_with(&mut writer.out, Kind::Want, |out| Want { bytes }.encode(out));
+                        if writer.send(&self.stream, Wait::Yes).is_err() {
+                            *body = Body::Failed(peer_gone());
+                            continue;
+                        }
+                    }
+                    match message::receive(&self.stream, decoder.space()) {
+                        Ok(n) if n > 0 => decoder.filled(n),
+                        _ => *body = Body::Failed(peer_gone()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn head(&self, payload: &[u8]) {
+        let mut writer = lock(&self.writer);
+        put(&mut writer.answer, Kind::Response, payload);
+    }
+
+    fn push(&self, data: &[u8]) {
+        let mut writer = lock(&self.writer);
+        for piece in data.chunks(CHUNK_MAX) {
+            put(&mut writer.answer, Kind::Data, piece);
+        }
+    }
+
+    fn held(&self) -> usize {
+        lock(&self.writer).answer.len()
+    }
+
+    fn flush(&self, wait: Wait) -> Result<Flushed, Gone> {
+        let mut writer = lock(&self.writer);
+        self.append_logs(&mut writer);
+        writer.release();
+        writer.send(&self.stream, wait)
+    }
+
+    fn write(&self, data: &[u8]) -> Result<(), Gone> {
+        let mut writer = lock(&self.writer);
+        for piece in data.chunks(CHUNK_MAX) {
+            self.append_logs(&mut writer);
+            writer.release();
+            writer.begun = true;
+            writer.send_with(&self.stream, &header(Kind::Data, piece.len()), piece)?;
+        }
+        Ok(())
+    }
+
+    fn log(&self, level: Level, text: &[u8]) {
+        put_with(&mut lock(&self.logs), Kind::Log, |out| Log { level, text }.encode(out));
+        if let Ok(mut writer) = self.writer.try_lock() {
+            self.append_logs(&mut writer);
+            let _ = writer.send(&self.stream, Wait::No);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        lock(&self.writer).begun
+    }
+
+    fn end(&self) -> Result<(), Gone> {
+        let mut writer = lock(&self.writer);
+        self.append_logs(&mut writer);
+        writer.release();
+        put(&mut writer.out, Kind::End, &[]);
+        writer.send(&self.stream, Wait::Yes).map(drop)
+    }
+
+    fn abort(&self, reason: AbortReason, text: &str) {
+        let mut writer = lock(&self.writer);
+        self.append_logs(&mut writer);
+        writer.put_abort(reason, text);
+        let _ = writer.send(&self.stream, Wait::Yes);
+    }
+}
+
+impl Writer {
+    /// What was held back must go out from now on.
+    fn release(&mut self) {
+        if self.answer.is_empty() {
+            return;
+        }
+        self.begun = true;
+        if self.out.is_empty() {
+            std::mem::swap(&mut self.out, &mut self.answer);
+        } else {
+            self.out.append(&mut self.answer);
+        }
+    }
+
+    fn put_abort(&mut self, reason: AbortReason, text: &str) {
+        self.answer.clear();
+        let abort = Abort { reason, retry_after: 0, text: text.as_bytes() };
+        put_with(&mut self.out, Kind::Abort, |out| abort.encode(out));
+    }
+
+    fn send(&mut self, stream: impl AsFd, wait: Wait) -> Result<Flushed, Gone> {
+        let stream = stream.as_fd();
+        while !self.gone {
+            let rest = self.out.get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.sent = 0;
+                self.out.clear();
+                if self.out.capacity() > 4 * CHUNK_MAX {
+                    self.out.shrink_to(CHUNK_MAX);
+                }
+                return Ok(Flushed::All);
+            }
+            let result = match wait {
+                Wait::Yes => message::send(stream, rest),
+                Wait::No => message::try_send(stream, rest),
+            };
+            match result {
+                Ok(n) => self.sent += n,
+                Err(error) if wait == Wait::No && error.is_would_block() => return Ok(Flushed::Part),
+                Err(_) => self.gone = true,
+            }
+        }
+        Err(Gone)
+    }
+
+    /// Sends everything, then a frame whose payload stays where it is.
+    fn send_with(&mut self, stream: impl AsFd, head: &[u8], payload: &[u8]) -> Result<(), Gone> {
+        let stream = stream.as_fd();
+        let (mut from_head, mut from_payload) = (0, 0);
+        while !self.gone {
+            let parts = [
+                self.out.get(self.sent..).unwrap_or_default(),
+                head.get(from_head..).unwrap_or_default(),
+                payload.get(from_payload..).unwrap_or_default(),
+            ];
+            if parts.iter().all(|part| part.is_empty()) {
+                self.sent = 0;
+                self.out.clear();
+                return Ok(());
+            }
+            match message::send_vectored(stream, &parts.map(IoSlice::new)) {
+                Ok(n) => {
+                    let first = n.min(parts[0].len());
+                    let second = (n - first).min(parts[1].len());
+                    self.sent += first;
+                    from_head += second;
+                    from_payload += n - first - second;
+                }
+                Err(_) => self.gone = true,
+            }
+        }
+        Err(Gone)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unexpected(kind: Kind) -> WireError {
+    WireError::Value { field: "frame kind at this point", found: u64::from(kind as u8) }
+}
+
+fn broken(error: &WireError) -> BodyFailure {
+    BodyFailure { fault: None, text: format!("httpd broke the protocol: {error}") }
+}
+
+fn peer_gone() -> BodyFailure {
+    BodyFailure { fault: None, text: "httpd closed the connection of this request".into() }
+}
+
+fn body_abort(payload: &[u8]) -> BodyFailure {
+    match BodyAbort::decode(payload) {
+        Ok(abort) => BodyFailure {
+            fault: Some(abort.fault),
+            text: String::from_utf8_lossy(abort.text).into_owned(),
+        },
+        Err(error) => broken(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rwsgi_os::socket::{Kind as SocketKind, Mode, pair};
+    use rwsgi_wire::response::BodyFault;
+
+    fn connection() -> (Connection, OwnedFd) {
+        let (ours, theirs) = pair(SocketKind::Stream, Mode::Blocking).unwrap();
+        (Connection::new(ours), theirs)
+    }
+
+    fn frames(theirs: &OwnedFd, count: usize) -> Vec<(Kind, Vec<u8>)> {
+        let mut decoder = Decoder::new();
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let n = message::receive(theirs, decoder.space()).unwrap();
+            assert!(n > 0, "closed after {seen:?}");
+            decoder.filled(n);
+            while let Some(frame) = decoder.next().unwrap() {
+                seen.push((frame.kind, frame.payload.to_vec()));
+            }
+        }
+        seen
+    }
+
+    fn say(theirs: &OwnedFd, kind: Kind, payload: &[u8]) {
+        let mut out = Vec::new();
+        put(&mut out, kind, payload);
+        message::send_all(theirs, &out).unwrap();
+    }
+
+    #[test]
+    fn a_small_answer_leaves_in_one_piece_and_logs_go_first() {
+        let (connection, theirs) = connection();
+        connection.head(b"head");
+        connection.push(b"body");
+        connection.log(Level::Error, b"line");
+        assert_eq!(frames(&theirs, 1)[0].0, Kind::Log);
+        assert!(!connection.has_begun());
+        connection.end().unwrap();
+        let kinds: Vec<_> = frames(&theirs, 3).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [Kind::Response, Kind::Data, Kind::End]);
+        assert!(connection.has_begun());
+    }
+
+    #[test]
+    fn an_abort_discards_what_was_held_back() {
+        let (connection, theirs) = connection();
+        connection.head(b"head");
+        connection.push(b"body");
+        connection.abort(AbortReason::Application, "");
+        assert_eq!(frames(&theirs, 1)[0].0, Kind::Abort);
+    }
+
+    #[test]
+    fn the_body_is_asked_for_and_ends() {
+        let (connection, theirs) = connection();
+        say(&theirs, Kind::Body, b"abc");
+        say(&theirs, Kind::BodyEnd, b"");
+        let mut body = Vec::new();
+        assert_eq!(connection.read(10, &mut body), Ok(3));
+        assert_eq!(connection.read(10, &mut body), Ok(0));
+        assert_eq!(connection.read(10, &mut body), Ok(0));
+        assert_eq!(body, b"abc");
+    }
+
+    #[test]
+    fn a_broken_body_stays_broken() {
+        let (connection, theirs) = connection();
+        let mut payload = Vec::new();
+        BodyAbort { fault: BodyFault::ClientSlow, text: b"slow" }.encode(&mut payload);
+        say(&theirs, Kind::BodyAbort, &payload);
+        let mut body = Vec::new();
+        for _ in 0..2 {
+            let failure = connection.read(10, &mut body).unwrap_err();
+            assert_eq!((failure.fault, failure.text.as_str()), (Some(BodyFault::ClientSlow), "slow"));
+        }
+    }
+
+    #[test]
+    fn large_data_is_split_and_arrives_whole() {
+        let (connection, theirs) = connection();
+        let data: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| frames(&theirs, 6));
+            connection.head(b"head");
+            connection.write(&data).unwrap();
+            connection.end().unwrap();
+            let seen = reader.join().unwrap();
+            let joined: Vec<u8> =
+                seen.iter().filter(|(k, _)| *k == Kind::Data).flat_map(|(_, p)| p.clone()).collect();
+            assert_eq!(joined, data);
+            assert_eq!(seen[5].0, Kind::End);
+        });
+    }
+
+    #[test]
+    fn nothing_may_run_once_the_peer_has_gone() {
+        let (connection, theirs) = connection();
+        drop(theirs);
+        assert_eq!(connection.take(1), Err(Gone));
+    }
+
+    #[test]
+    fn breaking_off_wakes_a_blocked_writer() {
+        let (connection, theirs) = connection();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| connection.write(&vec![0; 8 << 20]));
+            // Wait until the socket is full, so that the writer is inside a frame.
+            while rwsgi_os::poll::writable(&connection.stream, Some(std::time::Duration::ZERO)).unwrap() {
+                std::thread::yield_now();
+            }
+            connection.break_off(AbortReason::Timeout, "late");
+            assert_eq!(writer.join().unwrap(), Err(Gone));
+        });
+        drop(theirs);
+    }
+
+    #[test]
+    fn remains_of_the_last_body_are_skipped() {
+        let (connection, theirs) = connection();
+        say(&theirs, Kind::BodyEnd, b"");
+        say(&theirs, Kind::Head, b"h");
+        let mut head = Vec::new();
+        connection.next_head(&mut head).unwrap();
+        assert_eq!(head, b"h");
+        drop(theirs);
+        assert!(matches!(connection.next_head(&mut head), Err(NoHead::Closed)));
+    }
+}

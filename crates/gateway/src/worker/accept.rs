@@ -1,0 +1,47 @@
+//! The acceptor: takes a connection only when a seat can serve it. Otherwise connections stay in the backlog, where the other
+//! workers of the pool find them, so that no request waits behind a busy worker while another is idle.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rwsgi_os::poll::{Events, Watch, poll};
+use rwsgi_os::socket::{self, Mode};
+use rwsgi_wire::response::Level;
+
+use super::Worker;
+use crate::codes;
+use crate::exchange::socket::Connection;
+
+/// Accepts until the worker leaves.
+pub fn run(worker: &Worker) {
+    while worker.seats.wait_for_room() {
+        let mut watches =
+            [Watch::new(worker.listener.as_fd(), Events::READ), Watch::new(worker.wake.as_fd(), Events::READ)];
+        if poll(&mut watches, None).is_err() {
+            return;
+        }
+        if watches.iter().any(|watch| watch.found().is_hung_up()) && worker.is_leaving() {
+            return;
+        }
+        worker.seats.seat(|| accept(worker));
+    }
+}
+
+fn accept(worker: &Worker) -> Option<Arc<Connection>> {
+    // Another worker may have been faster.
+    let stream = socket::accept(&worker.listener, Mode::Blocking).ok()?;
+    let peer = socket::peer(&stream).ok()?;
+    let own = rwsgi_os::ids::user_ids().effective;
+    if peer.uid != worker.start.server_uid && peer.uid != own && peer.uid != 0 {
+        let text = format!(
+            "{}: refused a connection of process {} of user id {}, which is not httpd's {}",
+            codes::STRANGER_REFUSED,
+            peer.pid,
+            peer.uid,
+            worker.start.server_uid
+        );
+        worker.control.say(Level::Warn, &text);
+        return None;
+    }
+    Some(Arc::new(Connection::new(stream)))
+}

@@ -1,0 +1,95 @@
+//! The link to the manager.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rwsgi_os::message;
+use rwsgi_wire::control::{FromWorker, LeaveReason, Start, ToWorker};
+use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
+use rwsgi_wire::response::Level;
+
+use crate::wsgi::request::ProcessLog;
+
+/// The connection to the manager, one message per packet.
+pub struct Control {
+    socket: OwnedFd,
+    level: u8,
+}
+
+/// What the manager said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Leave.
+    Drain,
+    /// The manager is gone.
+    Gone,
+    /// Nothing that matters now.
+    Nothing,
+}
+
+impl Control {
+    /// Waits for the settings.
+    pub fn begin(socket: OwnedFd) -> Result<(Self, Start), String> {
+        let mut packet = vec![0; CONTROL_MAX];
+        let n = message::receive(&socket, &mut packet).map_err(|error| error.to_string())?;
+        match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
+            Ok(ToWorker::Start(start)) => Ok((Self { socket, level: start.log_level }, *start)),
+            Ok(ToWorker::Drain) => Err("the manager said to leave before it said what to serve".into()),
+            Err(error) => Err(format!("the manager's first message cannot be read: {error}")),
+        }
+    }
+
+    /// What to wait for in `poll`.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes one message, without waiting.
+    pub fn hear(&self) -> Said {
+        let mut packet = vec![0; CONTROL_MAX];
+        match message::try_receive(&self.socket, &mut packet) {
+            Ok(0) => Said::Gone,
+            Ok(n) => match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
+                Ok(ToWorker::Drain) => Said::Drain,
+                _ => Said::Nothing,
+            },
+            Err(error) if error.is_would_block() => Said::Nothing,
+            Err(_) => Said::Gone,
+        }
+    }
+
+    /// Requests are accepted from now on.
+    pub fn ready(&self) {
+        let _ = message::send(&self.socket, &FromWorker::Ready.encode());
+    }
+
+    /// No new request is accepted from now on.
+    pub fn leaving(&self, reason: LeaveReason) {
+        let _ = message::send(&self.socket, &FromWorker::Leaving(reason).encode());
+    }
+
+    /// Whether messages of this level are logged at all.
+    pub fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.level
+    }
+
+    /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.
+    pub fn say(&self, level: Level, text: &str) {
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            self.line(level, line.as_bytes());
+        }
+    }
+}
+
+impl ProcessLog for Control {
+    fn line(&self, level: Level, text: &[u8]) {
+        if !self.wants(level) {
+            return;
+        }
+        let text = text.get(..TEXT_MAX).unwrap_or(text);
+        let packet = FromWorker::Log(level, text.to_vec()).encode();
+        if message::try_send(&self.socket, &packet).is_err() {
+            let _ = std::io::stderr().write_all(&[text, b"\n"].concat());
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A worker: the site's own Python, serving one pool. `serve` is all that its bootstrap calls.
+//!
+//! | thread | does |
+//! |---|---|
+//! | main | starts the others, waits for the manager, signals and time limits ([`supervise`]), ends Python |
+//! | acceptor | gives each new connection to a seat ([`accept`]) |
+//! | one per seat | serves one connection at a time ([`seat`]) |
+//!
+//! - [`seats`]: who is free, idle or busy
+//! - [`control`]: the link to the manager; [`checks`]: what a worker verifies about itself; [`title`]: its name in `ps`
+
+mod accept;
+mod checks;
+mod control;
+mod seat;
+mod seats;
+mod supervise;
+mod title;
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rwsgi_os::fd;
+use rwsgi_wire::control::{LeaveReason, Start};
+use rwsgi_wire::response::Level;
+
+use crate::codes;
+use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
+use crate::script::{Versions, add_to_path};
+use crate::wsgi::environ::Constants;
+use crate::wsgi::request::ProcessLog;
+use crate::wsgi::state::{SetUp, State};
+use control::Control;
+use seats::Seats;
+
+/// What the threads of a worker share.
+struct Worker {
+    start: Start,
+    pid: u32,
+    listener: OwnedFd,
+    control: Arc<Control>,
+    interpreter: Interpreter<State>,
+    versions: Arc<Versions>,
+    seats: Seats,
+    /// Readable once the worker is leaving.
+    wake: OwnedFd,
+    leaving: Mutex<Option<LeaveReason>>,
+}
+
+impl Worker {
+    /// No new request from now on. The first reason counts.
+    fn leave(&self, reason: LeaveReason) {
+        {
+            let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            if leaving.is_some() {
+                return;
+            }
+            *leaving = Some(reason);
+        }
+        self.control.leaving(reason);
+        self.seats.drain();
+        fd::notify(&self.wake);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+/// Serves until the manager, a signal or a limit says to leave; then returns, and Python ends as any program does. The two
+/// numbers are descriptors that the manager opened: the pool's listening socket and the control connection.
+pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'py, Object<'py>> {
+    let failed = |text: String| Exception::new(py, Raise::Os, &text);
+    let adopt = |number: i64| {
+        let number = RawFd::try_from(number).map_err(|_| failed(format!("{number} is not a descriptor")))?;
+        fd::adopt(number).map_err(|error| failed(error.to_string()))
+    };
+    let surplus = checks::surplus_descriptors();
+    let listener = adopt(listener)?;
+    let (control, start) = {
+        let control = adopt(control)?;
+        py.detach(|| Control::begin(control)).map_err(failed)?
+    };
+    let control = Arc::new(control);
+    panic_log(&control);
+    checks::report(&control, &start, &surplus);
+    title::set(&start.display_name);
+    fd::set_nonblocking(&listener, true).map_err(|error| failed(error.to_string()))?;
+    let (signals, signals_in) = fd::pipe().map_err(|error| failed(error.to_string()))?;
+    for end in [&signals, &signals_in] {
+        fd::set_nonblocking(end, true).map_err(|error| failed(error.to_string()))?;
+    }
+    let interpreter = Interpreter::current(py, |py| set_up(py, &start, &control, signals_in.as_raw_fd()))?;
+    let versions = interpreter.state(py).map(|state| state.scripts.versions()).unwrap_or_default();
+    let worker = Worker {
+        pid: std::process::id(),
+        listener,
+        seats: Seats::new(start.threads.max(1) as usize),
+        start,
+        control,
+        interpreter,
+        versions,
+        wake: fd::event().map_err(|error| failed(error.to_string()))?,
+        leaving: Mutex::new(None),
+    };
+    preload(py, &worker);
+    greet(py, &worker);
+    py.detach(|| supervise::run(&worker, &signals));
+    worker.interpreter.clear(py);
+    // Python's handlers go on writing to the pipe until it has ended, so it stays open.
+    std::mem::forget((signals, signals_in));
+    Ok(py.none())
+}
+
+fn set_up<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>, signals: RawFd) -> PyResult<'py, State> {
+    let log: Arc<dyn ProcessLog> = control.clone();
+    let state = State::new(
+        py,
+        &SetUp {
+            constants: Constants {
+                multithread: start.threads != 1,
+                multiprocess: start.multiprocess,
+                run_once: start.threads == 1 && start.maximum_requests == 1,
+            },
+            process_group: &start.group,
+            application_group: &start.application_group,
+            processes: 0,
+            threads: start.threads,
+            restrict_signal: true,
+            signals: Some(signals),
+            log,
+        },
+    )?;
+    if let Some((directory, exception)) = add_to_path(py, &start.python_path)? {
+        let text = format!(
+            "{}: python-path '{}' was not added to sys.path: {}",
+            codes::PATH_NOT_ADDED,
+            String::from_utf8_lossy(&directory),
+            exception.sentence()
+        );
+        control.say(Level::Warn, &text);
+    }
+    if !start.home.is_empty() {
+        let path = py.import(c"sys")?.attribute(c"path")?;
+        path.call_method(c"insert", &[&py.int(0)?, &py.file_name(&start.home)?])?;
+    }
+    Ok(state)
+}
+
+/// Loads scripts before the first request.
+fn preload(py: Attached<'_>, worker: &Worker) {
+    let Some(state) = worker.interpreter.state(py) else { return };
+    for script in &worker.start.preload {
+        if let Err(failure) = state.scripts.preload(py, script) {
+            let text = format!("{}: a script could not be loaded in advance", codes::PRELOAD_FAILED);
+            worker.control.say(Level::Error, &text);
+            worker.control.say(Level::Error, &failure.describe(script));
+        }
+    }
+}
+
+fn greet(py: Attached<'_>, worker: &Worker) {
+    if worker.control.wants(Level::Info) {
+        let version = py.import(c"platform").and_then(|m| m.call_method(c"python_version", &[]));
+        let version = version.and_then(|v| v.to_text()).unwrap_or_default();
+        let text = format!(
+            "worker {} of process group '{}', application group '{}' serves with Python {version} and {} threads",
+            worker.pid,
+            String::from_utf8_lossy(&worker.start.group),
+            String::from_utf8_lossy(&worker.start.application_group),
+            worker.start.threads.max(1),
+        );
+        worker.control.say(Level::Info, &text);
+    }
+}
+
+/// A panic is a defect of rwsgi: it is logged with its place, and the request under way fails.
+fn panic_log(control: &Arc<Control>) {
+    let control = Arc::clone(control);
+    std::panic::set_hook(Box::new(move |panic| {
+        control.say(Level::Crit, &format!("{}: rwsgi failed in itself: {panic}", codes::PANICKED));
+    }));
+}

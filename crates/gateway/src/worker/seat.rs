@@ -1,0 +1,110 @@
+//! One serving thread: connection after connection, request after request.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rwsgi_wire::control::LeaveReason;
+use rwsgi_wire::head::Head;
+use rwsgi_wire::response::{AbortReason, Level};
+
+use super::Worker;
+use crate::codes;
+use crate::exchange::Exchange;
+use crate::exchange::socket::{Connection, NoHead};
+use crate::wsgi::serve::{Circumstances, now, serve};
+
+/// Serves on seat `index` until the worker leaves.
+pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
+    let thread = worker.interpreter.enter(|py, _| {
+        let ident = py.import(c"_thread").and_then(|module| module.call_method(c"get_ident", &[]));
+        ident.and_then(|ident| ident.to_int()).ok()
+    });
+    let mut seat = Seat { worker, index, thread: thread.ok().flatten(), served, head: Vec::new() };
+    while let Some(connection) = worker.seats.next_connection(index) {
+        while seat.one_request(&connection) {}
+        connection.close();
+    }
+}
+
+struct Seat<'a> {
+    worker: &'a Worker,
+    index: usize,
+    thread: Option<i64>,
+    /// Requests of the whole worker.
+    served: &'a AtomicU64,
+    /// The encoded head of the request, kept for its memory.
+    head: Vec<u8>,
+}
+
+impl Seat<'_> {
+    /// Waits for a request and answers it; false when the connection cannot carry another.
+    fn one_request(&mut self, connection: &Arc<Connection>) -> bool {
+        let worker = self.worker;
+        match connection.next_head(&mut self.head) {
+            Ok(()) => {}
+            Err(NoHead::Closed) => return false,
+            Err(NoHead::Broken(error)) => {
+                self.protocol_broken(&error);
+                return false;
+            }
+        }
+        let head = match Head::decode(&self.head) {
+            Ok(head) => head,
+            Err(error) => {
+                self.protocol_broken(&error);
+                return false;
+            }
+        };
+        if !worker.seats.begin(self.index, self.thread) {
+            return false;
+        }
+        if worker.versions.is_stale(head.script, head.script_mtime) {
+            connection.refuse_as_stale();
+            worker.seats.end(self.index);
+            worker.leave(LeaveReason::ScriptReload);
+            return false;
+        }
+        if !head.has_body {
+            connection.no_body();
+        }
+        // The peer may have given up while the request waited. Then nothing has run, and nothing must.
+        let complete = connection.take(worker.pid).is_ok() && self.answer(connection, &head);
+        let reusable = worker.seats.end(self.index);
+        let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
+        if worker.start.maximum_requests != 0 && served >= worker.start.maximum_requests {
+            worker.leave(LeaveReason::MaximumRequests);
+            return false;
+        }
+        complete && reusable
+    }
+
+    /// Runs the application; whether the answer is complete.
+    fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>) -> bool {
+        let exchange: Arc<dyn Exchange> = connection.clone();
+        let circumstances = Circumstances { thread_id: self.index as i64 + 1, daemon_start: now() };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.worker.interpreter.enter(|py, state| serve(py, state, &exchange, head, circumstances))
+        }));
+        match outcome {
+            Ok(Ok(Ok(()))) => connection.end().is_ok(),
+            Ok(Ok(Err(fault))) => {
+                connection.abort(fault.0, "");
+                false
+            }
+            Ok(Err(_)) => {
+                connection.abort(AbortReason::Draining, "the worker is ending");
+                false
+            }
+            Err(_) => {
+                connection.abort(AbortReason::Internal, "the worker failed in itself");
+                false
+            }
+        }
+    }
+
+    fn protocol_broken(&self, error: &rwsgi_wire::WireError) {
+        let text = format!("{}: a request of httpd cannot be read: {error}", codes::PROTOCOL_BROKEN);
+        self.worker.control.say(Level::Error, &text);
+    }
+}

@@ -1,0 +1,297 @@
+//! The seats of a worker: one serving thread each, which holds at most one connection. No I/O happens here but the recall of an
+//! idle connection.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::exchange::socket::Connection;
+
+/// All seats.
+pub struct Seats {
+    table: Mutex<Table>,
+    /// Something changed: a connection was given, a seat became free or idle, draining began.
+    changed: Condvar,
+}
+
+struct Table {
+    seats: Vec<Seat>,
+    draining: bool,
+    /// Counts changes, to tell which seat was used most recently.
+    clock: u64,
+}
+
+#[derive(Default)]
+struct Seat {
+    state: State,
+    connection: Option<Arc<Connection>>,
+    /// The connection was taken away: its thread must not begin a request on it.
+    recalled: bool,
+    /// A connection that waits for the thread to come back.
+    next: Option<Arc<Connection>>,
+    changed: u64,
+    /// Python's number of the thread.
+    thread: Option<i64>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum State {
+    /// Waits for a connection.
+    #[default]
+    Free,
+    /// Has a connection and waits for a request on it.
+    Idle,
+    /// Runs a request.
+    Busy { since: Instant },
+    /// Runs a request that nobody waits for any more.
+    Overdue,
+}
+
+/// A request that runs too long.
+pub struct Overdue {
+    /// Its connection.
+    pub connection: Arc<Connection>,
+    /// Python's number of its thread.
+    pub thread: Option<i64>,
+    /// How long it has run.
+    pub age: Duration,
+}
+
+impl Seats {
+    /// So many free seats.
+    pub fn new(count: usize) -> Self {
+        let seats = std::iter::repeat_with(Seat::default).take(count).collect();
+        Self {
+            table: Mutex::new(Table { seats, draining: false, clock: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Number of seats.
+    pub fn count(&self) -> usize {
+        self.lock().seats.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a connection could be taken; false once draining.
+    pub fn wait_for_room(&self) -> bool {
+        let table = self.changed.wait_while(self.lock(), |table| !table.draining && table.room().is_none());
+        !table.unwrap_or_else(PoisonError::into_inner).draining
+    }
+
+    /// Takes a connection from `accept`, if there is room for one and while nothing can change that. A free seat gets it, the one
+    /// used last; else the connection that has been idle longest is closed and its seat gets the new one.
+    pub fn seat(&self, accept: impl FnOnce() -> Option<Arc<Connection>>) {
+        let mut table = self.lock();
+        if table.draining {
+            return;
+        }
+        let Some(index) = table.room() else { return };
+        let Some(connection) = accept() else { return };
+        let clock = table.tick();
+        let Some(seat) = table.seats.get_mut(index) else { return };
+        if let Some(idle) = &seat.connection {
+            seat.recalled = true;
+            idle.close();
+        }
+        seat.next = Some(connection);
+        seat.changed = clock;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a connection for this seat; `None` once draining.
+    pub fn next_connection(&self, index: usize) -> Option<Arc<Connection>> {
+        let mut table = self.lock();
+        if let Some(seat) = table.seats.get_mut(index) {
+            (seat.state, seat.connection, seat.recalled) = (State::Free, None, false);
+        }
+        let clock = table.tick();
+        if let Some(seat) = table.seats.get_mut(index) {
+            seat.changed = clock;
+        }
+        self.changed.notify_all();
+        let is_waiting = |table: &mut Table| {
+            !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
+        };
+        let mut table = self.changed.wait_while(table, is_waiting).unwrap_or_else(PoisonError::into_inner);
+        let draining = table.draining;
+        let seat = table.seats.get_mut(index)?;
+        // Once draining it is closed here, unread: its request is repeated elsewhere.
+        let connection = seat.next.take().filter(|_| !draining)?;
+        seat.state = State::Idle;
+        seat.connection = Some(Arc::clone(&connection));
+        Some(connection)
+    }
+
+    /// A request has arrived at this seat; false when it must not run here.
+    pub fn begin(&self, index: usize, thread: Option<i64>) -> bool {
+        let mut table = self.lock();
+        let draining = table.draining;
+        match table.seats.get_mut(index) {
+            Some(seat) if !draining && !seat.recalled => {
+                seat.state = State::Busy { since: Instant::now() };
+                seat.thread = thread;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The request has ended; false when the connection must not carry another.
+    pub fn end(&self, index: usize) -> bool {
+        let mut table = self.lock();
+        let clock = table.tick();
+        let draining = table.draining;
+        let Some(seat) = table.seats.get_mut(index) else { return false };
+        let overdue = seat.state == State::Overdue;
+        seat.state = State::Idle;
+        seat.changed = clock;
+        self.changed.notify_all();
+        !draining && !overdue
+    }
+
+    /// Lets no request begin any more, and closes the idle connections.
+    pub fn drain(&self) {
+        let mut table = self.lock();
+        table.draining = true;
+        for seat in &mut table.seats {
+            if let (State::Idle, Some(connection)) = (seat.state, &seat.connection) {
+                seat.recalled = true;
+                connection.close();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
+    pub fn wait_until_quiet(&self, limit: Duration) -> bool {
+        let is_busy = |table: &mut Table| table.seats.iter().any(|seat| matches!(seat.state, State::Busy { .. }));
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Requests that have run longer than `limit` and were not reported before.
+    pub fn overdue(&self, limit: Duration) -> Vec<Overdue> {
+        let mut found = Vec::new();
+        for seat in &mut self.lock().seats {
+            if let (State::Busy { since }, Some(connection)) = (seat.state, &seat.connection) {
+                let age = since.elapsed();
+                if age > limit {
+                    seat.state = State::Overdue;
+                    found.push(Overdue { connection: Arc::clone(connection), thread: seat.thread, age });
+                }
+            }
+        }
+        if !found.is_empty() {
+            self.changed.notify_all();
+        }
+        found
+    }
+}
+
+impl Table {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// The seat that would get a new connection.
+    fn room(&self) -> Option<usize> {
+        let open = |state| {
+            let seats = self.seats.iter().enumerate();
+            seats.filter(move |(_, seat)| seat.state == state && seat.next.is_none())
+        };
+        let free = open(State::Free).max_by_key(|(_, seat)| seat.changed);
+        let idle = || open(State::Idle).min_by_key(|(_, seat)| seat.changed);
+        free.or_else(idle).map(|(index, _)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rwsgi_os::socket::{Kind, Mode, pair};
+    use std::os::fd::OwnedFd;
+
+    fn connection() -> (Arc<Connection>, OwnedFd) {
+        let (ours, theirs) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        (Arc::new(Connection::new(ours)), theirs)
+    }
+
+    fn is_closed(theirs: &OwnedFd) -> bool {
+        matches!(rwsgi_os::message::try_receive(theirs, &mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn a_free_seat_gets_the_connection_before_an_idle_one_is_recalled() {
+        let seats = Seats::new(2);
+        let ((first, peer), (second, _keep)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        let taken = (0..2).find(|i| seats.lock().seats[*i].next.is_some()).unwrap();
+        assert!(seats.next_connection(taken).is_some());
+        seats.seat(|| Some(second));
+        assert!(!is_closed(&peer));
+        assert!(seats.lock().seats[1 - taken].next.is_some());
+    }
+
+    #[test]
+    fn the_longest_idle_connection_is_recalled_and_nothing_begins_on_it() {
+        let seats = Seats::new(1);
+        let ((first, peer), (second, _keep)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        seats.seat(|| Some(second));
+        assert!(is_closed(&peer));
+        assert!(!seats.begin(0, None));
+        assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None));
+    }
+
+    #[test]
+    fn nothing_is_accepted_while_all_are_busy() {
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None));
+        seats.seat(|| unreachable!("a busy worker must leave connections to the others"));
+        assert!(seats.end(0));
+        assert!(seats.wait_for_room());
+    }
+
+    #[test]
+    fn draining_closes_what_is_idle_and_waits_for_what_is_busy() {
+        let seats = Seats::new(2);
+        let ((first, idle_peer), (second, busy_peer)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        let idle = (0..2).find(|i| seats.lock().seats[*i].next.is_some()).unwrap();
+        seats.next_connection(idle);
+        seats.seat(|| Some(second));
+        let busy = 1 - idle;
+        seats.next_connection(busy);
+        assert!(seats.begin(busy, None));
+        seats.drain();
+        assert!(is_closed(&idle_peer) && !is_closed(&busy_peer));
+        assert!(!seats.begin(idle, None));
+        assert!(!seats.wait_until_quiet(Duration::ZERO));
+        assert!(!seats.end(busy));
+        assert!(seats.wait_until_quiet(Duration::ZERO));
+        assert!(!seats.wait_for_room());
+    }
+
+    #[test]
+    fn an_overdue_request_is_reported_once_and_not_waited_for() {
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        seats.next_connection(0);
+        assert!(seats.begin(0, Some(7)));
+        let found = seats.overdue(Duration::ZERO);
+        assert_eq!(found.iter().map(|o| o.thread).collect::<Vec<_>>(), [Some(7)]);
+        assert!(seats.overdue(Duration::ZERO).is_empty());
+        assert!(seats.wait_until_quiet(Duration::ZERO));
+        assert!(!seats.end(0));
+    }
+}

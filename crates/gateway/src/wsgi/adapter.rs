@@ -1,0 +1,182 @@
+//! `start_response` and `write`.
+
+use std::sync::Arc;
+
+use rwsgi_wire::limits::{RESPONSE_HEADERS_MAX, RESPONSE_MAX};
+
+use super::output::Output;
+use super::request::{Request, lock};
+use super::validate;
+use crate::cpython::{Attached, Call, Class, Exception, Function, Method, Object, Payload, PyResult, Raise};
+
+/// The payload of the type `mod_wsgi.Adapter`: the receiver of both functions.
+pub struct Adapter {
+    request: Arc<Request>,
+    write: Function<Self>,
+}
+
+impl Payload for Adapter {
+    const NAME: &'static std::ffi::CStr = c"mod_wsgi.Adapter";
+}
+
+/// The type and its two functions, in one interpreter.
+pub struct Adapters {
+    class: Class<Adapter>,
+    start_response: Function<Adapter>,
+    write: Function<Adapter>,
+}
+
+impl Adapters {
+    /// Makes them.
+    pub fn new(py: Attached<'_>) -> PyResult<'_, Self> {
+        Ok(Self {
+            class: Class::new(py, vec![], vec![])?,
+            start_response: Function::new(Method::new(c"start_response", start_response)),
+            write: Function::new(Method::new(c"write", write)),
+        })
+    }
+
+    /// `start_response` for a request.
+    pub fn start_response<'py>(&self, py: Attached<'py>, request: &Arc<Request>) -> PyResult<'py, Object<'py>> {
+        let adapter = Adapter { request: Arc::clone(request), write: self.write };
+        let adapter = self.class.make(py, adapter)?;
+        self.class.bind(self.start_response, &adapter)
+    }
+}
+
+fn start_response<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {
+    let py = call.py;
+    let request = &call.this.request;
+    request.exchange(py, "start_response")?;
+    let (status, headers, exc_info) = match call.args {
+        [status, headers] => (status, headers, None),
+        [status, headers, exc_info] => (status, headers, Some(exc_info).filter(|info| !info.is_none())),
+        _ => return Err(call.wrong_count("start_response", "2 or 3")),
+    };
+    if !headers.is_list() {
+        let message = format!(
+            "headers must be a list, not {} (PEP 3333: \"The response_headers argument is a list of (header_name, \
+             header_value) tuples. It must be a Python list; i.e. type(response_headers) is ListType\")",
+            headers.type_name()
+        );
+        return Err(Exception::new(py, Raise::Type, &message));
+    }
+    if exc_info.is_some_and(|info| !info.is_tuple()) {
+        return Err(Exception::new(py, Raise::Runtime, "exc_info must be None or a sys.exc_info() tuple"));
+    }
+    let mut output = lock(py, &request.output);
+    if output.is_committed() {
+        return Err(too_late(py, exc_info));
+    }
+    set_head(py, &mut output, status, headers)?;
+    call.this.write.bind_to(&call)
+}
+
+/// The headers are on their way: with `exc_info` its exception is raised again, as PEP 3333 demands.
+fn too_late<'py>(py: Attached<'py>, exc_info: Option<&Object<'py>>) -> Exception<'py> {
+    let Some(info) = exc_info else {
+        let text = "start_response was called again after the headers had been sent (PEP 3333: \"it is a fatal error to call \
+                    start_response without the exc_info argument if start_response has already been called\")";
+        return Exception::new(py, Raise::Runtime, text);
+    };
+    let value = if info.len() == 3 { info.item(1) } else { None };
+    match value.map(Exception::from_instance) {
+        Some(Ok(exception)) => exception,
+        _ => Exception::new(py, Raise::Type, "exc_info must be a tuple (type, value, traceback)"),
+    }
+}
+
+fn set_head<'py>(
+    py: Attached<'py>,
+    output: &mut Output,
+    status: &Object<'py>,
+    headers: &Object<'py>,
+) -> PyResult<'py, ()> {
+    let refuse = |violation: validate::Violation| Exception::new(py, Raise::Value, &violation.to_string());
+    let status = Latin1::new(status, "status")?;
+    let status = validate::status(status.bytes()).map_err(refuse)?;
+    let mut pairs = Vec::with_capacity(headers.len());
+    for index in 0..headers.len() {
+        let Some(header) = headers.item(index) else { break };
+        if !header.is_tuple() {
+            let message = format!("each header must be a tuple (name, value), not {}", header.type_name());
+            return Err(Exception::new(py, Raise::Type, &message));
+        }
+        let (2, Some(name), Some(value)) = (header.len(), header.item(0), header.item(1)) else {
+            let message = format!("each header must be a tuple of 2 items, not {}", header.len());
+            return Err(Exception::new(py, Raise::Value, &message));
+        };
+        pairs.push((Latin1::new(&name, "header name")?, Latin1::new(&value, "header value")?));
+    }
+    for (name, value) in &pairs {
+        validate::header(name.bytes(), value.bytes()).map_err(refuse)?;
+    }
+    let slices = pairs.iter().map(|(name, value)| (name.bytes(), value.bytes())).collect::<Vec<_>>();
+    if slices.len() > RESPONSE_HEADERS_MAX {
+        let message = format!("{} headers; at most {RESPONSE_HEADERS_MAX} can be sent", slices.len());
+        return Err(Exception::new(py, Raise::Value, &message));
+    }
+    output.set_head(status, slices).map_err(refuse)?;
+    if output.head_size() > RESPONSE_MAX {
+        let message = format!("headers of {} bytes; at most {RESPONSE_MAX} can be sent", output.head_size());
+        *output = Output::default();
+        return Err(Exception::new(py, Raise::Value, &message));
+    }
+    Ok(())
+}
+
+/// A `str` that fits ISO-8859-1, as bytes.
+struct Latin1<'py> {
+    text: Object<'py>,
+    /// Only for what is not ASCII.
+    converted: Option<Vec<u8>>,
+}
+
+impl<'py> Latin1<'py> {
+    fn new(text: &Object<'py>, what: &str) -> PyResult<'py, Self> {
+        let py = text.py();
+        if !text.is_text() {
+            let message = format!(
+                "{what} must be str, not {} (PEP 3333: \"native strings\", which in Python 3 are str)",
+                text.type_name()
+            );
+            return Err(Exception::new(py, Raise::Type, &message));
+        }
+        let converted = match text.to_utf8() {
+            Ok(utf8) if utf8.is_ascii() => None,
+            // What is not ISO-8859-1 raises Python's own UnicodeEncodeError.
+            _ => {
+                let bytes = text.call_method(c"encode", &[&py.text("latin-1")?])?;
+                Some(bytes.as_bytes().unwrap_or_default().to_vec())
+            }
+        };
+        Ok(Self { text: text.clone(), converted })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.converted {
+            Some(bytes) => bytes,
+            None => self.text.to_utf8().map(str::as_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+fn write<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {
+    let py = call.py;
+    let [data] = call.args else { return Err(call.wrong_count("write", "1")) };
+    let Some(bytes) = data.as_bytes() else {
+        let message = format!(
+            "write() takes bytes, not {} (PEP 3333: \"all strings ... yielded by the application or passed to write() must be \
+             bytestrings\")",
+            data.type_name()
+        );
+        return Err(Exception::new(py, Raise::Type, &message));
+    };
+    let mut output = lock(py, &call.this.request.output);
+    let exchange = call.this.request.exchange(py, "write")?;
+    if output.is_gone() || output.add(py, &*exchange, bytes, !bytes.is_empty()).is_err() {
+        return Err(Exception::new(py, Raise::Os, "mod_wsgi client connection closed"));
+    }
+    Ok(py.none())
+}
+

@@ -1,0 +1,130 @@
+//! The iterable that an application returned: its blocks sent as they come, its `close()` called once.
+
+use std::sync::Arc;
+
+use super::fault::{Fault, application_raised, report_exception, rule_broken};
+use super::request::{Request, lock};
+use crate::codes;
+use crate::cpython::{Attached, Object, Raise};
+use crate::exchange::Exchange;
+
+/// Everything the blocks need.
+pub struct Answer<'a> {
+    /// The request.
+    pub request: &'a Arc<Request>,
+    /// Its exchange.
+    pub exchange: &'a dyn Exchange,
+    /// The script, for messages.
+    pub script: &'a [u8],
+}
+
+/// Sends the blocks of `result`, then calls its `close()`.
+pub fn send_all<'py>(
+    py: Attached<'py>,
+    answer: &Answer<'_>,
+    result: &Object<'py>,
+    close: &Object<'py>,
+) -> Result<(), Fault> {
+    // A list or tuple cannot have a `close` and runs no code of the application: its blocks may travel together.
+    if result.is_exact_list() || result.is_exact_tuple() {
+        let mut index = 0;
+        while let Some(block) = result.item(index) {
+            if !answer.block(py, result, &block, false)? {
+                break;
+            }
+            index += 1;
+        }
+        return Ok(());
+    }
+    let sent = answer.blocks(py, result);
+    answer.close(result, close);
+    sent
+}
+
+impl Answer<'_> {
+    fn blocks<'py>(&self, py: Attached<'py>, result: &Object<'py>) -> Result<(), Fault> {
+        let raised = |exception| application_raised(self.request, self.script, &exception);
+        let iterator = result.iterate().map_err(|exception| match exception.is(Raise::Type) {
+            true => rule_broken(self.request, &not_iterable(result)),
+            false => raised(exception),
+        })?;
+        while let Some(block) = iterator.advance().map_err(raised)? {
+            if !self.block(py, result, &block, true)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a block; false when nobody waits for more.
+    fn block<'py>(
+        &self,
+        py: Attached<'py>,
+        result: &Object<'py>,
+        block: &Object<'py>,
+        now: bool,
+    ) -> Result<bool, Fault> {
+        let Some(data) = block.as_bytes() else {
+            return Err(rule_broken(self.request, &not_bytes(result, block)));
+        };
+        if data.is_empty() {
+            return Ok(true);
+        }
+        let mut output = lock(py, &self.request.output);
+        if !output.has_head() {
+            return Err(self.no_start_response());
+        }
+        Ok(output.add(py, self.exchange, data, now).is_ok())
+    }
+
+    /// The fault of an answer without a head.
+    pub fn no_start_response(&self) -> Fault {
+        let text = "the application produced its answer without having called start_response (PEP 3333: \"the \
+                    start_response() invocation must occur before the iterable yields its first body bytestring\")";
+        super::fault::report(self.request, &codes::NO_START_RESPONSE, text);
+        Fault(rwsgi_wire::response::AbortReason::Application)
+    }
+
+    /// Calls `close()` if there is one. What it raises is logged and changes nothing.
+    fn close<'py>(&self, result: &Object<'py>, name: &Object<'py>) {
+        let failed = match result.attribute_named(name) {
+            Ok(close) => close.call(&[]).err(),
+            Err(exception) if exception.is(Raise::Attribute) => None,
+            Err(exception) => Some(exception),
+        };
+        if let Some(exception) = failed {
+            let script = String::from_utf8_lossy(self.script);
+            let what = format!("close() of the response of '{script}' raised {}", exception.type_name());
+            report_exception(self.request, &codes::CLOSE_RAISED, &what, &exception);
+        }
+    }
+}
+
+fn not_iterable(result: &Object<'_>) -> String {
+    format!(
+        "the application returned {}, which is not iterable (PEP 3333: \"the application object must return an iterable \
+         yielding zero or more bytestrings\"); {}",
+        result.type_name(),
+        if result.is_none() {
+            "a return statement is missing"
+        } else {
+            "return a list of bytes, such as [b'Hello']"
+        }
+    )
+}
+
+fn not_bytes(result: &Object<'_>, block: &Object<'_>) -> String {
+    let remedy = if result.as_bytes().is_some() {
+        "a bytes object was returned itself; put it into a list: return [b'...']"
+    } else if block.is_text() {
+        "text must be encoded: return [b'...'] or return [text.encode('utf-8')]"
+    } else {
+        "return [b'...']"
+    };
+    format!(
+        "the response must consist of bytes, not {} ({}) (PEP 3333: \"the application object must return an iterable yielding \
+         zero or more bytestrings\"); {remedy}",
+        block.type_name(),
+        block.to_repr(60)
+    )
+}

@@ -1,0 +1,21 @@
+//! WSGI: PEP 3333 between an [`Exchange`](crate::exchange::Exchange) and an application.
+//!
+//! - [`serve`]: one request from its head to its end
+//! - [`environ`], [`input`], [`errors`]: what the application is given
+//! - [`adapter`]: `start_response` and `write`; [`output`]: what they do to the answer; [`validate`]: the rules for status and headers
+//! - [`iterate`]: the returned iterable
+//! - [`request`]: what all these share; [`state`]: what an interpreter keeps between requests
+//! - [`fault`]: what went wrong, as log lines and as a reason to abort
+
+pub mod adapter;
+pub mod environ;
+pub mod errors;
+pub mod fault;
+pub mod input;
+pub mod iterate;
+pub mod lines;
+pub mod output;
+pub mod request;
+pub mod serve;
+pub mod state;
+pub mod validate;

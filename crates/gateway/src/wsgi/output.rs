@@ -1,0 +1,165 @@
+//! The answer of one request: which head applies, whether it is committed, and how many bytes may follow.
+
+use rwsgi_wire::response::Response;
+
+use super::validate::{Status, Violation, content_length, is_content_length};
+use crate::cpython::Attached;
+use crate::exchange::{Exchange, Flushed, Gone, Wait};
+
+/// State of the answer.
+#[derive(Default)]
+pub struct Output {
+    /// What the last `start_response` said, encoded.
+    payload: Vec<u8>,
+    status: Option<u16>,
+    declared: Option<u64>,
+    /// Bytes the application has produced, beyond the declared length too.
+    produced: u64,
+    committed: bool,
+    gone: bool,
+}
+
+/// How the number of bytes compares to the declared length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// As declared, or nothing was declared.
+    Right,
+    /// Fewer.
+    Short {
+        /// Bytes declared.
+        declared: u64,
+        /// Bytes produced.
+        produced: u64,
+    },
+    /// More; the rest was dropped.
+    Long {
+        /// Bytes declared.
+        declared: u64,
+        /// Bytes produced.
+        produced: u64,
+    },
+}
+
+/// From this size on a block is sent from where it lies, without the GIL.
+const LARGE: usize = 32 << 10;
+/// So many bytes of small blocks are held back at most.
+const HOLD: usize = 64 << 10;
+
+impl Output {
+    /// `start_response` was called and may still replace the head.
+    pub fn set_head(&mut self, status: Status<'_>, headers: Vec<(&[u8], &[u8])>) -> Result<(), Violation> {
+        let mut declared = None;
+        for (_, value) in headers.iter().filter(|(name, _)| is_content_length(name)) {
+            let length = content_length(value)?;
+            if declared.replace(length).is_some_and(|before| before != length) {
+                return Err(Violation::ContentLengths);
+            }
+        }
+        self.payload.clear();
+        Response { status: status.code, reason: status.reason, headers }.encode(&mut self.payload);
+        self.status = Some(status.code);
+        self.declared = declared;
+        Ok(())
+    }
+
+    /// `start_response` was called at least once.
+    pub fn has_head(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// The head can no longer be replaced.
+    pub fn is_committed(&self) -> bool {
+        self.committed
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Size of the encoded head.
+    pub fn head_size(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Adds a block to the answer; `now` means that it must be on its way when this returns. The head is committed with it.
+    pub fn add(
+        &mut self,
+        py: Attached<'_>,
+        exchange: &dyn Exchange,
+        data: &[u8],
+        now: bool,
+    ) -> Result<(), Gone> {
+        self.commit(exchange);
+        let room = self.declared.map_or(u64::MAX, |declared| declared.saturating_sub(self.produced));
+        self.produced = self.produced.saturating_add(data.len() as u64);
+        let data = usize::try_from(room).ok().and_then(|room| data.get(..room)).unwrap_or(data);
+        let result = if data.len() >= LARGE {
+            py.detach(|| exchange.write(data))
+        } else {
+            if !data.is_empty() {
+                exchange.push(data);
+            }
+            if now || exchange.held() >= HOLD { send(py, exchange) } else { Ok(()) }
+        };
+        self.gone |= result.is_err();
+        result
+    }
+
+    /// The head is final from now on.
+    pub fn commit(&mut self, exchange: &dyn Exchange) {
+        if !self.committed {
+            self.committed = true;
+            exchange.head(&self.payload);
+        }
+    }
+
+    /// Compares what was produced to what was declared.
+    pub fn length(&self, head_only: bool) -> Length {
+        let produced = self.produced;
+        let bodiless = head_only || matches!(self.status, Some(204 | 304));
+        match self.declared {
+            Some(declared) if produced > declared => Length::Long { declared, produced },
+            Some(declared) if produced < declared && !bodiless => Length::Short { declared, produced },
+            _ => Length::Right,
+        }
+    }
+}
+
+/// Sends what is held back, keeping the GIL unless the socket is full.
+fn send(py: Attached<'_>, exchange: &dyn Exchange) -> Result<(), Gone> {
+    match exchange.flush(Wait::No)? {
+        Flushed::All => Ok(()),
+        Flushed::Part => py.detach(|| exchange.flush(Wait::Yes)).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(headers: Vec<(&[u8], &[u8])>, status: u16, produced: u64) -> Result<Output, Violation> {
+        let mut output = Output { produced, ..Output::default() };
+        output.set_head(Status { code: status, reason: b"" }, headers)?;
+        Ok(output)
+    }
+
+    #[test]
+    fn a_declared_length_is_compared_to_what_was_produced() {
+        let length = |status, produced, head_only| {
+            output(vec![(b"content-LENGTH", b"10")], status, produced).unwrap().length(head_only)
+        };
+        assert_eq!(length(200, 10, false), Length::Right);
+        assert_eq!(length(200, 9, false), Length::Short { declared: 10, produced: 9 });
+        assert_eq!(length(200, 11, false), Length::Long { declared: 10, produced: 11 });
+        assert_eq!(length(200, 0, true), Length::Right);
+        assert_eq!(length(304, 0, false), Length::Right);
+    }
+
+    #[test]
+    fn two_lengths_must_agree() {
+        assert!(output(vec![(b"Content-Length", b"1"), (b"Content-Length", b"1")], 200, 0).is_ok());
+        let different = output(vec![(b"Content-Length", b"1"), (b"Content-Length", b"2")], 200, 0);
+        assert_eq!(different.err(), Some(Violation::ContentLengths));
+    }
+}

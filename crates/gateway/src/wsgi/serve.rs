@@ -1,0 +1,128 @@
+//! One request, from its head to the end of its answer.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rwsgi_wire::head::Head;
+
+use super::fault::{Fault, application_raised, report};
+use super::input::Input;
+use super::iterate::{Answer, send_all};
+use super::output::Length;
+use super::request::{Request, lock};
+use super::state::State;
+use crate::codes;
+use crate::cpython::{Attached, Object, PyResult};
+use crate::exchange::Exchange;
+
+/// What the carrier knows besides the head.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances {
+    /// `mod_wsgi.thread_id`
+    pub thread_id: i64,
+    /// When the worker took the request, in microseconds since 1970; 0 in embedded mode.
+    pub daemon_start: i64,
+}
+
+/// Runs the application. What it produced is sent or held back in `exchange`, which the caller ends or aborts, detached.
+pub fn serve<'py>(
+    py: Attached<'py>,
+    state: &State,
+    exchange: &Arc<dyn Exchange>,
+    head: &Head<'_>,
+    circumstances: Circumstances,
+) -> Result<(), Fault> {
+    let request = Request::new(Arc::clone(exchange));
+    let serving = request.enter();
+    let outcome = run(py, state, &request, &**exchange, head, circumstances);
+    request.finish(py);
+    drop(serving);
+    outcome
+}
+
+fn run<'py>(
+    py: Attached<'py>,
+    state: &State,
+    request: &Arc<Request>,
+    exchange: &dyn Exchange,
+    head: &Head<'_>,
+    circumstances: Circumstances,
+) -> Result<(), Fault> {
+    let application = state.scripts.application(py, request, head)?;
+    let answer = Answer { request, exchange, script: head.script };
+    let raised = |exception| application_raised(request, head.script, &exception);
+    let errors = state.logs.errors(py, request).map_err(raised)?;
+    let environ = environ(py, state, request, head, circumstances, &errors.stream).map_err(raised)?;
+    let start_response = state.adapters.start_response(py, request).map_err(raised)?;
+    let result = application.call(&[&environ, &start_response]);
+    drop((environ, start_response));
+    let outcome = match result {
+        Ok(result) => state.keys.close.with(py, |close| send_all(py, &answer, &result, close)),
+        Err(exception) => Err(raised(exception)),
+    };
+    request.flush_lines();
+    state.logs.give_back(errors);
+    outcome?;
+    complete(py, &answer, head)
+}
+
+fn environ<'py>(
+    py: Attached<'py>,
+    state: &State,
+    request: &Arc<Request>,
+    head: &Head<'_>,
+    circumstances: Circumstances,
+    errors: &Object<'py>,
+) -> PyResult<'py, Object<'py>> {
+    let environ = state.environs.build(py, head)?;
+    let keys = &state.keys;
+    let set = |key: &crate::cpython::Stored, value: &Object<'py>| key.with(py, |key| environ.set(key, value));
+    set(&keys.input, &state.input.make(py, Input::new(Arc::clone(request)))?)?;
+    set(&keys.errors, errors)?;
+    let [major, minor, patch] = head.httpd_version.map(i64::from);
+    set(&keys.httpd_version, &py.tuple(&[&py.int(major)?, &py.int(minor)?, &py.int(patch)?])?)?;
+    set(&keys.request_start, &py.float(seconds(head.request_start))?)?;
+    set(&keys.queue_start, &py.float(seconds(head.queue_start))?)?;
+    set(&keys.daemon_start, &py.float(seconds(circumstances.daemon_start))?)?;
+    set(&keys.application_start, &py.float(seconds(now()))?)?;
+    set(&keys.thread_id, &py.int(circumstances.thread_id)?)?;
+    Ok(environ)
+}
+
+/// The iterable has ended: commits a head without body, and compares the length.
+fn complete(py: Attached<'_>, answer: &Answer<'_>, head: &Head<'_>) -> Result<(), Fault> {
+    let mut output = lock(py, &answer.request.output);
+    if !output.has_head() {
+        return Err(answer.no_start_response());
+    }
+    output.commit(answer.exchange);
+    if output.is_gone() {
+        return Ok(());
+    }
+    match output.length(head.head_only) {
+        Length::Right => Ok(()),
+        Length::Short { declared, produced } => {
+            let text = format!("the application declared Content-Length {declared} and produced {produced} bytes");
+            report(answer.request, &codes::SHORT_BODY, &text);
+            Err(Fault(rwsgi_wire::response::AbortReason::Application))
+        }
+        Length::Long { declared, produced } => {
+            let text = format!(
+                "the application declared Content-Length {declared} and produced {produced} bytes; the rest was dropped"
+            );
+            report(answer.request, &codes::LONG_BODY, &text);
+            Ok(())
+        }
+    }
+}
+
+/// Now, in microseconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn seconds(microseconds: i64) -> f64 {
+    // Exact to the microsecond until the year 2255.
+    microseconds as f64 / 1e6
+}

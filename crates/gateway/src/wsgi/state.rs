@@ -1,0 +1,130 @@
+//! What an interpreter keeps between requests.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::adapter::Adapters;
+use super::environ::{Constants, Environs, version};
+use super::errors::Logs;
+use super::input::Input;
+use super::request::ProcessLog;
+use crate::codes;
+use crate::cpython::{Attached, Class, Object, PyResult, Stored};
+use crate::script::Scripts;
+
+/// Types, caches and loaded scripts of one interpreter.
+pub struct State {
+    /// The type of `wsgi.input`.
+    pub input: Class<Input>,
+    /// `start_response` and `write`.
+    pub adapters: Adapters,
+    /// `wsgi.errors` and the standard streams.
+    pub logs: Logs,
+    /// `environ`.
+    pub environs: Environs,
+    /// Loaded scripts.
+    pub scripts: Scripts,
+    /// Names of the keys that are set for each request.
+    pub keys: Keys,
+}
+
+/// Interned names.
+pub struct Keys {
+    /// `wsgi.input`
+    pub input: Stored,
+    /// `wsgi.errors`
+    pub errors: Stored,
+    /// `apache.version`
+    pub httpd_version: Stored,
+    /// `mod_wsgi.request_start`
+    pub request_start: Stored,
+    /// `mod_wsgi.queue_start`
+    pub queue_start: Stored,
+    /// `mod_wsgi.daemon_start`
+    pub daemon_start: Stored,
+    /// `mod_wsgi.application_start`
+    pub application_start: Stored,
+    /// `mod_wsgi.thread_id`
+    pub thread_id: Stored,
+    /// `close`
+    pub close: Stored,
+}
+
+/// How the interpreter is to be set up.
+pub struct SetUp<'a> {
+    /// Constants of the environ.
+    pub constants: Constants,
+    /// `mod_wsgi.process_group`
+    pub process_group: &'a [u8],
+    /// `mod_wsgi.application_group`
+    pub application_group: &'a [u8],
+    /// `mod_wsgi.maximum_processes` (0 when it is not known)
+    pub processes: u32,
+    /// `mod_wsgi.threads_per_process`
+    pub threads: u32,
+    /// `signal.signal` is replaced.
+    pub restrict_signal: bool,
+    /// Where SIGTERM and SIGINT are to be announced: the writing end of a pipe, for ever.
+    pub signals: Option<RawFd>,
+    /// Where lines go that belong to no request.
+    pub log: Arc<dyn ProcessLog>,
+}
+
+/// The module `mod_wsgi`, in Python.
+const MODULE: &str = include_str!("mod_wsgi.py");
+
+impl State {
+    /// Sets up the interpreter: streams, `sys.argv`, the module `mod_wsgi`, signals.
+    pub fn new<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Self> {
+        let key = |name| py.interned(name).map(Object::store);
+        let logs = Logs::new(py)?;
+        let sys = py.import(c"sys")?;
+        sys.set_attribute(c"stderr", &logs.standard(py, "<stderr>", &with.log)?)?;
+        sys.set_attribute(c"stdout", &logs.standard(py, "<stdout>", &with.log)?)?;
+        let argv = py.list()?;
+        argv.append(&py.text("mod_wsgi")?)?;
+        sys.set_attribute(c"argv", &argv)?;
+        // Early and on this thread, so that `threading.main_thread()` is right.
+        py.import(c"threading")?;
+        let module = builtin_module(py, with)?;
+        Ok(Self {
+            input: Input::class(py)?,
+            adapters: Adapters::new(py)?,
+            environs: Environs::new(py, &with.constants, &module.attribute(c"FileWrapper")?)?,
+            logs,
+            scripts: Scripts::default(),
+            keys: Keys {
+                input: key(c"wsgi.input")?,
+                errors: key(c"wsgi.errors")?,
+                httpd_version: key(c"apache.version")?,
+                request_start: key(c"mod_wsgi.request_start")?,
+                queue_start: key(c"mod_wsgi.queue_start")?,
+                daemon_start: key(c"mod_wsgi.daemon_start")?,
+                application_start: key(c"mod_wsgi.application_start")?,
+                thread_id: key(c"mod_wsgi.thread_id")?,
+                close: key(c"close")?,
+            },
+        })
+    }
+}
+
+fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Object<'py>> {
+    let name = py.text("mod_wsgi")?;
+    let path = py.text("<mod_wsgi>")?;
+    let code =
+        py.import(c"builtins")?.call_method(c"compile", &[&py.text(MODULE)?, &path, &py.text("exec")?])?;
+    let module = py.execute_module(&name, &code, &path)?;
+    module.set_attribute(c"version", &version(py)?)?;
+    module.set_attribute(c"process_group", &py.latin1(with.process_group)?)?;
+    module.set_attribute(c"application_group", &py.latin1(with.application_group)?)?;
+    module.set_attribute(c"maximum_processes", &py.int(with.processes.into())?)?;
+    module.set_attribute(c"threads_per_process", &py.int(with.threads.into())?)?;
+    if let Some(pipe) = with.signals {
+        module.call_method(c"_watch_signals", &[&py.int(pipe.into())?])?;
+    }
+    if with.restrict_signal {
+        let message = format!("{}: signal.signal({{}}, ...) was ignored", codes::SIGNAL_HANDLER_IGNORED);
+        module.call_method(c"_restrict_signal", &[&py.text(&message)?])?;
+    }
+    Ok(module)
+}

@@ -1,0 +1,248 @@
+//! `manager.sock`: httpd's children ask where a pool is and what a worker died of.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rwsgi_os::process::Pid;
+use rwsgi_os::socket::{self, Kind, Mode};
+use rwsgi_os::{OwnedFd, message};
+use rwsgi_wire::control::{Answer, Ask, DeathKind};
+use rwsgi_wire::limits::CONTROL_MAX;
+use rwsgi_wire::response::{AbortReason, Level};
+
+use crate::codes;
+use crate::runtime_dir::{ASK_SOCKET, RuntimeDir};
+use crate::supervise::{Manager, Token};
+
+/// Most connections at once.
+const ASKERS_MAX: usize = 1024;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 511;
+/// How long the question about a death waits for the death to be known.
+const DEATH_WAIT: Duration = Duration::from_secs(1);
+/// How long the door stays shut when descriptors have run out.
+const SHUT: Duration = Duration::from_millis(500);
+
+/// A socket on which children connect.
+pub(crate) struct Door {
+    listener: OwnedFd,
+    directory: Rc<RuntimeDir>,
+    path: Vec<u8>,
+}
+
+/// A connected child.
+pub(crate) struct Asker {
+    socket: OwnedFd,
+    /// Whose death it waits for, and until when.
+    waiting: Option<(Pid, Instant)>,
+}
+
+impl Manager {
+    pub(crate) fn open_door(&mut self, directory: &Rc<RuntimeDir>) -> Result<(), String> {
+        let (path, listener) = directory
+            .listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG)
+            .map_err(|e| format!("the manager's socket cannot be made ({e}): set WSGISocketPrefix to a shorter path, or to one that httpd's starter may write"))?;
+        let id = self.fresh_id();
+        self.watch(&listener, Token::Door(id))
+            .map_err(|e| e.to_string())?;
+        self.doors.insert(
+            id,
+            Door {
+                listener,
+                directory: Rc::clone(directory),
+                path,
+            },
+        );
+        Ok(())
+    }
+
+    pub(crate) fn close_doors(&mut self, directory: &Rc<RuntimeDir>) {
+        self.doors.retain(|_, door| {
+            let other = !Rc::ptr_eq(&door.directory, directory);
+            if !other {
+                directory.remove(&door.path);
+            }
+            other
+        });
+    }
+
+    pub(crate) fn on_door(&mut self, id: u64) {
+        // A bound, so that a flood of connections does not keep the manager from its other work.
+        for _ in 0..16 {
+            let Some(door) = self.doors.get(&id) else {
+                return;
+            };
+            match socket::accept(&door.listener, Mode::NonBlocking) {
+                Ok(socket) => self.welcome(socket),
+                Err(e) if e.is_would_block() => return,
+                Err(e) => {
+                    // Out of descriptors: shut for a while instead of being woken for ever.
+                    let _ = self.epoll.remove(&door.listener);
+                    self.timers.set(Instant::now() + SHUT, Token::Door(id));
+                    let text = format!("the manager cannot accept more connections ({e})");
+                    if self.may_tell_peer() {
+                        self.log.say(Level::Warn, codes::TOO_MANY_CONNECTIONS, &text);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wake_door(&mut self, id: u64) {
+        if let Some(door) = self.doors.get(&id) {
+            // Fails only if it is open already.
+            let _ = self.watch(&door.listener, Token::Door(id));
+        }
+    }
+
+    fn welcome(&mut self, socket: OwnedFd) {
+        let server = self.config.as_ref().map(|c| c.begin.server_uid);
+        let peer = socket::peer(&socket);
+        let known = peer
+            .as_ref()
+            .is_ok_and(|p| p.uid == 0 || p.uid == self.uid || Some(p.uid) == server);
+        if !known {
+            let uid = peer.map_or(u32::MAX, |p| p.uid);
+            if self.may_tell_peer() {
+                let text =
+                    format!("a process of uid {uid} connected to the manager; only httpd's children may");
+                self.log.say(Level::Warn, codes::FOREIGN_PEER, &text);
+            }
+            return;
+        }
+        if self.askers.len() >= ASKERS_MAX {
+            return;
+        }
+        let id = self.fresh_id();
+        if self.watch(&socket, Token::Asker(id)).is_ok() {
+            self.askers.insert(
+                id,
+                Asker {
+                    socket,
+                    waiting: None,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn on_asker(&mut self, id: u64) {
+        let Some(asker) = self.askers.get(&id) else {
+            return;
+        };
+        let mut buffer = vec![0; CONTROL_MAX];
+        let question = match message::receive_packet(&asker.socket, &mut buffer) {
+            Err(e) if e.is_would_block() => return,
+            Ok(got) if got.len > 0 && !got.truncated && got.fds.is_empty() && asker.waiting.is_none() => {
+                Ask::decode(buffer.get(..got.len).unwrap_or_default()).map_err(|e| e.to_string())
+            }
+            Ok(got) if got.len > 0 => {
+                Err("more than one question at once, a descriptor, or too long".to_owned())
+            }
+            _ => {
+                self.askers.remove(&id);
+                return;
+            }
+        };
+        match question {
+            Ok(question) => self.consider(id, question),
+            Err(why) => {
+                self.askers.remove(&id);
+                if self.may_tell_peer() {
+                    let text = format!(
+                        "a question from an httpd child cannot be read ({why}); its connection is closed"
+                    );
+                    self.log.say(Level::Warn, codes::MALFORMED_QUESTION, &text);
+                }
+            }
+        }
+    }
+
+    fn consider(&mut self, id: u64, question: Ask) {
+        match question {
+            Ask::Pool {
+                group,
+                application_group,
+                ..
+            } => {
+                let answer = self.pool_for(&group, &application_group);
+                self.reply(id, &answer);
+            }
+            Ask::Death { pid } => {
+                let pid = Pid(i32::try_from(pid).unwrap_or(-1));
+                if self.by_pid.contains_key(&pid) {
+                    let until = Instant::now() + DEATH_WAIT;
+                    self.timers.set(until, Token::Asker(id));
+                    if let Some(asker) = self.askers.get_mut(&id) {
+                        asker.waiting = Some((pid, until));
+                    }
+                } else {
+                    let answer = self.death_of(pid);
+                    self.reply(id, &answer);
+                }
+            }
+        }
+    }
+
+    fn death_of(&self, pid: Pid) -> Answer {
+        match self.deaths.of(pid) {
+            Some(cause) => Answer::Death {
+                kind: cause.kind,
+                text: cause.text.clone().into_bytes(),
+            },
+            None => Answer::Death {
+                kind: DeathKind::Unknown,
+                text: b"is not known to the manager".to_vec(),
+            },
+        }
+    }
+
+    /// A death has become known: who waited for it is answered.
+    pub(crate) fn tell_death(&mut self, pid: Pid) {
+        let waiting: Vec<u64> = self
+            .askers
+            .iter()
+            .filter(|(_, a)| a.waiting.is_some_and(|(p, _)| p == pid))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            let answer = self.death_of(pid);
+            self.reply(id, &answer);
+        }
+    }
+
+    pub(crate) fn wake_asker(&mut self, id: u64) {
+        let now = Instant::now();
+        let late = self
+            .askers
+            .get(&id)
+            .is_some_and(|a| a.waiting.is_some_and(|(_, until)| until <= now));
+        if late {
+            let answer = Answer::Death {
+                kind: DeathKind::Alive,
+                text: b"is alive and closed the connection".to_vec(),
+            };
+            self.reply(id, &answer);
+        }
+    }
+
+    fn reply(&mut self, id: u64, answer: &Answer) {
+        let Some(asker) = self.askers.get_mut(&id) else {
+            return;
+        };
+        asker.waiting = None;
+        // One small answer per question always fits; who does not read it has no use for the connection.
+        if message::try_send(&asker.socket, &answer.encode()).is_err() {
+            self.askers.remove(&id);
+        }
+    }
+}
+
+/// "Not now", with a reason.
+pub(crate) fn later(text: &str) -> Answer {
+    Answer::Refused {
+        reason: AbortReason::BackOff,
+        retry_after: 1,
+        text: text.as_bytes().to_vec(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Messages of the manager at warning or above, RW0400 to RW0599. A number is used at one place and never again for another thing.
+
+use rwsgi_wire::code::Code;
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code = Code {
+                number: $number,
+                title: $title,
+                cause: $cause,
+                outcome: $outcome,
+                action: $action,
+            };
+        )*
+        /// All of them, in order.
+        pub const TABLE: &[Code] = &[$($name,)*];
+    };
+}
+
+codes! {
+    FOREIGN_MESSAGE = 401, "Control message from a foreign process",
+        "A process other than httpd's parent wrote to the manager's control socket.",
+        "The message is ignored.",
+        "Find out what that process is: it may be a compromised httpd child.";
+    UNREADABLE_MESSAGE = 402, "Control message cannot be read",
+        "Module and manager are of different builds, or the message was damaged.",
+        "The configuration is refused; the previous one stays.",
+        "Install module, manager and Python half together, then stop and start httpd.";
+    CONFIGURATION_REFUSED = 403, "Configuration refused by the manager",
+        "A process group wants to run as root or, without root, as somebody else; or the runtime directory or the Python half is unusable; the text says which.",
+        "httpd does not start, or keeps the previous configuration.",
+        "Do what the text says.";
+    FOREIGN_PEER = 404, "Connection to the manager from a foreign user",
+        "A process that is neither httpd's child nor root connected to manager.sock.",
+        "The connection is closed unread.",
+        "Check the permissions of the runtime directory and who that user is.";
+    MALFORMED_QUESTION = 405, "Question to the manager cannot be read",
+        "An httpd child of another build, or a compromised one.",
+        "That connection is closed.",
+        "Stop and start httpd after an upgrade.";
+    TOO_MANY_CONNECTIONS = 406, "Manager cannot accept more connections",
+        "More connections at once than the manager keeps, or it is out of descriptors.",
+        "Connections wait or are closed; requests for pools not yet known get 503.",
+        "Raise the limit of open files for httpd's service.";
+    NO_SOCKET = 407, "Socket of a pool cannot be made",
+        "The runtime directory is gone, full or unwritable.",
+        "Requests for this pool get 503.",
+        "Check the runtime directory named in the text; restart httpd if it was removed.";
+    NO_WORKER = 408, "Worker process cannot be started",
+        "fork or exec of the manager itself failed: process limit, memory, or descriptors.",
+        "Tried again after a growing pause; meanwhile requests get 503 with Retry-After.",
+        "Look at the limits of httpd's service (TasksMax, LimitNOFILE, MemoryMax).";
+    DROPPED_LINES = 409, "Lines of a worker were dropped",
+        "The worker writes faster than lines may go to the log, or the log cannot be written without waiting.",
+        "The number of lines in the text is lost.",
+        "Let the application log less, or to a file of its own.";
+    LIMITS_FAILED = 420, "Resource limits cannot be set",
+        "setrlimit failed.", "The worker is not started.", "See the reason in the text.";
+    SESSION_FAILED = 421, "Session cannot be made",
+        "setsid failed.", "The worker is not started.", "See the reason in the text.";
+    GROUPS_FAILED = 422, "Supplementary groups cannot be set",
+        "setgroups failed: too many groups, or the manager lacks CAP_SETGID.",
+        "The worker is not started; there is no fall-back.",
+        "Check supplementary-groups and the capabilities of httpd's service.";
+    GROUP_FAILED = 423, "Group cannot be changed",
+        "setresgid failed: the manager lacks CAP_SETGID.",
+        "The worker is not started; there is no fall-back.",
+        "Check the capabilities of httpd's service.";
+    USER_FAILED = 424, "User cannot be changed",
+        "setresuid failed: the user is at its process limit, or the manager lacks CAP_SETUID.",
+        "The worker is not started; there is no fall-back.",
+        "Check the user's process limit and the capabilities of httpd's service.";
+    NOT_DROPPED = 425, "Privilege was not given up",
+        "After the change of user, ids or groups differ from what was configured, or root could be regained.",
+        "The worker is not started; there is no fall-back.",
+        "Report this: it points to a kernel or container that fakes identities.";
+    PRIVILEGES_FAILED = 426, "no_new_privs cannot be set",
+        "prctl failed.", "The worker is not started.", "See the reason in the text.";
+    ORPHANED = 427, "Worker lost its manager while starting",
+        "The manager ended in the meantime, or prctl failed.", "The worker is not started.", "None; httpd starts a new manager.";
+    ENVIRONMENT_FAILED = 428, "Environment cannot be made",
+        "A configured value holds a NUL byte.", "The worker is not started.", "Correct lang, locale or the user's entry.";
+    DIRECTORY_FAILED = 429, "Working directory cannot be entered",
+        "The home option, or the user's home directory, is missing or closed to the user.",
+        "The worker is not started.",
+        "Set home=DIRECTORY to one that the user may enter.";
+    DESCRIPTORS_FAILED = 430, "Descriptors cannot be closed",
+        "close_range failed: a kernel older than 5.9.", "The worker is not started.", "Use a newer kernel.";
+    EXEC_FAILED = 431, "Python cannot be executed",
+        "exec failed: not a program for this machine, a file system mounted noexec, or the user's process limit.",
+        "The worker is not started.",
+        "Try to run the program named in the text as that user.";
+    ROOT_REFUSED = 432, "Worker as root refused",
+        "The settings of a worker name uid 0.", "The worker is not started.", "Name another user.";
+    HOME_RELATIVE = 440, "python-home is not an absolute path",
+        "The configured path does not begin with a slash.", "The worker is not started.", "Write the whole path.";
+    HOME_MISSING = 441, "python-home does not exist",
+        "The configured directory, or one above it, is missing.", "The worker is not started.",
+        "Correct python-home, or create the venv.";
+    HOME_NOT_DIRECTORY = 442, "python-home is not a directory",
+        "It names a file, often the python program itself.", "The worker is not started.",
+        "Name the directory that holds bin/python3.";
+    HOME_WITHOUT_PYTHON = 443, "python-home has no Python",
+        "Neither bin/python3 nor bin/python is in it.", "The worker is not started.",
+        "Name a venv or the prefix of a Python installation.";
+    PYTHON_NOT_EXECUTABLE = 444, "Python program is not executable",
+        "The file is not a regular file or lacks the execute permission.", "The worker is not started.",
+        "Correct its permissions.";
+    PYTHON_FORBIDDEN = 445, "Python is closed to the user",
+        "A directory or file on the way to the program may not be passed by the worker's user.", "The worker is not started.",
+        "Open what the text names to that user, or install Python elsewhere (not below a private home directory).";
+    VENV_ORPHANED = 446, "The venv's own Python is gone",
+        "A venv borrows the Python it was made with, and that one has been removed or moved.", "The worker is not started.",
+        "Create the venv again.";
+    PYTHON_TOO_OLD = 447, "Python is older than 3.9",
+        "pyvenv.cfg, the program's name or the prefix shows an older version.", "The worker is not started.",
+        "Use Python 3.9 or newer.";
+    NO_SYSTEM_PYTHON = 448, "No python3 on the fixed PATH",
+        "No python-home is configured and the system has no python3 that the user may execute.", "The worker is not started.",
+        "Install Python 3, or set python-home.";
+    GATEWAY_UNREADABLE = 449, "Python half is closed to the user",
+        "The file _rwsgi.abi3.so is not readable for the worker's user.", "The worker is not started.",
+        "Make the file readable for all (chmod a+r).";
+    CANNOT_SERVE = 450, "Worker says that it cannot serve",
+        "The text is its own: Python too old, the Python half does not load, …", "Requests of this pool get 500.",
+        "Do what the text says.";
+    LOST_ON_THE_WAY = 451, "Worker died while being set up",
+        "The process ended between two steps of its journey without giving a reason.", "Tried again after a growing pause.",
+        "See the cause of death in the text (memory, a signal).";
+    DIED_BEFORE_READY = 452, "Worker died before it was ready",
+        "Python or an imported extension crashed or exited at start.",
+        "Tried again after a growing pause; meanwhile requests get 503 with Retry-After.",
+        "See the cause of death and the lines before it.";
+    DIED = 453, "Worker died",
+        "The application or an extension crashed, exited, or ran out of memory.",
+        "Requests it was running get 502; it is replaced at once, or after a pause if that happens often.",
+        "See the cause of death in the text.";
+    KILLED_LATE = 454, "Worker was killed because it did not end in time",
+        "A request ran longer than the time allowed to a leaving worker, or a thread does not return.",
+        "Requests still running in it are lost.",
+        "Raise graceful-timeout or shutdown-timeout, or find what hangs.";
+    BACKING_OFF = 455, "Pool is waiting before it tries again",
+        "Its workers keep dying.", "Requests get 503 with Retry-After until a worker is ready.",
+        "Find the cause in the lines before.";
+    WORKER_PROTOCOL = 456, "Worker broke the protocol",
+        "It wrote something else than control messages to descriptor 4.", "It is killed and replaced.",
+        "Look for application code that writes to descriptors it did not open.";
+    START_LIMIT = 457, "Worker was killed because it did not become ready",
+        "Python or the preloaded scripts took longer than the start limit.",
+        "It counts as a death before ready.",
+        "Find what blocks at import.";
+    SPOILED_POOL = 458, "Socket of a pool has vanished",
+        "Something removed it from the runtime directory.", "The pool is made anew.",
+        "Keep cleaners of temporary files away from the runtime directory.";
+    LOOP_FAILED = 459, "Manager's event loop failed",
+        "The kernel refused a basic call.", "The manager ends all workers and exits; httpd starts it anew.",
+        "See the reason in the text; report this.";
+    TOO_MANY_POOLS = 460, "Too many pools",
+        "More application groups are in use than the manager keeps.", "Requests for further ones get 503.",
+        "Name application groups explicitly.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_stay_in_the_range_of_the_manager() {
+        assert!(TABLE.windows(2).all(|w| w[0].number < w[1].number));
+        assert!(TABLE.iter().all(|c| (400..600).contains(&c.number)));
+    }
+
+    #[test]
+    fn every_code_is_used_at_one_place() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut text = String::new();
+        for entry in std::fs::read_dir(source).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().is_some_and(|n| n != "codes.rs") {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+        let own = include_str!("codes.rs");
+        let names: Vec<&str> = own
+            .lines()
+            .filter_map(|l| l.trim().split_once(" = 4").map(|(name, _)| name))
+            .filter(|n| n.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+        assert_eq!(names.len(), TABLE.len());
+        for name in names {
+            let used = text.matches(&format!("codes::{name}")).count();
+            let longer = text.matches(&format!("codes::{name}_")).count();
+            assert_eq!(used - longer, 1, "codes::{name}");
+        }
+    }
+}

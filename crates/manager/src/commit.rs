@@ -1,0 +1,235 @@
+//! Configurations: received from httpd's parent message by message, checked, then put in force as a whole.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rwsgi_os::file::{self, Links};
+use rwsgi_os::{OsError, OwnedFd, message};
+use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
+use rwsgi_wire::limits::CONTROL_MAX;
+use rwsgi_wire::response::Level;
+
+use crate::codes;
+use crate::log::{Logs, Target};
+use crate::runtime_dir::RuntimeDir;
+use crate::supervise::Manager;
+
+/// The configuration that is being received.
+pub(crate) enum Pending {
+    /// None.
+    Nothing,
+    /// So far.
+    Open(Begin, Rc<Logs>, Vec<Group>),
+    /// A part could not be read and httpd has been told: what follows up to the next beginning is ignored.
+    Broken,
+}
+
+/// The configuration in force.
+pub(crate) struct Config {
+    pub(crate) begin: Begin,
+    pub(crate) groups: HashMap<Vec<u8>, (Rc<Settings>, Target)>,
+    pub(crate) directory: Rc<RuntimeDir>,
+}
+
+/// All that makes a difference to a running worker: pools whose settings are equal are kept.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The group; its log index is 0, for that makes no difference.
+    pub(crate) group: Group,
+    pub(crate) server_uid: u32,
+    server_gid: u32,
+    /// The Python half, open.
+    pub(crate) gateway: Rc<OwnedFd>,
+    /// Which file that is: device, inode, modification time.
+    gateway_identity: ((u64, u64), i64),
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.group == other.group
+            && (self.server_uid, self.server_gid) == (other.server_uid, other.server_gid)
+            && self.gateway_identity == other.gateway_identity
+    }
+}
+
+impl Manager {
+    /// Messages from httpd's parent.
+    pub(crate) fn on_control(&mut self) -> Result<(), OsError> {
+        let mut buffer = vec![0; CONTROL_MAX];
+        loop {
+            let received = match message::receive_packet(&self.control, &mut buffer) {
+                Ok(received) => received,
+                Err(e) if e.is_would_block() => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            if received.len == 0 {
+                self.epoll.remove(&self.control)?;
+                self.end("httpd has closed the control socket");
+                return Ok(());
+            }
+            let known = received
+                .sender
+                .is_some_and(|s| s.pid == self.parent.0 && (s.uid == 0 || s.uid == self.uid));
+            if !known {
+                let sender = received.sender.map_or((0, u32::MAX), |s| (s.pid, s.uid));
+                let text = format!(
+                    "process {} of user {} wrote to the manager's control socket; only httpd's parent may",
+                    sender.0, sender.1
+                );
+                if self.may_tell_peer() {
+                    self.log.say(Level::Warn, codes::FOREIGN_MESSAGE, &text);
+                }
+                continue;
+            }
+            let packet = buffer.get(..received.len).unwrap_or_default();
+            let read = if received.truncated {
+                Err("a message from httpd is too long".to_owned())
+            } else {
+                FromHttpd::decode(packet).map_err(|e| format!("a message from httpd cannot be read: {e}"))
+            };
+            match read {
+                Ok(message) => self.on_message(message, received.fds),
+                Err(text) => {
+                    self.log.say(Level::Error, codes::UNREADABLE_MESSAGE, &text);
+                    self.answer(ToHttpd::Refused(text.into_bytes()));
+                    self.pending = Pending::Broken;
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: ToHttpd) {
+        // If httpd does not read, or has gone, there is nobody to tell.
+        let _ = message::try_send(&self.control, &answer.encode());
+    }
+
+    fn on_message(&mut self, message: FromHttpd, fds: Vec<OwnedFd>) {
+        match message {
+            FromHttpd::Begin(begin) => {
+                self.pending = Pending::Open(begin, Rc::new(Logs::new(fds)), Vec::new());
+            }
+            FromHttpd::Group(group) => {
+                if let Pending::Open(_, _, groups) = &mut self.pending {
+                    groups.push(*group);
+                }
+            }
+            FromHttpd::Commit => match std::mem::replace(&mut self.pending, Pending::Nothing) {
+                Pending::Open(begin, logs, groups) => {
+                    let done = self.commit(begin, logs, groups);
+                    self.answer(match done {
+                        Ok(()) => ToHttpd::Ready,
+                        Err(text) => {
+                            self.log.say(Level::Error, codes::CONFIGURATION_REFUSED, &text);
+                            ToHttpd::Refused(text.into_bytes())
+                        }
+                    });
+                }
+                Pending::Nothing => {
+                    self.answer(ToHttpd::Refused(
+                        b"a configuration ended that had not begun".to_vec(),
+                    ));
+                }
+                Pending::Broken => {}
+            },
+            FromHttpd::Stop => self.end("httpd stops"),
+        }
+    }
+
+    fn commit(&mut self, begin: Begin, logs: Rc<Logs>, groups: Vec<Group>) -> Result<(), String> {
+        for group in &groups {
+            self.refuse_unless_allowed(group)?;
+        }
+        let gateway_path = String::from_utf8_lossy(&begin.gateway).into_owned();
+        let missing = |e: OsError| {
+            format!("the Python half of rwsgi cannot be opened ({e}): reinstall it beside the module")
+        };
+        let gateway = file::open(&begin.gateway, Links::Follow).map_err(missing)?;
+        let status = file::status(&gateway).map_err(missing)?;
+        if !status.is_file() {
+            return Err(format!(
+                "{gateway_path} is not a file: reinstall the Python half of rwsgi beside the module"
+            ));
+        }
+        let gateway = Rc::new(gateway);
+        let directory = self.directory_for(&begin)?;
+        let target = |index, level| Target {
+            logs: Rc::clone(&logs),
+            index,
+            level,
+        };
+        self.log = target(begin.log, begin.log_level);
+        let groups: HashMap<_, _> = groups
+            .into_iter()
+            .map(|group| {
+                let target = target(group.log, group.log_level);
+                let settings = Settings {
+                    group: Group { log: 0, ..group },
+                    server_uid: begin.server_uid,
+                    server_gid: begin.server_gid,
+                    gateway: Rc::clone(&gateway),
+                    gateway_identity: (status.identity, status.modified),
+                };
+                (settings.group.name.clone(), (Rc::new(settings), target))
+            })
+            .collect();
+        let first = self.config.is_none();
+        let text = format!(
+            "the manager {} configuration {} with {} process groups{}",
+            if first { "starts with" } else { "takes over" },
+            begin.generation,
+            groups.len(),
+            if self.root {
+                ""
+            } else {
+                ", without root: workers keep this user and its groups"
+            }
+        );
+        self.config = Some(Config {
+            begin,
+            groups,
+            directory,
+        });
+        self.log.note(Level::Info, || text);
+        self.adjust_pools();
+        Ok(())
+    }
+
+    fn refuse_unless_allowed(&self, group: &Group) -> Result<(), String> {
+        let name = String::from_utf8_lossy(&group.name);
+        if group.uid == 0 {
+            return Err(format!(
+                "process group {name} would run as root, which is never done: set user= to another user"
+            ));
+        }
+        if !self.root && group.uid != self.uid {
+            return Err(format!(
+                "process group {name} is to run as uid {}, but httpd was not started as root and cannot change from uid {}: start it as root, or leave user= out",
+                group.uid, self.uid
+            ));
+        }
+        if group.processes == 0 || group.threads == 0 {
+            return Err(format!(
+                "process group {name} has no processes or no threads: set at least 1 of each"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The runtime directory, with its door: the one there is, or a new one.
+    fn directory_for(&mut self, begin: &Begin) -> Result<Rc<RuntimeDir>, String> {
+        if let Some(config) = &self.config
+            && config.begin.runtime_dir == begin.runtime_dir
+        {
+            let directory = Rc::clone(&config.directory);
+            if config.begin.server_gid != begin.server_gid {
+                directory.open_to(begin.server_gid)?;
+                self.close_doors(&directory);
+                self.open_door(&directory)?;
+            }
+            return Ok(directory);
+        }
+        let directory = Rc::new(RuntimeDir::make(&begin.runtime_dir, begin.server_gid, self.root)?);
+        self.open_door(&directory)?;
+        Ok(directory)
+    }
+}

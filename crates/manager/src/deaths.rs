@@ -1,0 +1,139 @@
+//! What workers died of, in words, and the memory of the last few thousand.
+
+use std::collections::{HashMap, VecDeque};
+
+use rwsgi_os::process::{End, Pid};
+use rwsgi_os::signal::Signal;
+use rwsgi_wire::control::DeathKind;
+use rwsgi_wire::control::LeaveReason;
+
+/// How many deaths are remembered.
+const REMEMBERED: usize = 4096;
+
+/// A cause of death.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Which way.
+    pub kind: DeathKind,
+    /// A phrase that follows "the worker" or "it": "was killed by signal 11 (…)".
+    pub text: String,
+}
+
+/// What the supervisor knows about a worker that has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The supervisor killed it, for this reason ("did not end within shutdown-timeout").
+    pub killed: Option<String>,
+    /// It had announced to leave.
+    pub leaving: Option<LeaveReason>,
+    /// It had been asked to end.
+    pub asked: bool,
+    /// The kernel has killed for want of memory since it was started.
+    pub memory: bool,
+}
+
+/// Puts together how a process ended and what is known about it.
+pub fn cause(end: End, known: &Known) -> Cause {
+    let cause = |kind, text: String| Cause { kind, text };
+    if let Some(why) = &known.killed {
+        return cause(
+            DeathKind::TimeLimit,
+            format!("was killed by the manager because it {why}"),
+        );
+    }
+    let planned = known.asked || known.leaving.is_some();
+    match end {
+        End::Exit(_) if known.leaving == Some(LeaveReason::RequestTimeout) => cause(
+            DeathKind::TimeLimit,
+            "ended because a request exceeded request-timeout".to_owned(),
+        ),
+        End::Exit(_) if planned => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
+        End::Signal(15) if known.asked => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
+        End::Signal(9) if known.memory => cause(
+            DeathKind::Memory,
+            "was killed by the kernel because memory ran out".to_owned(),
+        ),
+        End::Exit(status) => cause(DeathKind::Exit, format!("exited with status {status}")),
+        End::Signal(n) => cause(
+            DeathKind::Signal,
+            format!("was killed by {}", Signal(n).describe()),
+        ),
+    }
+}
+
+/// The last deaths by process id.
+#[derive(Debug, Default)]
+pub struct Deaths {
+    by_pid: HashMap<Pid, Cause>,
+    order: VecDeque<Pid>,
+}
+
+impl Deaths {
+    /// Remembers one.
+    pub fn record(&mut self, pid: Pid, cause: Cause) {
+        if self.by_pid.insert(pid, cause).is_none() {
+            self.order.push_back(pid);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_pid.remove(&oldest);
+        }
+    }
+
+    /// What the process died of, if it is remembered.
+    pub fn of(&self, pid: Pid) -> Option<&Cause> {
+        self.by_pid.get(&pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_die_has_its_kind_and_its_words() {
+        let known = Known::default();
+        let c = cause(End::Signal(11), &known);
+        assert_eq!(c.kind, DeathKind::Signal);
+        assert_eq!(c.text, "was killed by signal 11 (SIGSEGV, invalid memory access)");
+        assert_eq!(cause(End::Exit(3), &known).text, "exited with status 3");
+
+        let memory = Known {
+            memory: true,
+            ..Known::default()
+        };
+        assert_eq!(cause(End::Signal(9), &memory).kind, DeathKind::Memory);
+        assert_eq!(cause(End::Signal(11), &memory).kind, DeathKind::Signal);
+
+        let late = Known {
+            killed: Some("did not end within shutdown-timeout".into()),
+            asked: true,
+            ..Known::default()
+        };
+        assert_eq!(cause(End::Signal(9), &late).kind, DeathKind::TimeLimit);
+
+        let asked = Known {
+            asked: true,
+            ..Known::default()
+        };
+        assert_eq!(cause(End::Exit(0), &asked).kind, DeathKind::Asked);
+        assert_eq!(cause(End::Signal(11), &asked).kind, DeathKind::Signal);
+
+        let timeout = Known {
+            leaving: Some(LeaveReason::RequestTimeout),
+            ..Known::default()
+        };
+        assert_eq!(cause(End::Exit(0), &timeout).kind, DeathKind::TimeLimit);
+    }
+
+    #[test]
+    fn the_oldest_death_is_forgotten_first() {
+        let mut deaths = Deaths::default();
+        let known = Known::default();
+        for pid in 0..=REMEMBERED as i32 {
+            deaths.record(Pid(pid), cause(End::Exit(1), &known));
+        }
+        assert!(deaths.of(Pid(0)).is_none() && deaths.of(Pid(1)).is_some());
+    }
+}

@@ -1,0 +1,105 @@
+//! What a worker's journey needs to know, passed from the supervisor to the entering process in a memory file.
+
+use rwsgi_wire::WireError;
+use rwsgi_wire::bytes::{Fields, Put};
+
+/// Settings of a journey.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Process id of the supervisor: who the parent must still be.
+    pub manager: u32,
+    /// Whether identities are switched (the manager is root). Without, `uid` must be the process's own.
+    pub switch: bool,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary groups, exactly.
+    pub groups: Vec<u32>,
+    /// The user httpd's children run as.
+    pub server_uid: u32,
+    /// Login name.
+    pub user: Vec<u8>,
+    /// Home directory of the user.
+    pub user_home: Vec<u8>,
+    /// Login shell.
+    pub shell: Vec<u8>,
+    /// As in `Group`.
+    pub python_home: Vec<u8>,
+    /// As in `Group`.
+    pub home: Vec<u8>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// As in `Group`.
+    pub lang: Vec<u8>,
+    /// As in `Group`.
+    pub locale: Vec<u8>,
+}
+
+impl Entry {
+    /// The bytes of the memory file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u32(self.manager);
+        out.put_u8(self.switch.into());
+        out.put_u32(self.uid);
+        out.put_u32(self.gid);
+        out.put_u32(u32::try_from(self.groups.len()).unwrap_or(u32::MAX));
+        for gid in &self.groups {
+            out.put_u32(*gid);
+        }
+        out.put_u32(self.server_uid);
+        out.put_bytes(&self.user);
+        out.put_bytes(&self.user_home);
+        out.put_bytes(&self.shell);
+        out.put_bytes(&self.python_home);
+        out.put_bytes(&self.home);
+        out.put_u32(self.umask);
+        out.put_bytes(&self.lang);
+        out.put_bytes(&self.locale);
+        out
+    }
+
+    /// Reads them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(bytes);
+        let entry = Self {
+            manager: f.u32("manager")?,
+            switch: f.bool("switch")?,
+            uid: f.u32("uid")?,
+            gid: f.u32("gid")?,
+            groups: (0..f.u32("groups")?)
+                .map(|_| f.u32("groups"))
+                .collect::<Result<_, _>>()?,
+            server_uid: f.u32("server uid")?,
+            user: f.bytes("user")?.into(),
+            user_home: f.bytes("user home")?.into(),
+            shell: f.bytes("shell")?.into(),
+            python_home: f.bytes("python home")?.into(),
+            home: f.bytes("home")?.into(),
+            umask: f.u32("umask")?,
+            lang: f.bytes("lang")?.into(),
+            locale: f.bytes("locale")?.into(),
+        };
+        f.end()?;
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_survives_the_round_trip() {
+        let entry = Entry {
+            manager: 9,
+            switch: true,
+            groups: vec![4, 5],
+            user: b"ann".to_vec(),
+            umask: 0o027,
+            ..Entry::default()
+        };
+        assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);
+    }
+}

@@ -1,0 +1,393 @@
+//! The journey from root to the user's Python, step by step. Each step is told when it begins, when it is done, or why it
+//! failed; nothing after a failed step is tried, and no privileged step has a fall-back.
+
+use rwsgi_os::OsError;
+use rwsgi_os::process::Pid;
+use rwsgi_os::rlimit::Resource;
+use rwsgi_os::signal::Signal;
+use rwsgi_os::system::System;
+use rwsgi_wire::code::Code;
+
+use crate::codes;
+use crate::entry::Entry;
+use crate::python::{self, PATH};
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $words:literal;)*) => {
+        /// One step, in the order in which they are made.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Step { $($(#[$doc])* $name = $number,)* }
+
+        impl Step {
+            /// All steps in order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            /// The step with this number in a report.
+            pub fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+            /// What it does, after "while".
+            pub fn words(self) -> &'static str {
+                match self { $(Self::$name => $words,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// No core files, file mode creation mask.
+    Limits = 1, "setting limits";
+    /// A session and process group of its own.
+    Session = 2, "making a session";
+    /// Supplementary groups.
+    Groups = 3, "setting the supplementary groups";
+    /// Primary group.
+    Group = 4, "changing the group";
+    /// User.
+    User = 5, "changing the user";
+    /// All ids are as configured and there is no way back.
+    Verify = 6, "verifying the change of user";
+    /// No program started from here gains privilege.
+    Privileges = 7, "giving up new privileges";
+    /// Ends with the manager.
+    Parent = 8, "binding itself to the manager";
+    /// Which Python, looked for as the user.
+    Python = 9, "looking for the Python";
+    /// Environment from nothing.
+    Environment = 10, "making the environment";
+    /// Working directory.
+    Directory = 11, "entering the working directory";
+    /// Descriptors 0 to 5 and no other.
+    Descriptors = 12, "closing descriptors";
+    /// The Python takes over.
+    Exec = 13, "executing the Python";
+}
+
+/// Why a journey ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// At which step.
+    pub step: Step,
+    /// Number of the code.
+    pub code: u16,
+    /// It may pass by itself (a limit reached); else the configuration or the installation must be changed.
+    pub passing: bool,
+    /// A sentence with the remedy, without the code.
+    pub text: String,
+}
+
+/// What happens on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step begins.
+    Began(Step),
+    /// A step is done.
+    Done(Step),
+    /// A step failed; the journey is over.
+    Failed(Refusal),
+}
+
+/// The bootstrap that the Python runs.
+pub const BOOT: &str = include_str!("boot.py");
+
+/// Descriptor of the Python half in a worker.
+const GATEWAY: &[u8] = b"/proc/self/fd/5";
+/// First descriptor that a worker has not; the status pipe is here, and closes itself at exec.
+pub const STATUS_FD: i32 = 6;
+/// Where the entering process finds its settings.
+pub const SETTINGS_FD: i32 = 7;
+
+struct Journey<'a, S, W> {
+    system: &'a mut S,
+    entry: &'a Entry,
+    witness: W,
+}
+
+/// Makes the journey. Comes back only if a step failed; the witness has been told of that too.
+pub fn travel<S: System>(system: &mut S, entry: &Entry, witness: impl FnMut(&Event)) -> Refusal {
+    let mut journey = Journey {
+        system,
+        entry,
+        witness,
+    };
+    // A journey that arrives does not come back.
+    match journey.run() {
+        Ok(never) => match never {},
+        Err(refusal) => refusal,
+    }
+}
+
+impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
+    fn run(&mut self) -> Result<std::convert::Infallible, Refusal> {
+        self.step(Step::Limits, Self::limits)?;
+        self.step(Step::Session, Self::session)?;
+        if self.entry.switch {
+            self.step(Step::Groups, Self::groups)?;
+            self.step(Step::Group, Self::group)?;
+            self.step(Step::User, Self::user)?;
+        }
+        self.step(Step::Verify, Self::verify)?;
+        self.step(Step::Privileges, Self::privileges)?;
+        self.step(Step::Parent, Self::parent)?;
+        let program = self.step(Step::Python, |j| {
+            python::find(j.system, &j.entry.python_home, &j.user_name())
+        })?;
+        let environment = self.step(Step::Environment, Self::environment)?;
+        self.step(Step::Directory, Self::directory)?;
+        self.step(Step::Descriptors, Self::descriptors)?;
+        self.step(Step::Exec, |j| j.exec(&program, &environment))
+    }
+
+    fn step<T>(&mut self, step: Step, act: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Refusal> {
+        (self.witness)(&Event::Began(step));
+        match act(self) {
+            Ok(done) => {
+                (self.witness)(&Event::Done(step));
+                Ok(done)
+            }
+            Err(stop) => {
+                let refusal = Refusal {
+                    step,
+                    code: stop.code.number,
+                    passing: stop.passing,
+                    text: stop.text,
+                };
+                (self.witness)(&Event::Failed(refusal.clone()));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn user_name(&self) -> String {
+        match &self.entry.user[..] {
+            b"" => format!("uid {}", self.entry.uid),
+            name => String::from_utf8_lossy(name).into_owned(),
+        }
+    }
+
+    fn limits(&mut self) -> Result<(), Stop> {
+        self.system.umask(self.entry.umask);
+        self.system
+            .set_limit(Resource::Core, 0, 0)
+            .map_err(|e| Stop::call(codes::LIMITS_FAILED, &e))
+    }
+
+    fn session(&mut self) -> Result<(), Stop> {
+        self.system
+            .new_session()
+            .map_err(|e| Stop::call(codes::SESSION_FAILED, &e))
+    }
+
+    fn groups(&mut self) -> Result<(), Stop> {
+        self.system
+            .set_groups(&self.entry.groups)
+            .map_err(|e| Stop::call(codes::GROUPS_FAILED, &e))
+    }
+
+    fn group(&mut self) -> Result<(), Stop> {
+        self.system
+            .set_group(self.entry.gid)
+            .map_err(|e| Stop::call(codes::GROUP_FAILED, &e))
+    }
+
+    fn user(&mut self) -> Result<(), Stop> {
+        if self.entry.uid == 0 {
+            return Err(Stop::new(
+                codes::ROOT_REFUSED,
+                "a worker never runs as root: name another user",
+            ));
+        }
+        self.system
+            .set_user(self.entry.uid)
+            .map_err(|e| Stop::call(codes::USER_FAILED, &e))
+    }
+
+    /// Nothing is believed that a call returned: the ids are read back, and the way to root is tried.
+    fn verify(&mut self) -> Result<(), Stop> {
+        let wrong = |what: &str| {
+            Stop::new(
+                codes::NOT_DROPPED,
+                format!("after the change of user {what}: the worker is not started"),
+            )
+        };
+        let user = self.system.user_ids();
+        if !user.all_are(self.entry.uid) || self.entry.uid == 0 {
+            return Err(wrong(&format!(
+                "the user ids are {user:?} instead of {}",
+                self.entry.uid
+            )));
+        }
+        if self.system.can_regain_root() {
+            return Err(wrong("root could be regained"));
+        }
+        if !self.entry.switch {
+            return Ok(());
+        }
+        let group = self.system.group_ids();
+        if !group.all_are(self.entry.gid) {
+            return Err(wrong(&format!(
+                "the group ids are {group:?} instead of {}",
+                self.entry.gid
+            )));
+        }
+        if self.entry.gid != 0 && self.system.can_take_group(0) {
+            return Err(wrong("group 0 could be regained"));
+        }
+        let groups = self
+            .system
+            .groups()
+            .map_err(|e| wrong(&format!("the groups cannot be read ({e})")))?;
+        let mut wanted = self.entry.groups.clone();
+        wanted.sort_unstable();
+        if groups != wanted {
+            return Err(wrong(&format!(
+                "the supplementary groups are {groups:?} instead of {wanted:?}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn privileges(&mut self) -> Result<(), Stop> {
+        self.system
+            .no_new_privileges()
+            .map_err(|e| Stop::call(codes::PRIVILEGES_FAILED, &e))
+    }
+
+    /// After the change of user, which would clear it. The manager may have ended before: then its death is not told.
+    fn parent(&mut self) -> Result<(), Stop> {
+        let bound = self.system.die_with_parent(Signal::KILL);
+        let here = self.system.parent() == Pid(i32::try_from(self.entry.manager).unwrap_or(-1));
+        match bound {
+            Ok(()) if here => Ok(()),
+            Ok(()) => Err(OsError::new("prctl", "the manager has ended", 3)),
+            Err(e) => Err(e),
+        }
+        .map_err(|e| Stop::call(codes::ORPHANED, &e))
+    }
+
+    /// Only these names, whatever httpd or its starter had.
+    fn environment(&mut self) -> Result<Vec<Vec<u8>>, Stop> {
+        let e = self.entry;
+        let lang: &[u8] = if e.lang.is_empty() { b"C.UTF-8" } else { &e.lang };
+        let mut all = vec![[b"PATH=", PATH.join(":").as_bytes()].concat()];
+        let named: [(&[u8], &[u8]); 6] = [
+            (b"HOME=", &e.user_home),
+            (b"USER=", &e.user),
+            (b"LOGNAME=", &e.user),
+            (b"SHELL=", &e.shell),
+            (b"LANG=", lang),
+            (b"LC_ALL=", &e.locale),
+        ];
+        for (name, value) in named {
+            if value.contains(&0) {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Err(Stop::new(
+                    codes::ENVIRONMENT_FAILED,
+                    format!("the value for {name} in the environment holds a NUL byte"),
+                ));
+            }
+            if !value.is_empty() {
+                all.push([name, value].concat());
+            }
+        }
+        Ok(all)
+    }
+
+    /// The `home` option; else the user's home if the user is not httpd's own; else `/`.
+    fn directory(&mut self) -> Result<(), Stop> {
+        let e = self.entry;
+        let (path, what): (&[u8], _) = if !e.home.is_empty() {
+            (&e.home, "the directory of the home option")
+        } else if e.uid != e.server_uid && !e.user_home.is_empty() {
+            (&e.user_home, "the user's home directory")
+        } else {
+            (b"/", "the root directory")
+        };
+        self.system.change_directory(path).map_err(|error| {
+            Stop::new(
+                codes::DIRECTORY_FAILED,
+                format!(
+                    "{} cannot enter {what}, {}: {}; set home=DIRECTORY to one that this user may enter",
+                    self.user_name(),
+                    String::from_utf8_lossy(path),
+                    error.reason()
+                ),
+            )
+        })
+    }
+
+    fn descriptors(&mut self) -> Result<(), Stop> {
+        if self.system.check(GATEWAY, rwsgi_os::file::Right::Read).is_err() {
+            return Err(Stop::new(
+                codes::GATEWAY_UNREADABLE,
+                format!(
+                    "{} may not read the Python half of rwsgi (_rwsgi.abi3.so beside the module): make the file readable for all",
+                    self.user_name()
+                ),
+            ));
+        }
+        self.system
+            .close_from(SETTINGS_FD.unsigned_abs())
+            .map_err(|e| Stop::call(codes::DESCRIPTORS_FAILED, &e))
+    }
+
+    fn exec(&mut self, program: &[u8], environment: &[Vec<u8>]) -> Result<std::convert::Infallible, Stop> {
+        let mut arguments = vec![program.to_vec()];
+        if self.entry.lang.is_empty() && self.entry.locale.is_empty() {
+            arguments.extend([b"-X".to_vec(), b"utf8".to_vec()]);
+        }
+        arguments.extend([b"-c".to_vec(), BOOT.as_bytes().to_vec()]);
+        let error = self.system.exec(program, &arguments, environment);
+        Err(Stop {
+            text: format!(
+                "{} cannot be executed as {}: {}",
+                String::from_utf8_lossy(program),
+                self.user_name(),
+                error.reason()
+            ),
+            ..Stop::call(codes::EXEC_FAILED, &error)
+        })
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Its code.
+    pub code: Code,
+    /// As in [`Refusal`].
+    pub passing: bool,
+    /// As in [`Refusal`].
+    pub text: String,
+}
+
+impl Stop {
+    /// Something must be changed before this works.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            passing: false,
+            text: text.into(),
+        }
+    }
+
+    /// A call failed; want of a resource passes by itself.
+    fn call(code: Code, error: &OsError) -> Self {
+        /// EAGAIN, ENOMEM, ETXTBSY, ENFILE, EMFILE, ESRCH: the numbers are those of Linux everywhere.
+        const PASSING: [i32; 6] = [11, 12, 26, 23, 24, 3];
+        let limit = if error.errno == 11 {
+            " (the user may be at its process limit)"
+        } else {
+            ""
+        };
+        Self {
+            code,
+            passing: PASSING.contains(&error.errno),
+            text: format!("{error}{limit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "journey_tests.rs"]
+mod tests;

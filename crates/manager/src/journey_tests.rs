@@ -1,0 +1,211 @@
+//! The order of the journey, and what becomes of it when a step fails or lies.
+
+use rwsgi_os::fake::Fake;
+
+use super::*;
+
+fn entry() -> Entry {
+    Entry {
+        manager: 2,
+        switch: true,
+        uid: 1000,
+        gid: 1001,
+        groups: vec![1001, 44],
+        server_uid: 33,
+        user: b"ann".to_vec(),
+        user_home: b"/home/ann".to_vec(),
+        shell: b"/bin/sh".to_vec(),
+        umask: 0o022,
+        ..Entry::default()
+    }
+}
+
+fn machine() -> Fake {
+    let mut fake = Fake::default();
+    for directory in ["/usr", "/usr/bin", "/proc", "/proc/self", "/proc/self/fd"] {
+        fake.directory(directory);
+    }
+    fake.file("/usr/bin/python3", "");
+    fake.file("/proc/self/fd/5", "");
+    fake
+}
+
+/// The calls that change what the process is or may do.
+const CHANGING: [&str; 11] = [
+    "umask",
+    "set_limit",
+    "new_session",
+    "set_groups",
+    "set_group",
+    "set_user",
+    "no_new_privileges",
+    "die_with_parent",
+    "change_directory",
+    "close_from",
+    "exec",
+];
+
+fn changes(fake: &Fake) -> Vec<&str> {
+    fake.names()
+        .into_iter()
+        .filter(|n| CHANGING.contains(n))
+        .collect()
+}
+
+#[test]
+fn the_steps_are_made_in_their_order_and_the_python_runs_last() {
+    let mut fake = machine();
+    let mut events = Vec::new();
+    travel(&mut fake, &entry(), |e| events.push(e.clone()));
+    assert_eq!(changes(&fake), CHANGING);
+    let begun: Vec<Step> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Began(step) => Some(*step),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(begun, Step::ALL);
+    assert_eq!(
+        fake.calls.last().map(String::as_str),
+        Some("exec(/usr/bin/python3)")
+    );
+    assert!(fake.calls.contains(&"set_groups([1001, 44])".to_owned()));
+    assert!(fake.calls.contains(&"change_directory(/home/ann)".to_owned()));
+}
+
+#[test]
+fn the_python_is_looked_for_only_as_the_user() {
+    let mut fake = machine();
+    travel(&mut fake, &entry(), |_| {});
+    let names = fake.names();
+    let dropped = names.iter().position(|n| *n == "can_regain_root").unwrap();
+    let looked = names.iter().position(|n| *n == "status_of").unwrap();
+    assert!(dropped < looked);
+}
+
+#[test]
+fn whichever_call_fails_nothing_after_it_is_tried_and_the_step_is_named() {
+    let steps = [
+        ("set_limit", Step::Limits, 420),
+        ("new_session", Step::Session, 421),
+        ("set_groups", Step::Groups, 422),
+        ("set_group", Step::Group, 423),
+        ("set_user", Step::User, 424),
+        ("groups", Step::Verify, 425),
+        ("no_new_privileges", Step::Privileges, 426),
+        ("die_with_parent", Step::Parent, 427),
+        ("change_directory", Step::Directory, 429),
+        ("close_from", Step::Descriptors, 430),
+        ("exec", Step::Exec, 431),
+    ];
+    // EPERM, EAGAIN, EINVAL, ENOMEM
+    for errno in [1, 11, 22, 12] {
+        for (call, step, code) in steps {
+            let mut fake = machine();
+            fake.fails = Some((call, errno));
+            let mut last = None;
+            let refusal = travel(&mut fake, &entry(), |e| last = Some(e.clone()));
+            assert_eq!((refusal.step, refusal.code), (step, code), "{call}");
+            assert_eq!(last, Some(Event::Failed(refusal.clone())));
+            assert!(!refusal.text.is_empty());
+            assert_eq!(
+                fake.names().last(),
+                Some(&call),
+                "something was called after {call} failed"
+            );
+            if call != "groups" && call != "change_directory" {
+                assert_eq!(refusal.passing, errno == 11 || errno == 12, "{call} {errno}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_that_lies_about_the_drop_is_found_out() {
+    for lie in [
+        "set_groups",
+        "set_group",
+        "set_user",
+        "can_regain_root",
+        "can_take_group",
+    ] {
+        let mut fake = machine();
+        fake.lies = Some(lie);
+        let refusal = travel(&mut fake, &entry(), |_| {});
+        assert_eq!((refusal.step, refusal.code), (Step::Verify, 425), "{lie}");
+        assert!(!fake.names().contains(&"exec"), "{lie}");
+    }
+}
+
+#[test]
+fn root_is_never_a_worker() {
+    for switch in [true, false] {
+        let mut fake = machine();
+        let root = Entry {
+            uid: 0,
+            switch,
+            ..entry()
+        };
+        let refusal = travel(&mut fake, &root, |_| {});
+        assert!([432, 425].contains(&refusal.code));
+        assert!(!fake.names().contains(&"exec"));
+    }
+}
+
+#[test]
+fn without_root_nothing_is_switched_and_another_user_is_refused() {
+    let mut fake = machine();
+    let own = Entry {
+        switch: false,
+        ..entry()
+    };
+    let ids = |id| rwsgi_os::ids::Ids {
+        real: id,
+        effective: id,
+        saved: id,
+    };
+    fake.user = ids(1000);
+    travel(&mut fake, &own, |_| {});
+    let names = fake.names();
+    assert!(!names.contains(&"set_groups") && !names.contains(&"set_group") && !names.contains(&"set_user"));
+    assert_eq!(names.last(), Some(&"exec"));
+
+    let mut other = machine();
+    other.user = ids(1001);
+    assert_eq!(travel(&mut other, &own, |_| {}).code, 425);
+}
+
+#[test]
+fn a_manager_that_ended_meanwhile_is_noticed() {
+    let mut fake = machine();
+    fake.parent = Pid(1);
+    let refusal = travel(&mut fake, &entry(), |_| {});
+    assert_eq!((refusal.step, refusal.passing), (Step::Parent, true));
+}
+
+#[test]
+fn the_working_directory_is_the_option_or_the_home_of_a_user_who_is_not_httpds() {
+    for (home, uid, expected) in [
+        (&b"/srv/app"[..], 1000, "change_directory(/srv/app)"),
+        (b"", 1000, "change_directory(/home/ann)"),
+        (b"", 33, "change_directory(/)"),
+    ] {
+        let mut fake = machine();
+        let entry = Entry {
+            home: home.to_vec(),
+            uid,
+            ..entry()
+        };
+        travel(&mut fake, &entry, |_| {});
+        assert!(fake.calls.contains(&expected.to_owned()), "{:?}", fake.calls);
+    }
+}
+
+#[test]
+fn a_gateway_closed_to_the_user_is_refused_before_the_python_runs() {
+    let mut fake = machine();
+    fake.forbidden = vec![b"/proc/self/fd/5".to_vec()];
+    let refusal = travel(&mut fake, &entry(), |_| {});
+    assert_eq!((refusal.step, refusal.code), (Step::Descriptors, 449));
+}

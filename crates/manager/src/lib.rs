@@ -1,0 +1,40 @@
+//! The small root program of rwsgi: it starts workers as their users and supervises them. No Python, no httpd, no thread.
+//!
+//! **Who may talk to it.** httpd's parent, over descriptor 3: each message must carry that process's id and user. httpd's children,
+//! over `manager.sock`: their user is checked; they may ask where a pool is and what a worker died of, nothing else. Its own workers,
+//! each over its own descriptor: they are believed about themselves only. Anything malformed closes that connection alone.
+//!
+//! **What it believes.** User and group ids come from httpd's parent alone. What it never does: read a file that a lesser user can
+//! write, run a program as root (besides itself), fall back to another user.
+//!
+//! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `workers`, `turned_away`: what happens to each part
+//! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
+//! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
+//! - [`codes`]: every message at warning or above
+//!
+//! # The journey
+//!
+//! Limits and umask, session, groups, gid, uid, verified for ever, no new privileges, bound to the manager's life, the Python (looked for as
+//! the user), environment from nothing, working directory, descriptors, exec. A step that fails is told to the manager over a pipe that exec
+//! closes, and becomes what waiting requests are answered with.
+#![forbid(unsafe_code)]
+
+mod asking;
+pub mod back_off;
+pub mod codes;
+mod commit;
+pub mod deaths;
+pub mod enter;
+pub mod entry;
+pub mod journey;
+pub mod lines;
+pub mod log;
+mod memory;
+mod pools;
+pub mod python;
+pub mod report;
+mod runtime_dir;
+pub mod supervise;
+mod timers;
+mod turned_away;
+mod workers;

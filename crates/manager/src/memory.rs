@@ -1,0 +1,46 @@
+//! How often the kernel has killed for want of memory: the only trace that such a kill leaves.
+
+use rwsgi_os::{fd, file};
+
+/// The number so far, for the whole machine and for this process's memory cgroup, added up. 0 where nothing can be read.
+pub fn kills() -> u64 {
+    let mut total = counter(b"/proc/vmstat");
+    let groups = read(b"/proc/self/cgroup");
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        if controllers.is_empty() {
+            total += counter(format!("/sys/fs/cgroup{path}/memory.events").as_bytes());
+        } else if controllers.split(',').any(|c| c == "memory") {
+            total += counter(format!("/sys/fs/cgroup/memory{path}/memory.oom_control").as_bytes());
+        }
+    }
+    total
+}
+
+fn counter(path: &[u8]) -> u64 {
+    count_in(&read(path))
+}
+
+fn count_in(text: &str) -> u64 {
+    let value = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
+    value.and_then(|v| v.trim().parse().ok()).unwrap_or(0)
+}
+
+fn read(path: &[u8]) -> String {
+    let bytes = file::open(path, file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 20));
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_found_among_other_lines() {
+        assert_eq!(count_in("nr_free 3\noom_kill_disable 0\noom_kill 12\n"), 12);
+        assert_eq!(count_in("nothing"), 0);
+    }
+}

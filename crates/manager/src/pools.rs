@@ -1,0 +1,389 @@
+//! Pools: made when first asked for, kept while their settings stay, answered for while they cannot serve.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rwsgi_os::OwnedFd;
+use rwsgi_os::file;
+use rwsgi_os::socket::{self, Kind, Mode};
+use rwsgi_wire::control::Answer;
+use rwsgi_wire::response::{AbortReason, Level};
+
+use crate::asking::later;
+use crate::back_off::BackOff;
+use crate::codes;
+use crate::commit::Settings;
+use crate::log::Target;
+use crate::runtime_dir::RuntimeDir;
+use crate::supervise::{Manager, Token};
+use crate::workers::State;
+
+/// Most pools at once.
+const POOLS_MAX: usize = 4096;
+/// Longest name of an application group, bytes.
+const NAME_MAX: usize = 4096;
+/// After a refusal, so long before a connection causes the next try.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// How long a superseded pool goes on serving httpd's old children.
+const SUPERSEDED_GRACE: Duration = Duration::from_secs(15);
+
+/// Workers that serve one application group of one process group with the same settings.
+pub(crate) struct Pool {
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) application_group: Vec<u8>,
+    pub(crate) target: Target,
+    pub(crate) directory: Rc<RuntimeDir>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) listener: OwnedFd,
+    pub(crate) workers: HashSet<u64>,
+    pub(crate) back_off: BackOff,
+    /// Why it cannot serve, as last told in the log.
+    pub(crate) trouble: Option<String>,
+    /// Since when the configuration is known to be wrong.
+    refused: Option<Instant>,
+    /// The manager takes its connections.
+    watched: bool,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Children of the configuration in force use it.
+    Current,
+    /// Only older children do, until then.
+    Superseded(Instant),
+    /// Its workers are ending.
+    Retired,
+}
+
+impl Pool {
+    /// "process group 'g', application group 'a'" for messages.
+    pub(crate) fn title(&self) -> String {
+        let group = crate::lines::escape(&self.settings.group.name);
+        let application = crate::lines::escape(&self.application_group);
+        format!("process group '{group}', application group '{application}'")
+    }
+}
+
+impl Manager {
+    /// The answer to a child that asks for a pool; makes the pool if it is the first.
+    pub(crate) fn pool_for(&mut self, group: &[u8], application_group: &[u8]) -> Answer {
+        if self.ending {
+            return later("httpd is stopping");
+        }
+        if let Some(id) = self.current_pool(group, application_group) {
+            let Some(pool) = self.pools.get(&id) else {
+                return later("the pool is being made");
+            };
+            if file::status_of_link(&pool.path).is_ok_and(|s| s.is_socket()) {
+                return Answer::Pool {
+                    path: pool.path.clone(),
+                };
+            }
+            let text = format!(
+                "the socket of {} has vanished: the pool is made anew",
+                pool.title()
+            );
+            pool.target.say(Level::Warn, codes::SPOILED_POOL, &text);
+            self.retire(id);
+        }
+        match self.make_pool(group, application_group) {
+            Ok(path) => Answer::Pool { path },
+            Err(answer) => answer,
+        }
+    }
+
+    fn current_pool(&self, group: &[u8], application_group: &[u8]) -> Option<u64> {
+        let found = self.pools.iter().find(|(_, p)| {
+            p.phase == Phase::Current
+                && p.settings.group.name == group
+                && p.application_group == application_group
+        });
+        found.map(|(id, _)| *id)
+    }
+
+    fn make_pool(&mut self, group: &[u8], application_group: &[u8]) -> Result<Vec<u8>, Answer> {
+        let Some(config) = &self.config else {
+            return Err(later("the manager has no configuration yet"));
+        };
+        let Some((settings, target)) = config.groups.get(group) else {
+            return Err(Answer::Refused {
+                reason: AbortReason::Refused,
+                retry_after: 0,
+                text: format!("there is no process group '{}'", crate::lines::escape(group)).into_bytes(),
+            });
+        };
+        if self.pools.len() >= POOLS_MAX || application_group.len() > NAME_MAX {
+            let text =
+                "more application groups are in use than the manager keeps, or the name of one is too long";
+            target.say(Level::Error, codes::TOO_MANY_POOLS, text);
+            return Err(later(text));
+        }
+        let name = config.directory.fresh_name();
+        let backlog = settings.group.listen_backlog.max(1);
+        let (path, listener) = config
+            .directory
+            .listen(Kind::Stream, &name, backlog)
+            .map_err(|e| {
+                let text = format!("a socket for a pool cannot be made: {e}");
+                target.say(Level::Error, codes::NO_SOCKET, &text);
+                later(&text)
+            })?;
+        let pool = Pool {
+            settings: Rc::clone(settings),
+            application_group: application_group.to_vec(),
+            target: target.clone(),
+            directory: Rc::clone(&config.directory),
+            path: path.clone(),
+            listener,
+            workers: HashSet::new(),
+            back_off: BackOff::default(),
+            trouble: None,
+            refused: None,
+            watched: false,
+            phase: Phase::Current,
+        };
+        let id = self.fresh_id();
+        self.pools.insert(id, pool);
+        self.tend(id, false);
+        Ok(path)
+    }
+
+    /// After a new configuration: pools that are as before are kept, others are superseded, those to be started at once are made.
+    pub(crate) fn adjust_pools(&mut self) {
+        let Some(config) = &self.config else {
+            return;
+        };
+        let now = Instant::now();
+        let mut superseded = Vec::new();
+        for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.phase == Phase::Current) {
+            match config.groups.get(&pool.settings.group.name) {
+                Some((settings, target))
+                    if *settings == pool.settings && Rc::ptr_eq(&pool.directory, &config.directory) =>
+                {
+                    pool.target = target.clone();
+                    // Somebody may have put right what was wrong: the next connection tries at once.
+                    pool.refused = pool.refused.map(|_| now - REFUSED_PAUSE);
+                }
+                _ => {
+                    pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
+                    superseded.push(*id);
+                }
+            }
+        }
+        for id in superseded {
+            self.timers.set(now + SUPERSEDED_GRACE, Token::Pool(id));
+        }
+        let wanted: Vec<(Vec<u8>, Vec<u8>)> = config
+            .groups
+            .values()
+            .flat_map(|(s, _)| {
+                s.group
+                    .preload
+                    .iter()
+                    .map(|p| (s.group.name.clone(), p.application_group.clone()))
+            })
+            .collect();
+        for (group, application_group) in wanted {
+            if self.current_pool(&group, &application_group).is_none() {
+                // What failed is in the log, and is tried again when a request comes.
+                let _ = self.make_pool(&group, &application_group);
+            }
+        }
+    }
+
+    /// Starts what is missing, and takes the pool's connections while it has nobody else to take them. `demand`: a connection waits.
+    pub(crate) fn tend(&mut self, id: u64, demand: bool) {
+        if self.ending {
+            return;
+        }
+        let now = Instant::now();
+        loop {
+            let (live, starting) = self.census(id);
+            let Some(pool) = self.pools.get(&id) else {
+                return;
+            };
+            if pool.phase == Phase::Retired {
+                if pool.workers.is_empty() {
+                    self.remove_pool(id);
+                }
+                return;
+            }
+            let refused = pool
+                .refused
+                .is_some_and(|since| !demand || now < since + REFUSED_PAUSE);
+            let doubtful = pool.refused.is_some() || pool.back_off.is_doubtful();
+            let missing = live < pool.settings.group.processes as usize;
+            let may =
+                missing && !refused && pool.back_off.waiting(now).is_none() && !(doubtful && starting > 0);
+            if !may || !self.start_worker(id) {
+                break;
+            }
+        }
+        self.watch_while_empty(id);
+    }
+
+    /// Workers that serve or will, and how many of them are not ready yet.
+    fn census(&self, id: u64) -> (usize, usize) {
+        let states = self
+            .pools
+            .get(&id)
+            .into_iter()
+            .flat_map(|p| &p.workers)
+            .filter_map(|w| self.workers.get(w));
+        let (mut live, mut starting) = (0, 0);
+        for worker in states.filter(|w| !w.is_doomed()) {
+            match worker.state {
+                State::Ready => live += 1,
+                State::Entering | State::Booting => {
+                    live += 1;
+                    starting += 1;
+                }
+                State::Leaving => {}
+            }
+        }
+        (live, starting)
+    }
+
+    fn watch_while_empty(&mut self, id: u64) {
+        let (live, _) = self.census(id);
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        let wanted = live == 0 && pool.phase != Phase::Retired;
+        if wanted == pool.watched {
+            return;
+        }
+        pool.watched = wanted;
+        let Some(pool) = self.pools.get(&id) else {
+            return;
+        };
+        // Both fail only if it is so already.
+        let _ = if wanted {
+            self.watch(&pool.listener, Token::Pool(id))
+        } else {
+            self.epoll.remove(&pool.listener)
+        };
+    }
+
+    /// A connection waits and there is no worker for it.
+    pub(crate) fn on_pool(&mut self, id: u64) {
+        for _ in 0..32 {
+            self.tend(id, true);
+            let now = Instant::now();
+            let Some(pool) = self.pools.get(&id).filter(|p| p.watched) else {
+                return;
+            };
+            let text = pool
+                .trouble
+                .clone()
+                .unwrap_or_else(|| "no worker is running".to_owned());
+            let (reason, retry_after) = match pool.back_off.waiting(now) {
+                Some(until) => {
+                    let left = until
+                        .saturating_duration_since(now)
+                        .as_millis()
+                        .div_ceil(1000)
+                        .max(1);
+                    (AbortReason::BackOff, u32::try_from(left).unwrap_or(u32::MAX))
+                }
+                None => (AbortReason::Refused, 0),
+            };
+            match socket::accept(&pool.listener, Mode::NonBlocking) {
+                Ok(connection) => self.turn_away(connection, reason, retry_after, &text),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The pool cannot serve until something is changed. Told once per reason.
+    pub(crate) fn refuse(&mut self, id: u64, code: u16, text: &str) {
+        let (live, _) = self.census(id);
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        if pool.trouble.as_deref() != Some(text) {
+            pool.target.coded(
+                Level::Error,
+                code,
+                &format!("{} cannot serve: {text}", pool.title()),
+            );
+        }
+        if live > 0 {
+            // Others still serve, so no connection will ask for the next try.
+            self.back_off(id, text);
+            return;
+        }
+        pool.trouble = Some(text.to_owned());
+        pool.refused = Some(Instant::now());
+    }
+
+    /// The pool waits before its next start. Told once per reason.
+    pub(crate) fn back_off(&mut self, id: u64, text: &str) {
+        let jitter = self.jitter();
+        let now = Instant::now();
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        let pause = pool.back_off.failed(now, jitter);
+        if pool.trouble.is_none() {
+            let title = pool.title();
+            let seconds = pause.as_secs_f32();
+            let text = format!("{title} waits {seconds:.1} s, then longer, before it tries again: {text}");
+            pool.target.say(Level::Warn, codes::BACKING_OFF, &text);
+        }
+        pool.trouble = Some(text.to_owned());
+        pool.refused = None;
+        self.timers.set(now + pause, Token::Pool(id));
+    }
+
+    /// One of its workers is ready.
+    pub(crate) fn recovered(&mut self, id: u64) {
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.back_off.recovered();
+            pool.refused = None;
+            if pool.trouble.take().is_some() {
+                pool.target
+                    .note(Level::Notice, || format!("{} serves again", pool.title()));
+            }
+        }
+        self.tend(id, false);
+    }
+
+    pub(crate) fn wake_pool(&mut self, id: u64) {
+        let over = self
+            .pools
+            .get(&id)
+            .is_some_and(|p| matches!(p.phase, Phase::Superseded(until) if until <= Instant::now()));
+        if over {
+            self.retire(id);
+        } else {
+            self.tend(id, false);
+        }
+    }
+
+    /// Ends a pool: nobody connects any more, its workers finish what they have.
+    fn retire(&mut self, id: u64) {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        pool.phase = Phase::Retired;
+        pool.directory.remove(&pool.path);
+        let workers: Vec<u64> = pool.workers.iter().copied().collect();
+        self.watch_while_empty(id);
+        for worker in workers {
+            self.drain(worker);
+        }
+        self.tend(id, false);
+    }
+
+    fn remove_pool(&mut self, id: u64) {
+        if let Some(pool) = self.pools.remove(&id) {
+            if pool.watched {
+                let _ = self.epoll.remove(&pool.listener);
+            }
+            pool.directory.remove(&pool.path);
+        }
+    }
+}

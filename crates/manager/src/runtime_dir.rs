@@ -1,0 +1,202 @@
+//! The directory of the sockets: made by the manager, closed to others, removed at the end.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rwsgi_os::file::{self, Links, Status};
+use rwsgi_os::socket::{self, Access, Kind};
+use rwsgi_os::{OsError, ids};
+
+/// Name of the socket on which httpd's children ask.
+pub const ASK_SOCKET: &[u8] = b"manager.sock";
+
+/// A runtime directory. Dropping it removes it with the sockets in it.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: Vec<u8>,
+    opened: OwnedFd,
+    /// Group of httpd's children, when there is a right to give it.
+    group: std::cell::Cell<Option<u32>>,
+    next: std::cell::Cell<u64>,
+}
+
+impl RuntimeDir {
+    /// Makes it, or takes over what an earlier manager of the same httpd left. The error is a sentence.
+    pub fn make(path: &[u8], server_gid: u32, root: bool) -> Result<Self, String> {
+        let shown = String::from_utf8_lossy(path).into_owned();
+        let group = root.then_some(server_gid);
+        if path.first() != Some(&b'/') {
+            return Err(format!("the runtime directory {shown} is not an absolute path"));
+        }
+        refuse_unless_safe_above(path, &shown)?;
+        match file::make_directory(path, 0o700) {
+            Ok(()) => {}
+            Err(e) if e.errno == EEXIST => {}
+            Err(e) if e.is_not_found() => {
+                return Err(format!(
+                    "the directory for {shown} does not exist: create it, or set WSGISocketPrefix to a path in a directory that exists"
+                ));
+            }
+            Err(e) => {
+                return Err(format!(
+                    "the runtime directory cannot be made ({e}): set WSGISocketPrefix to a path that httpd's starter may write"
+                ));
+            }
+        }
+        let opened = file::open_directory(path, Links::Refuse)
+            .map_err(|e| format!("the runtime directory cannot be opened ({e})"))?;
+        let status = file::status(&opened).map_err(|e| e.to_string())?;
+        refuse_unless_ours(&status, &shown)?;
+        let mode = if group.is_some() { 0o710 } else { 0o700 };
+        file::set_access(&opened, None, group, mode).map_err(|e| format!("{shown}: {e}"))?;
+        let made = Self {
+            path: path.to_vec(),
+            opened,
+            group: std::cell::Cell::new(group),
+            next: std::cell::Cell::new(1),
+        };
+        made.remove_sockets();
+        Ok(made)
+    }
+
+    /// Opens it to another group of httpd's children; sockets made from now on belong to that.
+    pub fn open_to(&self, server_gid: u32) -> Result<(), String> {
+        if self.group.get().is_some_and(|g| g != server_gid) {
+            self.group.set(Some(server_gid));
+            let done = file::set_access(&self.opened, None, Some(server_gid), 0o710);
+            done.map_err(|e| format!("{}: {e}", String::from_utf8_lossy(&self.path)))?;
+        }
+        Ok(())
+    }
+
+    /// Listens on a new socket of this name, open to httpd's group.
+    pub fn listen(&self, kind: Kind, name: &[u8], backlog: u32) -> Result<(Vec<u8>, OwnedFd), OsError> {
+        let path = [&self.path[..], b"/", name].concat();
+        let access = Access {
+            mode: if self.group.get().is_some() { 0o660 } else { 0o600 },
+            uid: None,
+            gid: self.group.get(),
+        };
+        let listener = socket::listen(kind, &path, access, backlog)?;
+        Ok((path, listener))
+    }
+
+    /// A name not used before in this directory.
+    pub fn fresh_name(&self) -> Vec<u8> {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        format!("{n}.sock").into_bytes()
+    }
+
+    /// Removes one socket by its path in this directory.
+    pub fn remove(&self, path: &[u8]) {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        let _ = file::remove_in(self.opened.as_fd(), name);
+    }
+
+    fn remove_sockets(&self) {
+        let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&self.path)) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().into_encoded_bytes();
+            if name.ends_with(b".sock") {
+                let _ = file::remove_in(self.opened.as_fd(), &name);
+            }
+        }
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        self.remove_sockets();
+        let _ = file::remove_directory(&self.path);
+    }
+}
+
+/// "File exists", the same number on every Linux.
+const EEXIST: i32 = 17;
+
+/// What is made in a directory that others may write can be swapped by them, unless the directory is sticky.
+fn refuse_unless_safe_above(path: &[u8], shown: &str) -> Result<(), String> {
+    let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
+    let above = path.get(..end).unwrap_or(b"/");
+    let Ok(status) = file::status_of(above) else {
+        return Ok(());
+    };
+    let sticky = status.mode & 0o1000 != 0;
+    let own = ids::user_ids().effective;
+    if (status.mode & 0o022 != 0 && !sticky) || (status.uid != 0 && status.uid != own) {
+        return Err(format!(
+            "the directory of {shown} can be changed by others than root: set WSGISocketPrefix to a path in a directory that only root may write"
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_unless_ours(status: &Status, shown: &str) -> Result<(), String> {
+    if status.uid == ids::user_ids().effective && status.mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{shown} exists and is not this httpd's own (owner {}, mode {:o}): remove it, or set WSGISocketPrefix to another path",
+        status.uid,
+        status.mode & 0o7777
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> String {
+        let dir = std::env::temp_dir().join(format!("rwsgi-run-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        dir.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn it_is_made_private_and_removed_with_its_sockets() {
+        let above = place("made");
+        let path = format!("{above}/run.1");
+        let made = RuntimeDir::make(path.as_bytes(), 0, false).unwrap();
+        assert_eq!(file::status_of(path.as_bytes()).unwrap().mode & 0o777, 0o700);
+        let (socket, _listener) = made.listen(Kind::Stream, &made.fresh_name(), 5).unwrap();
+        assert!(file::status_of(&socket).unwrap().is_socket());
+        drop(made);
+        assert!(file::status_of(path.as_bytes()).unwrap_err().is_not_found());
+        std::fs::remove_dir_all(above).unwrap();
+    }
+
+    #[test]
+    fn a_leftover_of_an_earlier_manager_is_taken_over_and_a_strangers_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = place("left");
+        let path = format!("{above}/run.2");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(format!("{path}/7.sock"), b"").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = RuntimeDir::make(path.as_bytes(), 0, false).unwrap_err();
+        assert!(refused.contains("not this httpd's own"), "{refused}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let made = RuntimeDir::make(path.as_bytes(), 0, false).unwrap();
+        assert!(file::status_of(format!("{path}/7.sock").as_bytes()).is_err());
+        drop(made);
+        std::fs::remove_dir_all(above).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_and_a_missing_one_are_refused_with_the_remedy() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = place("open");
+        std::fs::set_permissions(&above, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = RuntimeDir::make(format!("{above}/run").as_bytes(), 0, false).unwrap_err();
+        assert!(refused.contains("WSGISocketPrefix"), "{refused}");
+        std::fs::remove_dir_all(&above).unwrap();
+        let refused = RuntimeDir::make(format!("{above}/run").as_bytes(), 0, false).unwrap_err();
+        assert!(refused.contains("does not exist"), "{refused}");
+    }
+}

@@ -1,0 +1,315 @@
+//! The event loop: one thread, no call that waits except the one for events.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rwsgi_os::epoll::{Epoll, Trigger};
+use rwsgi_os::poll::Events;
+use rwsgi_os::process::{self, Pid};
+use rwsgi_os::signal::{self, Mask, Signal};
+use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
+use rwsgi_wire::response::Level;
+
+use crate::asking::{Asker, Door};
+use crate::codes;
+use crate::commit::{Config, Pending};
+use crate::deaths::Deaths;
+use crate::log::{Logs, Target};
+use crate::pools::Pool;
+use crate::timers::Timers;
+use crate::turned_away::TurnedAway;
+use crate::workers::Worker;
+
+/// The control socket to httpd's parent.
+const CONTROL_FD: i32 = 3;
+
+/// What an event or a timer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Token {
+    Control,
+    Parent,
+    Signals,
+    Door(u64),
+    Asker(u64),
+    Pool(u64),
+    TurnedAway(u64),
+    /// Timers of a worker, and its control socket.
+    Worker(u64),
+    Output(u64),
+    Status(u64),
+}
+
+const ID_BITS: u32 = 56;
+
+impl Token {
+    fn encode(self) -> u64 {
+        let (kind, id) = match self {
+            Self::Control => (0, 0),
+            Self::Parent => (1, 0),
+            Self::Signals => (2, 0),
+            Self::Door(id) => (3, id),
+            Self::Asker(id) => (4, id),
+            Self::Pool(id) => (5, id),
+            Self::TurnedAway(id) => (6, id),
+            Self::Worker(id) => (7, id),
+            Self::Output(id) => (8, id),
+            Self::Status(id) => (9, id),
+        };
+        (kind << ID_BITS) | id
+    }
+
+    fn decode(number: u64) -> Option<Self> {
+        let id = number & ((1 << ID_BITS) - 1);
+        Some(match number >> ID_BITS {
+            0 => Self::Control,
+            1 => Self::Parent,
+            2 => Self::Signals,
+            3 => Self::Door(id),
+            4 => Self::Asker(id),
+            5 => Self::Pool(id),
+            6 => Self::TurnedAway(id),
+            7 => Self::Worker(id),
+            8 => Self::Output(id),
+            9 => Self::Status(id),
+            _ => return None,
+        })
+    }
+}
+
+/// Everything the manager knows.
+pub(crate) struct Manager {
+    pub(crate) epoll: Epoll,
+    pub(crate) timers: Timers<Token>,
+    pub(crate) control: OwnedFd,
+    /// httpd's parent.
+    pub(crate) parent: Pid,
+    parent_end: OwnedFd,
+    signals: OwnedFd,
+    /// Whether identities can be switched.
+    pub(crate) root: bool,
+    pub(crate) uid: u32,
+    /// Where messages about no group go.
+    pub(crate) log: Target,
+    pub(crate) pending: Pending,
+    pub(crate) config: Option<Config>,
+    pub(crate) doors: HashMap<u64, Door>,
+    pub(crate) askers: HashMap<u64, Asker>,
+    pub(crate) pools: HashMap<u64, Pool>,
+    pub(crate) workers: HashMap<u64, Worker>,
+    pub(crate) by_pid: HashMap<Pid, u64>,
+    pub(crate) turned_away: HashMap<u64, TurnedAway>,
+    pub(crate) deaths: Deaths,
+    /// Kills for want of memory that have been told already.
+    pub(crate) memory_kills: u64,
+    /// When a foreign or malformed peer was last told of; they could flood the log.
+    pub(crate) told_peer: Option<Instant>,
+    last_id: u64,
+    jitter: u64,
+    pub(crate) ending: bool,
+}
+
+/// Runs until httpd has ended or says so.
+pub fn main() -> ExitCode {
+    let mut manager = match Manager::new() {
+        Ok(Some(manager)) => manager,
+        // httpd has ended already.
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("rwsgi-manager: cannot start: {e}; it is started by httpd only");
+            return ExitCode::from(2);
+        }
+    };
+    match manager.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let text = format!("the manager's event loop failed ({e}): all workers are ended");
+            manager.log.say(Level::Crit, codes::LOOP_FAILED, &text);
+            manager.kill_all();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Manager {
+    fn new() -> Result<Option<Self>, OsError> {
+        let control = fd::adopt(CONTROL_FD)?;
+        fd::set_nonblocking(&control, true)?;
+        socket::pass_credentials(&control)?;
+        let parent = Pid(socket::peer(&control)?.pid);
+        let parent_end = match process::open(parent) {
+            Ok(fd) => fd,
+            Err(_) => return Ok(None),
+        };
+        // Looked at after the descriptor is held: from here on the parent's end is an event.
+        if process::parent() != parent {
+            return Ok(None);
+        }
+        process::umask(0o077);
+        // Signals from a terminal are for httpd; a leader of a group already has what is wanted.
+        let _ = process::new_session();
+        process::adopt_orphans()?;
+        process::set_dumpable(false)?;
+        let handled = Mask::of(&[Signal::CHLD, Signal::TERM]);
+        signal::block(&Mask::of(&[Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2]))?;
+        signal::block(&handled)?;
+        let signals = signal::descriptor(&handled)?;
+        let epoll = Epoll::new()?;
+        let watch = |fd: &OwnedFd, token: Token| epoll.add(fd, token.encode(), Events::READ, Trigger::Level);
+        watch(&control, Token::Control)?;
+        watch(&parent_end, Token::Parent)?;
+        watch(&signals, Token::Signals)?;
+        let uid = ids::user_ids().effective;
+        Ok(Some(Self {
+            epoll,
+            timers: Timers::new(),
+            control,
+            parent,
+            parent_end,
+            signals,
+            root: uid == 0,
+            uid,
+            log: Target {
+                logs: Rc::new(Logs::inherited()),
+                index: 0,
+                level: Level::Info as u8,
+            },
+            pending: Pending::Nothing,
+            config: None,
+            doors: HashMap::new(),
+            askers: HashMap::new(),
+            pools: HashMap::new(),
+            workers: HashMap::new(),
+            by_pid: HashMap::new(),
+            turned_away: HashMap::new(),
+            deaths: Deaths::default(),
+            memory_kills: crate::memory::kills(),
+            told_peer: None,
+            last_id: 0,
+            jitter: process::this().0.unsigned_abs().into(),
+            ending: false,
+        }))
+    }
+
+    fn run(&mut self) -> Result<(), OsError> {
+        let mut found = Vec::new();
+        while !(self.ending && self.workers.is_empty()) {
+            let wait = self.timers.next_in(Instant::now());
+            self.epoll.wait(&mut found, wait)?;
+            for event in &found {
+                if let Some(token) = Token::decode(event.token) {
+                    self.dispatch(token)?;
+                }
+            }
+            while let Some(who) = self.timers.due(Instant::now()) {
+                self.wake(who);
+            }
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, token: Token) -> Result<(), OsError> {
+        match token {
+            Token::Control => self.on_control()?,
+            Token::Parent => {
+                self.epoll.remove(&self.parent_end)?;
+                self.end("httpd has ended");
+            }
+            Token::Signals => self.on_signals()?,
+            Token::Door(id) => self.on_door(id),
+            Token::Asker(id) => self.on_asker(id),
+            Token::Pool(id) => self.on_pool(id),
+            Token::TurnedAway(id) => self.on_turned_away(id),
+            Token::Worker(id) => self.on_worker(id),
+            Token::Output(id) => self.on_output(id),
+            Token::Status(id) => self.on_status(id),
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, who: Token) {
+        match who {
+            Token::Door(id) => self.wake_door(id),
+            Token::Asker(id) => self.wake_asker(id),
+            Token::Pool(id) => self.wake_pool(id),
+            Token::TurnedAway(id) => self.wake_turned_away(id),
+            Token::Worker(id) => self.wake_worker(id),
+            Token::Control | Token::Parent | Token::Signals | Token::Output(_) | Token::Status(_) => {}
+        }
+    }
+
+    fn on_signals(&mut self) -> Result<(), OsError> {
+        while let Some(signal) = signal::next(&self.signals)? {
+            match signal {
+                Signal::TERM => self.end("it was asked to by SIGTERM"),
+                _ => self.reap_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all workers; the loop ends with the last.
+    pub(crate) fn end(&mut self, why: &str) {
+        if std::mem::replace(&mut self.ending, true) {
+            return;
+        }
+        self.log.note(Level::Info, || {
+            format!("the manager ends its workers because {why}")
+        });
+        for pool in self.pools.values() {
+            pool.directory.remove(&pool.path);
+        }
+        self.end_workers();
+    }
+
+    /// A number not used before in this manager's life.
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Something to vary pauses with; no secret.
+    pub(crate) fn jitter(&mut self) -> u8 {
+        self.jitter = self
+            .jitter
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.jitter.to_be_bytes()[0]
+    }
+
+    pub(crate) fn watch(&self, fd: impl AsFd, token: Token) -> Result<(), OsError> {
+        self.epoll.add(fd, token.encode(), Events::READ, Trigger::Level)
+    }
+
+    /// Whether something about a peer may be told now: once in a while.
+    pub(crate) fn may_tell_peer(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self
+            .told_peer
+            .is_none_or(|t| now.saturating_duration_since(t) > Duration::from_secs(10));
+        if may {
+            self.told_peer = Some(now);
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_round_trip_and_unknown_ones_are_nothing() {
+        for token in [
+            Token::Control,
+            Token::Parent,
+            Token::Signals,
+            Token::Door(1),
+            Token::Status(77),
+        ] {
+            assert_eq!(Token::decode(token.encode()), Some(token));
+        }
+        assert_eq!(Token::decode(u64::MAX), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! A request answered by Python in this httpd child.
+//!
+//! Python starts in a thread of its own, which it takes for its main thread: httpd's main thread is not ours to park, and in threaded
+//! MPMs it never serves. Requests run on httpd's threads.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rwsgi_embedding::host::{Guest, Host, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
+use rwsgi_embedding::settings::Settings;
+use rwsgi_os::signal;
+use rwsgi_wire::response::{AbortReason, Level, Response};
+
+use super::client::{Client, Piece};
+use super::libpython;
+use super::relay::Relay;
+use super::{Failure, Fault};
+use crate::config::Embedded;
+
+/// What Python's settings take from httpd.
+pub struct Start {
+    /// `_rwsgi.abi3.so`, opened by root.
+    pub gateway: Option<File>,
+    /// Most threads of a child.
+    pub threads: u32,
+    /// Most children.
+    pub processes: u32,
+    /// Log level of the main server for this module.
+    pub log_level: u8,
+    /// Takes lines that belong to no request.
+    pub log: ProcessLog,
+}
+
+/// Python, running.
+pub struct Python {
+    guest: Guest,
+    end: Mutex<Option<(SyncSender<()>, Receiver<()>, JoinHandle<()>)>>,
+}
+
+/// How long Python may take to end with its child.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+impl Python {
+    /// Opens libpython and the Python half, and starts it. Blocks until it serves or has failed; the sentence says why.
+    pub fn start(embedded: &Embedded, start: &Start) -> Result<Self, String> {
+        let gateway = start.gateway.as_ref().ok_or("_rwsgi.abi3.so is not open in this process")?;
+        let gateway = PathBuf::from(format!("/proc/self/fd/{}", gateway.as_raw_fd()));
+        let found = libpython::find(embedded.python_home.as_deref())?;
+        let bytes = |path: PathBuf| path.into_os_string().into_encoded_bytes();
+        let settings = Settings {
+            program: bytes(found.program),
+            home: found.home.map(bytes).unwrap_or_default(),
+            python_path: embedded.python_path.iter().cloned().map(bytes).collect(),
+            gateway: bytes(gateway.clone()),
+            multithread: start.threads != 1,
+            multiprocess: start.processes != 1,
+            threads: start.threads,
+            processes: start.processes,
+            log_level: start.log_level,
+        };
+        let guest = libpython::open(&found.libraries, &gateway)?;
+        let log = start.log;
+        let (tell, told) = sync_channel(1);
+        let (end, ended_by) = sync_channel(1);
+        let (done, is_done) = sync_channel(1);
+        // httpd steers its children by signals to its own threads.
+        let mask = signal::block_all().map_err(|why| why.to_string())?;
+        let thread = std::thread::Builder::new().name("rwsgi python".into()).spawn(move || {
+            let opened = guest.open(&settings, log);
+            let serves = opened.is_ok();
+            let _ = tell.send(opened);
+            if serves && ended_by.recv().is_ok() {
+                guest.close(u32::try_from(END_LIMIT.as_secs()).unwrap_or(5));
+            }
+            let _ = done.send(());
+        });
+        let restored = signal::restore(&mask).map_err(|why| why.to_string());
+        let thread = thread.map_err(|why| format!("cannot start a thread for Python: {why}"))?;
+        restored?;
+        told.recv().map_err(|_| "Python ended while it started")??;
+        Ok(Self { guest, end: Mutex::new(Some((end, is_done, thread))) })
+    }
+
+    /// For [`serve`].
+    pub fn guest(&self) -> Guest {
+        self.guest
+    }
+
+    /// Ends Python, as far as it goes in the time.
+    pub fn stop(&self) {
+        let end = self.end.lock().ok().and_then(|mut end| end.take());
+        if let Some((end, done, thread)) = end {
+            let _ = end.send(());
+            if done.recv_timeout(END_LIMIT).is_ok() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Answers one request: `head` is the payload of a `Head` frame.
+pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), Failure> {
+    let mut exchange = Exchange { relay: Relay::new(client), fault: None, pending: Vec::new() };
+    let outcome = guest.serve(&mut exchange, head);
+    let Exchange { mut relay, fault, pending } = exchange;
+    let ended = match (fault, outcome) {
+        (Some(fault), _) => Err(fault),
+        (None, Outcome::Done) => relay.may_end(),
+        (None, Outcome::Aborted(reason)) => {
+            Err(Fault::Aborted { reason, retry_after: 0, text: sentence_for(reason).to_owned() })
+        }
+    };
+    match ended.and_then(|()| relay.send(&[Piece::Data(&pending), Piece::End])) {
+        Ok(()) => Ok(()),
+        Err(fault) => Err(relay.fail(fault)),
+    }
+}
+
+/// What the log does not have already.
+fn sentence_for(reason: AbortReason) -> &'static str {
+    match reason {
+        AbortReason::Internal => "the Python half failed in itself, in this httpd child",
+        _ => "",
+    }
+}
+
+/// One request, as the Python half sees it.
+struct Exchange<'a> {
+    relay: Relay<'a>,
+    fault: Option<Fault>,
+    /// What has not been flushed: a small answer goes out in one piece with its end.
+    pending: Vec<u8>,
+}
+
+/// Answers up to this size are held until they end or are flushed.
+const HELD: usize = 64 * 1024;
+
+impl Exchange<'_> {
+    fn pass(&mut self, bytes: &[u8], flush: bool) -> Result<(), Fault> {
+        if self.pending.len() + bytes.len() <= HELD && !flush {
+            let admitted = self.relay.admit(bytes)?;
+            self.pending.extend_from_slice(admitted);
+            return Ok(());
+        }
+        let admitted = self.relay.admit(bytes)?;
+        let held = Piece::Data(&self.pending);
+        if flush {
+            self.relay.send(&[held, Piece::Data(admitted), Piece::Flush])?;
+        } else {
+            self.relay.send(&[held, Piece::Data(admitted)])?;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn keep(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+}
+
+impl Host for Exchange<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+        let mut body = Vec::new();
+        let result = self.relay.read_body(buffer.len(), &mut body);
+        if let Err((rwsgi_wire::response::BodyFault::TooLarge, _)) = &result {
+            self.keep(Fault::AnsweredByServer);
+        }
+        result?;
+        let (room, _) = buffer.split_at_mut(body.len().min(buffer.len()));
+        room.copy_from_slice(body.get(..room.len()).unwrap_or_default());
+        Ok(room.len())
+    }
+
+    fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
+        let started = match Response::decode(payload) {
+            Ok(response) => self.relay.start(&response),
+            Err(error) => Err(Fault::Violation(format!("the Python half broke the protocol: {error}"))),
+        };
+        started.map_err(|fault| {
+            self.keep(fault);
+            Refused
+        })
+    }
+
+    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
+        self.pass(bytes, flush).map_err(|fault| {
+            let gone = fault == Fault::ClientGone;
+            self.keep(fault);
+            if gone { WriteFault::ClientGone } else { WriteFault::Failed }
+        })
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        self.relay.client().log(level, text);
+    }
+}

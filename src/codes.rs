@@ -1,0 +1,134 @@
+//! The message catalogue of the Apache half: `RW0001` to `RW0399`. Each code is used at one place; `docs/codes.md` is generated from
+//! [`TABLE`].
+
+use rwsgi_wire::code::Code;
+use rwsgi_wire::codes;
+
+/// A message with its code in front.
+pub trait Line {
+    /// `RWnnnn: text`.
+    fn line(&self, text: &str) -> String;
+}
+
+impl Line for Code {
+    fn line(&self, text: &str) -> String {
+        format!("{self}: {text}")
+    }
+}
+
+codes! {
+    PANIC = 1, "A bug in the module was caught",
+        "a panic in mod_rwsgi reached the boundary to httpd",
+        "the request or step under way fails; the process goes on",
+        "report it with this line and the one before it";
+    PANIC_PLACE = 2, "Where a bug in the module is",
+        "a panic in an httpd child",
+        "see RW0001",
+        "report it with RW0001";
+    BOTH_IDENTITIES = 10, "The module is loaded twice",
+        "LoadModule rwsgi_module and LoadModule wsgi_module both name mod_rwsgi.so",
+        "httpd does not start",
+        "remove one of the two LoadModule lines";
+    ORIGINAL_LOADED = 11, "mod_wsgi is loaded too",
+        "mod_rwsgi and mod_wsgi are loaded in the same httpd",
+        "httpd does not start",
+        "remove the LoadModule line of mod_wsgi (on Debian: a2dismod wsgi)";
+    CONFIGURATION = 12, "The configuration cannot be used",
+        "a value is impossible, or two settings contradict each other",
+        "httpd does not start, or does not come back from a restart",
+        "do what the sentence says";
+    PATTERN = 13, "A regular expression is wrong",
+        "the first argument of WSGIScriptAliasMatch is not a regular expression",
+        "httpd does not start",
+        "correct the expression";
+    DOUBT = 14, "A setting can not be meant",
+        "an alias names a process group that it can never use",
+        "httpd starts; requests for that alias are answered with 500",
+        "do what the sentence says";
+    COMPANION = 20, "A file of the module is missing",
+        "rwsgi-manager or _rwsgi.abi3.so is not beside mod_rwsgi.so, or cannot be read",
+        "httpd does not start",
+        "install all files of rwsgi into one directory";
+    MANAGER_START = 21, "The manager could not be started",
+        "the program failed, or refused the configuration",
+        "httpd does not start",
+        "do what the sentence says";
+    MANAGER_DIED = 22, "The manager died",
+        "rwsgi-manager was killed, or crashed",
+        "workers end with it; it is started again at once",
+        "find out who killed it (memory, an operator), or report the crash";
+    MANAGER_LOST = 23, "The manager could not be started again",
+        "see the sentence",
+        "daemon processes are unavailable: requests for them are answered with 503",
+        "remove the cause and restart httpd";
+    PYTHON = 30, "Python could not be started in an httpd child",
+        "libpython or the Python half cannot be opened, or Python refuses to start",
+        "requests for embedded mode are answered with 500 by this child",
+        "do what the sentence says";
+    NO_EXEC = 200, "Options ExecCGI is off",
+        "a script was reached by SetHandler or AddHandler in a directory without Options ExecCGI",
+        "403",
+        "add Options +ExecCGI, or use WSGIScriptAlias";
+    NO_SCRIPT = 201, "The script does not exist",
+        "no file at the mapped path, or httpd's user cannot see it",
+        "404",
+        "correct the path, or let httpd's user pass through the directories above it";
+    DIRECTORY = 202, "The script is a directory",
+        "the mapped path is a directory",
+        "403",
+        "name a script in it";
+    NO_PATH_INFO = 203, "AcceptPathInfo is off",
+        "the URL has a path behind the script",
+        "404",
+        "set AcceptPathInfo On, if such URLs are meant to work";
+    TRANSFER_CODING = 204, "Unknown transfer coding",
+        "the request has a Transfer-Encoding other than chunked",
+        "501",
+        "none: the client is wrong";
+    CHUNKED = 205, "A body of unknown length",
+        "the request has no Content-Length and WSGIChunkedRequest is off",
+        "411",
+        "set WSGIChunkedRequest On, if the application reads its input to the end instead of trusting CONTENT_LENGTH";
+    LENGTH = 206, "Content-Length is not a number",
+        "the request's Content-Length is not a number of bytes",
+        "400",
+        "none: the client is wrong";
+    UNKNOWN_GROUP = 207, "The process group does not exist",
+        "WSGIProcessGroup, or the process-group option, gives a name that no WSGIDaemonProcess defines",
+        "500",
+        "define the group, or correct the name";
+    FOREIGN_GROUP = 208, "The process group belongs to another virtual host",
+        "the group is defined in a virtual host of another ServerName",
+        "500",
+        "define it in the main server, or in this virtual host";
+    EMBEDDED_OFF = 209, "Embedded mode is off",
+        "the request has no process group, and WSGIRestrictEmbedded is On",
+        "500",
+        "give it a process group";
+    EMBEDDED_DOWN = 210, "Python is not available in this child",
+        "Python could not be started; an earlier message of this child says why",
+        "500",
+        "see RW0030";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_ascending_and_in_the_range_of_this_half() {
+        for pair in TABLE.windows(2) {
+            assert!(pair[0].number < pair[1].number, "{}", pair[1]);
+        }
+        assert!(TABLE.iter().all(|code| (1..400).contains(&code.number)));
+    }
+
+    #[test]
+    fn every_code_says_what_to_do() {
+        for code in TABLE {
+            for text in [code.title, code.cause, code.outcome, code.action] {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{code}");
+            }
+        }
+    }
+}

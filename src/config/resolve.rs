@@ -1,0 +1,241 @@
+//! Defaults, cross-checks and refusals, once, when the whole configuration has been read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use rwsgi_wire::control::Preload;
+
+use super::group::{Accounts, Facts, Group};
+use super::{Embedded, Refusal, ServerConfig, Site};
+use crate::directives::RawServer;
+use crate::directives::script::{Alias, Pattern};
+use crate::request::template::Template;
+
+/// A server as httpd knows it, with what was written for it. The first one is the main server.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// `ServerName`.
+    pub name: &'a str,
+    /// It is a `<VirtualHost>`.
+    pub is_virtual: bool,
+    /// Its settings, merged over the main server's.
+    pub raw: &'a RawServer,
+}
+
+/// Resolves everything; one configuration per server, in their order. Also sentences for things that work but cannot be meant.
+pub fn resolve(
+    servers: &[Written<'_>],
+    facts: &Facts,
+    accounts: &dyn Accounts,
+) -> Result<(Vec<ServerConfig>, Vec<String>), Refusal> {
+    let global = servers.first().map(|main| main.raw.global.clone()).unwrap_or_default();
+    let python_home = global.python_home.map(|home| home.0);
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        // httpd gives a virtual host without settings of ours the main server's very own.
+        let is_shared = servers.iter().take(index).any(|earlier| std::ptr::eq(earlier.raw, server.raw));
+        for raw in server.raw.groups.iter().filter(|_| !is_shared) {
+            let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
+            group.server = index;
+            group.server_name = server.name.to_owned();
+            group.is_of_virtual_host = server.is_virtual;
+            if groups.insert(raw.name.clone(), group).is_some() {
+                return Err(Refusal {
+                    place: raw.place.to_string(),
+                    subject: format!("WSGIDaemonProcess {}", raw.name),
+                    problem: "duplicates the name of a previous WSGIDaemonProcess".into(),
+                    remedy: "names are unique in the whole configuration: choose another".into(),
+                });
+            }
+        }
+    }
+    let mut doubts = Vec::new();
+    for server in servers {
+        for alias in &server.raw.aliases {
+            check_alias(alias, server, &groups, &mut doubts)?;
+            if let Some((group, preload)) = preload(alias, facts) {
+                let known = groups.get_mut(group).map(|group| &mut group.settings.preload);
+                if let Some(list) = known.filter(|list| !list.contains(&preload)) {
+                    list.push(preload);
+                }
+            }
+        }
+    }
+    let is_off = global.restrict_embedded.unwrap_or(false);
+    let embedded = Embedded {
+        is_off,
+        python_home,
+        python_path: global.python_path.map(|list| list.0).unwrap_or_default(),
+        // With process groups about, an alias may find its group in a directory section, which is not known here.
+        is_expected: !is_off && groups.is_empty() && servers.iter().any(runs_embedded),
+    };
+    let socket_prefix = match global.socket_prefix {
+        Some(prefix) => facts.server_root.join(prefix.0),
+        None => facts.runtime_dir.clone(),
+    };
+    let site = Arc::new(Site {
+        groups,
+        embedded,
+        socket_prefix,
+        run: OnceLock::new(),
+        gateway: OnceLock::new(),
+    });
+    let configs = servers.iter().map(|server| ServerConfig {
+        site: Arc::clone(&site),
+        scoped: server.raw.scoped.clone(),
+        aliases: server.raw.aliases.iter().map(|alias| below_server_root(alias, facts)).collect(),
+    });
+    Ok((configs.collect(), doubts))
+}
+
+/// An alias of this server names no process group, and neither does the server.
+fn runs_embedded(server: &Written<'_>) -> bool {
+    let embedded = |template: Option<&Template>| template.is_none_or(|template| template.fixed() == Some(""));
+    server.raw.aliases.iter().any(|alias| {
+        embedded(alias.options.process_group.as_ref().or(server.raw.scoped.process_group.as_ref()))
+    })
+}
+
+fn check_alias(
+    alias: &Alias,
+    server: &Written<'_>,
+    groups: &BTreeMap<String, Group>,
+    doubts: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let options = &alias.options;
+    let Some(name) = options.process_group.as_ref().and_then(Template::fixed).filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let (Pattern::Prefix(from) | Pattern::Regex(from)) = &alias.pattern;
+    let subject = format!("WSGIScriptAlias {from} process-group={name}");
+    let (problem, remedy) = match groups.get(name) {
+        Some(group) if group.is_visible_to(server.name, server.is_virtual) => return Ok(()),
+        Some(group) => (
+            format!("names a process group of the virtual host '{}', which this server cannot use", group.server_name),
+            "define it in the main server, or in a virtual host of the same ServerName",
+        ),
+        None => (
+            "names a process group that is not configured".to_owned(),
+            "define it with WSGIDaemonProcess, or correct the name",
+        ),
+    };
+    let refusal = Refusal { place: alias.place.to_string(), subject, problem, remedy: remedy.into() };
+    if options.application_group.as_ref().and_then(Template::fixed).is_some() {
+        return Err(refusal);
+    }
+    doubts.push(refusal.to_string());
+    Ok(())
+}
+
+/// The script that an alias loads at start, and in which process group.
+fn preload<'a>(alias: &'a Alias, facts: &Facts) -> Option<(&'a str, Preload)> {
+    let group = alias.options.process_group.as_ref()?.fixed()?;
+    let application_group = alias.options.application_group.as_ref()?.fixed()?;
+    if matches!(alias.pattern, Pattern::Regex(_)) && alias.target.contains('$') {
+        return None;
+    }
+    let script = facts.server_root.join(&alias.target);
+    let script = script.into_os_string().into_encoded_bytes();
+    Some((group, Preload { application_group: application_group.as_bytes().to_vec(), script }))
+}
+
+fn below_server_root(alias: &Alias, facts: &Facts) -> Alias {
+    let mut alias = alias.clone();
+    if !alias.target.starts_with(['/', '$']) {
+        let path: PathBuf = facts.server_root.join(&alias.target);
+        if let Ok(path) = path.into_os_string().into_string() {
+            alias.target = path;
+        }
+    }
+    alias
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NoGroup;
+    use super::super::group::tests::{Book, facts};
+    use super::*;
+    use crate::directives::{ALL, Place, Target, apply};
+
+    fn server(lines: &[&str]) -> RawServer {
+        let mut raw = RawServer::default();
+        for line in lines {
+            let (name, rest) = line.split_once(' ').unwrap();
+            let directive = ALL.iter().find(|directive| directive.name.to_bytes() == name.as_bytes()).unwrap();
+            apply(directive, Target::Server(&mut raw), rest.as_bytes(), &Place::default()).unwrap();
+        }
+        raw
+    }
+
+    fn all(main: &[&str], hosts: &[(&str, &[&str])]) -> Result<(Vec<ServerConfig>, Vec<String>), String> {
+        let base = server(main);
+        let hosts: Vec<(&str, RawServer)> =
+            hosts.iter().map(|(name, lines)| (*name, server(lines).over(&base))).collect();
+        let mut written = vec![Written { name: "main", is_virtual: false, raw: &base }];
+        written.extend(hosts.iter().map(|(name, raw)| Written { name, is_virtual: true, raw }));
+        resolve(&written, &facts(0), &Book).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_name_used_twice_is_refused_across_virtual_hosts() {
+        let said = all(&["WSGIDaemonProcess a"], &[("x", &["WSGIDaemonProcess a"])]).unwrap_err();
+        assert!(said.contains("WSGIDaemonProcess a duplicates"), "{said}");
+    }
+
+    #[test]
+    fn a_group_of_a_virtual_host_serves_hosts_of_the_same_name_only() {
+        let hosts: &[(&str, &[&str])] = &[("x", &["WSGIDaemonProcess a"]), ("x", &[]), ("y", &[])];
+        let (configs, _) = all(&["WSGIDaemonProcess m"], hosts).unwrap();
+        let config = &configs[0];
+        assert!(config.group("a", "x", true).is_ok());
+        assert_eq!(config.group("a", "y", true).err(), Some(NoGroup::OfAnotherServer));
+        assert_eq!(config.group("a", "x", false).err(), Some(NoGroup::OfAnotherServer));
+        assert!(config.group("m", "y", true).is_ok() && config.group("m", "main", false).is_ok());
+        assert_eq!(config.group("z", "x", true).err(), Some(NoGroup::Unknown));
+    }
+
+    #[test]
+    fn a_virtual_host_that_shares_the_main_servers_settings_declares_nothing_again() {
+        let raw = server(&["WSGIDaemonProcess a"]);
+        let written = |name, is_virtual| Written { name, is_virtual, raw: &raw };
+        let (configs, _) = resolve(&[written("main", false), written("x", true)], &facts(0), &Book).unwrap();
+        assert!(configs[1].group("a", "x", true).is_ok());
+    }
+
+    #[test]
+    fn an_alias_with_both_groups_needs_a_group_and_one_with_one_group_raises_doubt() {
+        let alias = "WSGIScriptAlias / /app.wsgi process-group=none";
+        assert_eq!(all(&[alias], &[]).unwrap().1.len(), 1);
+        let said = all(&[&format!("{alias} application-group=%{{GLOBAL}}")], &[]).unwrap_err();
+        assert!(said.contains("process-group=none names a process group that is not configured"), "{said}");
+    }
+
+    #[test]
+    fn an_alias_with_both_groups_is_loaded_at_start_once() {
+        let alias = "WSGIScriptAlias / app.wsgi process-group=a application-group=%{GLOBAL}";
+        let (configs, _) = all(&["WSGIDaemonProcess a", alias], &[("x", &[]), ("y", &[])]).unwrap();
+        let preload = &configs[0].site.groups["a"].settings.preload;
+        assert_eq!(preload.len(), 1);
+        assert_eq!(preload[0].script, b"/etc/httpd/app.wsgi");
+        assert_eq!(configs[0].aliases[0].target, "/etc/httpd/app.wsgi");
+    }
+
+    #[test]
+    fn embedded_mode_is_expected_only_where_an_alias_uses_it() {
+        let expected = |main: &[&str]| all(main, &[]).unwrap().0[0].site.embedded.is_expected;
+        assert!(expected(&["WSGIScriptAlias / /app.wsgi"]));
+        assert!(!expected(&[]));
+        assert!(!expected(&["WSGIScriptAlias / /app.wsgi", "WSGIRestrictEmbedded On"]));
+        let daemon = ["WSGIDaemonProcess a", "WSGIScriptAlias / /app.wsgi"];
+        assert!(!expected(&daemon));
+    }
+
+    #[test]
+    fn sockets_lie_below_the_server_root_or_the_runtime_directory() {
+        let prefix = |main: &[&str]| all(main, &[]).unwrap().0[0].site.socket_prefix.clone();
+        assert_eq!(prefix(&[]), PathBuf::from("/run/httpd/rwsgi"));
+        assert_eq!(prefix(&["WSGISocketPrefix run/w"]), PathBuf::from("/etc/httpd/run/w"));
+        assert_eq!(prefix(&["WSGISocketPrefix /tmp/w"]), PathBuf::from("/tmp/w"));
+    }
+}

@@ -1,0 +1,190 @@
+//! `WSGIDaemonProcess` and its options.
+
+use super::kinds::{Absolute, Count, Identities, Identity, PathList, Seconds, Text, Threads, Umask};
+use super::script::invalid_option;
+use super::{Context, Directive, Place, Target, Words, Wrong, options};
+
+options! {
+    /// The options of a process group as written.
+    pub struct GroupOptions;
+
+    /// The user that the workers run as. Default: httpd's `User`. Never root. Another user than the current one needs an httpd started
+    /// as root.
+    user: Identity = "user";
+
+    /// The primary group of the workers. Default: httpd's `Group`.
+    group: Identity = "group";
+
+    /// The supplementary groups of the workers, exactly. Default: the user's groups in the group database.
+    supplementary_groups: Identities = "supplementary-groups";
+
+    /// Worker processes of each application group. Default 1. Writing the option at all makes `wsgi.multiprocess` true.
+    processes: Count<1> = "processes";
+
+    /// Request threads of each worker. Default 15.
+    threads: Threads = "threads";
+
+    /// The Python of the workers: a virtual environment, or the prefix of an installation. Default: `WSGIPythonHome`, else
+    /// `/usr/bin/python3`. Each process group may have a Python version of its own, from 3.9.
+    python_home: Absolute = "python-home";
+
+    /// Directories put in front of `sys.path`; `.pth` files in them count.
+    python_path: PathList = "python-path";
+
+    /// Working directory of the workers, also put at the front of `sys.path`. Default: the user's home directory; `/` when
+    /// the user is httpd's own.
+    home: Absolute = "home";
+
+    /// File mode creation mask of the workers. Default 0022.
+    umask: Umask = "umask";
+
+    /// `LANG` of the workers. Default `C.UTF-8`, with Python's UTF-8 mode on.
+    lang: Text = "lang";
+
+    /// `LC_ALL` of the workers.
+    locale: Text = "locale";
+
+    /// Name of the workers in process lists; `%{GROUP}` is `(wsgi:NAME)`.
+    display_name: Text = "display-name";
+
+    /// Requests after which a worker is replaced. Default 0: never.
+    maximum_requests: Count<0> = "maximum-requests";
+
+    /// Connections that may wait for a worker. Default 100.
+    listen_backlog: Count<0> = "listen-backlog";
+
+    /// How long httpd tries to reach a worker whose queue is full. Default 15. Then the client gets 503.
+    connect_timeout: Seconds = "connect-timeout";
+
+    /// Most time without a byte between httpd and a worker, notably while the application computes. Default 0: httpd's `Timeout`. Then the
+    /// client gets 504, or an answer that visibly breaks off.
+    socket_timeout: Seconds = "socket-timeout";
+
+    /// Most time from the arrival of a request until a worker takes it. Default 0: no limit. Then the client gets 504, and the application
+    /// has not seen the request.
+    queue_timeout: Seconds = "queue-timeout";
+
+    /// Most time for one request. Default 0: no limit. Then the worker is replaced, and the client gets 504 or an answer that
+    /// visibly breaks off.
+    request_timeout: Seconds = "request-timeout";
+
+    /// How long a worker that was told to end may take before it is killed. Default 5.
+    shutdown_timeout: Seconds = "shutdown-timeout";
+
+    /// How long requests under way may take when a worker is to be replaced. Default 15.
+    graceful_timeout: Seconds = "graceful-timeout";
+}
+
+/// Options of mod_wsgi that this version knows by name only, and what to do instead.
+pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
+    ("chroot", "remove it; file system isolation is a matter for the service manager"),
+    ("cpu-priority", "remove it"),
+    ("stack-size", "remove it; the system's default is used"),
+    ("python-eggs", "remove it; set PYTHON_EGG_CACHE in the script if an egg needs it"),
+    ("switch-interval", "remove it; call sys.setswitchinterval() in the script"),
+    ("startup-timeout", "remove it; request-timeout and queue-timeout bound what a client waits for"),
+    ("eviction-timeout", "remove it; graceful-timeout is used"),
+    ("deadlock-timeout", "remove it; request-timeout replaces a worker that hangs"),
+    ("inactivity-timeout", "remove it; workers stay until the server restarts"),
+    ("interrupt-timeout", "remove it; request-timeout ends the worker"),
+    ("restart-interval", "remove it; use maximum-requests"),
+    ("cpu-time-limit", "remove it; limit the service with the service manager"),
+    ("memory-limit", "remove it; limit the service with the service manager"),
+    ("virtual-memory-limit", "remove it; limit the service with the service manager"),
+    ("send-buffer-size", "remove it; the system's default is used"),
+    ("receive-buffer-size", "remove it; the system's default is used"),
+    ("header-buffer-size", "remove it; response headers may have up to 1 MiB"),
+    ("response-buffer-size", "remove it; answers are sent as they come, in constant memory"),
+    ("response-socket-timeout", "remove it; httpd's Timeout counts for clients"),
+    ("response-flush-delay", "remove it; answers are flushed when the worker has nothing more to send"),
+    ("socket-user", "remove it; only httpd's own user is let in"),
+    ("script-user", "remove it; give each owner a process group with user="),
+    ("script-group", "remove it; give each owner a process group with group="),
+    ("server-metrics", "remove it"),
+];
+
+/// A process group as written.
+#[derive(Clone, Debug)]
+pub struct RawGroup {
+    /// Its name.
+    pub name: String,
+    /// Its options.
+    pub options: GroupOptions,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// The directive.
+pub const DAEMON_PROCESS: Directive = Directive {
+    name: c"WSGIDaemonProcess",
+    context: Context::Server,
+    usage: c"name [name=value ...]",
+    text: "Defines a process group: workers that run applications as a user of their own, with a Python of their own. Requests are sent \
+to it by `WSGIProcessGroup`, or by the `process-group` option of an alias. Workers start when their application group is first asked for. \
+A group defined in a virtual host serves virtual hosts of the same `ServerName` only. Names are unique in the whole configuration.\n\n\
+Numbers are digits only: `5s` is refused here, where mod_wsgi reads it as 5.\n",
+    set,
+};
+
+fn set(target: &mut Target<'_>, words: &mut Words<'_>, place: &Place) -> Result<(), Wrong> {
+    let name = words.next().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Wrong::new("has no name", "write the name of the process group first"))?;
+    let mut options = GroupOptions::default();
+    while let Some(option) = words.next_option() {
+        let (option, value) = option.map_err(|wrong| wrong.about(&name))?;
+        if let Some(result) = options.take(&option, &value) {
+            result.map_err(|wrong| wrong.about(format_args!("{name} {option}={value}")))?;
+            continue;
+        }
+        let unbuilt = UNBUILT_OPTIONS.iter().find(|(unbuilt, _)| *unbuilt == option);
+        return Err(match unbuilt {
+            Some((_, remedy)) => Wrong::new(
+                format!("{name}: the option '{option}' of mod_wsgi is not built in this version of rwsgi"),
+                *remedy,
+            ),
+            None => invalid_option(&name, &option, GroupOptions::OPTIONS.iter().map(|option| option.0)),
+        });
+    }
+    target.server()?.groups.push(RawGroup { name, options, place: place.clone() });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RawServer, apply};
+    use super::*;
+
+    fn read(line: &str) -> Result<RawGroup, String> {
+        let mut server = RawServer::default();
+        apply(&DAEMON_PROCESS, Target::Server(&mut server), line.as_bytes(), &Place::default())?;
+        Ok(server.groups.remove(0))
+    }
+
+    #[test]
+    fn the_last_of_two_equal_options_counts() {
+        let group = read("site threads=5 processes=2 threads=7 user=#1000").unwrap();
+        assert_eq!(group.options.threads, Some(Threads(7)));
+        assert_eq!(group.options.processes, Some(Count(2)));
+        assert_eq!(group.options.user, Some(Identity::Number(1000)));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_group_option_value_and_remedy() {
+        let said = read("site request-timeout=5s").unwrap_err();
+        assert_eq!(
+            said,
+            "WSGIDaemonProcess site request-timeout=5s has the value '5s', which is not a number it can take; give a whole number \
+             of seconds, digits only"
+        );
+    }
+
+    #[test]
+    fn unknown_options_list_the_known_ones_and_unbuilt_ones_say_so() {
+        let said = read("site thread=5").unwrap_err();
+        assert!(said.contains("Invalid option 'thread'") && said.contains("threads"), "{said}");
+        for (option, _) in UNBUILT_OPTIONS {
+            let said = read(&format!("site {option}=1")).unwrap_err();
+            assert!(said.contains(option) && said.contains("is not built"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What a value may be. A kind owns its syntax and its refusal; no setter parses by hand.
+
+use core::ffi::CStr;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Words, Wrong};
+use crate::request::template::Template;
+
+/// A kind of value.
+pub trait Kind: Sized {
+    /// How it is written, for `httpd -L` and the reference pages.
+    const USAGE: &'static CStr;
+
+    /// Reads a value. The problem continues a sentence that begins with the directive or option.
+    fn parse(word: &str) -> Result<Self, Wrong>;
+}
+
+/// Reads a value that must not be empty.
+pub fn parse<K: Kind>(word: &str) -> Result<K, Wrong> {
+    if word.is_empty() {
+        let usage = K::USAGE.to_string_lossy();
+        return Err(Wrong::new("has an empty value", format!("give it a value ({usage}) or remove it")));
+    }
+    K::parse(word)
+}
+
+/// Reads the only word of a directive.
+pub fn one<K: Kind>(words: &mut Words<'_>) -> Result<K, Wrong> {
+    let usage = K::USAGE.to_string_lossy();
+    let wrong = || Wrong::new("takes one argument", format!("write: {usage} (in quotes if it has blanks)"));
+    let word = words.next().ok_or_else(wrong)?;
+    match words.next() {
+        None => parse(&word),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// `On` or `Off`.
+pub type OnOff = bool;
+
+impl Kind for OnOff {
+    const USAGE: &'static CStr = c"On|Off";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        if word.eq_ignore_ascii_case("on") {
+            Ok(true)
+        } else if word.eq_ignore_ascii_case("off") {
+            Ok(false)
+        } else {
+            Err(Wrong::new("must be one of: Off | On", format!("'{word}' is neither")))
+        }
+    }
+}
+
+fn number(word: &str, what: &str, least: u32) -> Result<u32, Wrong> {
+    let remedy = || match least {
+        0 => format!("give a whole number of {what}, digits only"),
+        least => format!("give a whole number of {what} of at least {least}, digits only"),
+    };
+    match word.parse::<u32>() {
+        Ok(number) if number >= least && number <= i32::MAX as u32 => Ok(number),
+        _ => Err(Wrong::new(format!("has the value '{word}', which is not a number it can take"), remedy())),
+    }
+}
+
+/// A number of whole seconds; 0 is "no limit" for limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub u32);
+
+impl Seconds {
+    /// As a duration; `None` for 0.
+    pub fn limit(self) -> Option<Duration> {
+        (self.0 > 0).then(|| Duration::from_secs(self.0.into()))
+    }
+}
+
+impl Kind for Seconds {
+    const USAGE: &'static CStr = c"seconds";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        number(word, "seconds", 0).map(Self)
+    }
+}
+
+/// A whole number of at least `LEAST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count<const LEAST: u32>(pub u32);
+
+impl<const LEAST: u32> Kind for Count<LEAST> {
+    const USAGE: &'static CStr = c"number";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        number(word, "pieces", LEAST).map(Self).map_err(|wrong| Wrong {
+            remedy: wrong.remedy.replace("a whole number of pieces", "a whole number"),
+            ..wrong
+        })
+    }
+}
+
+/// Threads of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(pub u32);
+
+impl Kind for Threads {
+    const USAGE: &'static CStr = c"number";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        if word == "0" {
+            return Err(Wrong::new(
+                "is 0, which makes a service process in mod_wsgi; that is not built in this version of rwsgi",
+                "give at least 1, and run services under a service manager",
+            ));
+        }
+        match number(word, "threads", 1)? {
+            threads if threads <= 65533 => Ok(Self(threads)),
+            threads => Err(Wrong::new(format!("is {threads}"), "give at most 65533")),
+        }
+    }
+}
+
+/// An absolute path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absolute(pub PathBuf);
+
+impl Kind for Absolute {
+    const USAGE: &'static CStr = c"/absolute/path";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        if FsPath::new(word).is_absolute() {
+            Ok(Self(PathBuf::from(word)))
+        } else {
+            Err(Wrong::new(format!("has the value '{word}'"), "give an absolute path, beginning with '/'"))
+        }
+    }
+}
+
+/// A path, relative to `ServerRoot` if it does not begin with `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BelowServerRoot(pub String);
+
+impl Kind for BelowServerRoot {
+    const USAGE: &'static CStr = c"path";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self(word.to_owned()))
+    }
+}
+
+/// Directories separated by colons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathList(pub Vec<PathBuf>);
+
+impl Kind for PathList {
+    const USAGE: &'static CStr = c"/directory[:/directory...]";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        let paths = word.split(':').map(|path| match path {
+            "" => Err(Wrong::new(
+                format!("has an empty directory in '{word}'"),
+                "remove the extra colon; write '.' nowhere: directories are absolute",
+            )),
+            path if FsPath::new(path).is_absolute() => Ok(PathBuf::from(path)),
+            path => Err(Wrong::new(
+                format!("has the relative directory '{path}'"),
+                "give absolute paths, separated by colons",
+            )),
+        });
+        paths.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Any text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl Kind for Text {
+    const USAGE: &'static CStr = c"text";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self(word.to_owned()))
+    }
+}
+
+/// A user or group: a name, or `#` and a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A name, to be looked up.
+    Name(String),
+    /// A number.
+    Number(u32),
+}
+
+impl Kind for Identity {
+    const USAGE: &'static CStr = c"name|#number";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        match word.strip_prefix('#') {
+            None => Ok(Self::Name(word.to_owned())),
+            Some(digits) => digits.parse().map(Self::Number).map_err(|_| {
+                Wrong::new(format!("has the value '{word}'"), "write a name, or '#' and a number as in #1000")
+            }),
+        }
+    }
+}
+
+/// Users or groups separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identities(pub Vec<Identity>);
+
+impl Kind for Identities {
+    const USAGE: &'static CStr = c"name|#number[,name|#number...]";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        word.split(',').map(|part| parse::<Identity>(part.trim())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A file mode creation mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Umask(pub u32);
+
+impl Kind for Umask {
+    const USAGE: &'static CStr = c"octal";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(word, 8) {
+            Ok(mask) if digits && mask <= 0o777 => Ok(Self(mask)),
+            _ => Err(Wrong::new(format!("has the value '{word}'"), "give octal digits up to 777, as in 0027")),
+        }
+    }
+}
+
+/// A name that may contain one whole `%{…}` form, expanded for every request.
+impl Kind for Template {
+    const USAGE: &'static CStr = c"name|%{GLOBAL}|%{SERVER}|%{HOST}|%{RESOURCE}|%{ENV:variable}";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self::new(word))
+    }
+}
+
+/// The name of a callable, or `%{ENV:…}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callable(pub Template);
+
+impl Kind for Callable {
+    const USAGE: &'static CStr = c"name|%{ENV:variable}";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self(Template::new(word)))
+    }
+}
+
+/// A name used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(pub Arc<str>);
+
+impl Kind for Name {
+    const USAGE: &'static CStr = c"name";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self(word.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_with_anything_behind_them_are_refused() {
+        for word in ["5s", "-1", "+ 1", "", "4294967296", "1.5", "0x5"] {
+            assert!(parse::<Seconds>(word).is_err(), "{word}");
+        }
+        assert_eq!(parse::<Seconds>("0"), Ok(Seconds(0)));
+        assert_eq!(Seconds(0).limit(), None);
+    }
+
+    #[test]
+    fn counts_have_a_least_value() {
+        let wrong = parse::<Count<1>>("0").unwrap_err();
+        assert_eq!(wrong.remedy, "give a whole number of at least 1, digits only");
+    }
+
+    #[test]
+    fn service_processes_are_named_as_not_built() {
+        assert!(parse::<Threads>("0").unwrap_err().problem.contains("not built"));
+        assert_eq!(parse::<Threads>("15"), Ok(Threads(15)));
+    }
+
+    #[test]
+    fn identities_are_names_or_numbers() {
+        assert_eq!(parse::<Identity>("#33"), Ok(Identity::Number(33)));
+        assert_eq!(parse::<Identity>("www"), Ok(Identity::Name("www".into())));
+        assert!(parse::<Identity>("#x").is_err());
+        assert!(parse::<Identities>("a,,b").is_err());
+    }
+
+    #[test]
+    fn masks_are_octal() {
+        assert_eq!(parse::<Umask>("027"), Ok(Umask(0o27)));
+        assert!(parse::<Umask>("8").is_err());
+        assert!(parse::<Umask>("+7").is_err());
+        assert!(parse::<Umask>("1000").is_err());
+    }
+
+    #[test]
+    fn paths_are_absolute() {
+        assert!(parse::<Absolute>("srv").is_err());
+        assert!(parse::<PathList>("/a::/b").is_err());
+        assert_eq!(parse::<PathList>("/a:/b"), Ok(PathList(vec!["/a".into(), "/b".into()])));
+    }
+}

@@ -1,0 +1,65 @@
+//! Settings of a directory, a location, a file, or a whole server.
+//!
+//! Used outside a section they go to the server, inside one to the section. For a request the section counts first (merged by
+//! httpd as for every directive), then the server.
+
+use super::kinds::{Callable, OnOff};
+use super::{Target, Wrong, settings};
+use crate::request::template::Template;
+
+settings! {
+    /// Settings that exist for directories and servers alike; unset is `None`.
+    pub struct Scoped;
+
+    /// The process group whose workers run the application: the name of a `WSGIDaemonProcess`. Unset or `%{GLOBAL}`: the
+    /// application runs in httpd's own children (embedded mode). The `%{…}` forms are expanded for every request; a name
+    /// that no `WSGIDaemonProcess` defines, or that belongs to a virtual host of another `ServerName`, is answered with 500.
+    process_group: Template = c"WSGIProcessGroup" in ServerDirectory;
+
+    /// The application group: applications of one group share one Python. In daemon mode each application group of a
+    /// process group has worker processes of its own, and runs in their main interpreter; in embedded mode `%{GLOBAL}` is the main
+    /// interpreter, any other name a sub-interpreter.
+    ///
+    /// Default `%{RESOURCE}`: one group for each server and mount point. Server name and port in it come from the configuration
+    /// and the listening socket, never from the client's `Host` header.
+    application_group: Template = c"WSGIApplicationGroup" in ServerDirectory;
+
+    /// The name of the application in its script. Default `application`. Looked up in the module as it is: no dots, no calls.
+    callable_object: Callable = c"WSGICallableObject" in FileInfo;
+
+    /// Whether `Authorization` reaches the application as `HTTP_AUTHORIZATION`. Default Off: the application learns the user from
+    /// `REMOTE_USER`, and passwords stay in httpd. `CGIPassAuth On` has the same effect, and lets `Proxy-Authorization` through too.
+    pass_authorization: OnOff = c"WSGIPassAuthorization" in FileInfo;
+
+    /// Whether a changed script is noticed: before each request its time stamp is compared with that of the loaded one. In
+    /// daemon mode its workers are replaced, in embedded mode the module is loaded anew. Default On.
+    script_reloading: OnOff = c"WSGIScriptReloading" in FileInfo;
+
+    /// Whether requests without `Content-Length` (chunked; HTTP/2 uploads of unknown length) reach the application. Default
+    /// Off: they are answered with 411, for an application that trusts `CONTENT_LENGTH` would take them for empty.
+    chunked_request: OnOff = c"WSGIChunkedRequest" in FileInfo;
+}
+
+impl Scoped {
+    fn settings_of<'a>(target: &'a mut Target<'_>) -> Result<&'a mut Self, Wrong> {
+        Ok(target.scoped())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_setting_wins_and_an_unset_one_falls_through() {
+        let base = Scoped {
+            process_group: Some(Template::new("far")),
+            script_reloading: Some(false),
+            ..Scoped::default()
+        };
+        let near = Scoped { process_group: Some(Template::new("near")), ..Scoped::default() };
+        let merged = near.over(&base);
+        assert_eq!(merged.process_group, Some(Template::new("near")));
+        assert_eq!(merged.script_reloading, Some(false));
+    }
+}

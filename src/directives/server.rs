@@ -1,0 +1,59 @@
+//! Settings of the whole server.
+
+use super::daemon::RawGroup;
+use super::kinds::{Absolute, BelowServerRoot, OnOff, PathList};
+use super::script::Alias;
+use super::{Scoped, Target, Wrong, settings};
+
+settings! {
+    /// Settings of the main server; unset is `None`.
+    pub struct Global;
+
+    /// The Python for embedded mode, and for every `WSGIDaemonProcess` without `python-home`: a virtual environment, or the prefix
+    /// of a Python installation (`/usr` for the distribution's).
+    python_home: Absolute = c"WSGIPythonHome" in Global;
+
+    /// Directories for embedded mode, put in front of `sys.path`; `.pth` files in them count. A daemon process has its own
+    /// `python-path` option and does not take this one over.
+    python_path: PathList = c"WSGIPythonPath" in Global;
+
+    /// Beginning of the name of the directory that holds the sockets of the workers; relative to `ServerRoot`. The process id of httpd is
+    /// added. Default: `rwsgi` in `DefaultRuntimeDir`. The directory it is in must exist; httpd's user needs to be able to pass through it.
+    socket_prefix: BelowServerRoot = c"WSGISocketPrefix" in Global;
+
+    /// On: applications run in daemon processes only, and httpd's children hold no Python. A request without a process group is answered
+    /// with 500. Default Off.
+    restrict_embedded: OnOff = c"WSGIRestrictEmbedded" in Global;
+}
+
+impl Global {
+    fn settings_of<'a>(target: &'a mut Target<'_>) -> Result<&'a mut Self, Wrong> {
+        Ok(&mut target.server()?.global)
+    }
+}
+
+/// Everything written for the main server or a virtual host.
+#[derive(Clone, Debug, Default)]
+pub struct RawServer {
+    /// Settings that directories may override.
+    pub scoped: Scoped,
+    /// Settings of the main server; unset everywhere else.
+    pub global: Global,
+    /// Aliases in the order in which they are tried.
+    pub aliases: Vec<Alias>,
+    /// Process groups declared here.
+    pub groups: Vec<RawGroup>,
+}
+
+impl RawServer {
+    /// A virtual host's settings over those of the main server. Process groups stay where they are declared.
+    #[must_use]
+    pub fn over(&self, base: &Self) -> Self {
+        Self {
+            scoped: self.scoped.over(&base.scoped),
+            global: self.global.over(&base.global),
+            aliases: self.aliases.iter().chain(&base.aliases).cloned().collect(),
+            groups: self.groups.clone(),
+        }
+    }
+}

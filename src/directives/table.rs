@@ -1,0 +1,71 @@
+//! The two macros behind "declared once".
+
+/// Declares a family of one-value directives: the struct that keeps them, its merge, and their [`Directive`](super::Directive)s.
+///
+/// Each line is `field: Kind = c"Name" in Context;` with the reference text as its doc comment. The struct's own
+/// `settings_of` finds it in a [`Target`](super::Target).
+macro_rules! settings {
+    (
+        $(#[doc = $struct_doc:literal])*
+        pub struct $struct:ident;
+        $($(#[doc = $doc:literal])* $field:ident: $kind:ty = $name:literal in $context:ident;)*
+    ) => {
+        $(#[doc = $struct_doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $struct {
+            $($(#[doc = $doc])* pub $field: Option<$kind>,)*
+        }
+
+        impl $struct {
+            /// These settings where they are made, else those of `base`.
+            #[must_use]
+            pub fn over(&self, base: &Self) -> Self {
+                Self { $($field: self.$field.clone().or_else(|| base.$field.clone()),)* }
+            }
+        }
+
+        /// The directives that make these settings.
+        pub const DIRECTIVES: &[$crate::directives::Directive] = &[$($crate::directives::Directive {
+            name: $name,
+            context: $crate::directives::Context::$context,
+            usage: <$kind as $crate::directives::kinds::Kind>::USAGE,
+            text: concat!($($doc, "\n",)*),
+            set: |target, words, _place| {
+                let value = $crate::directives::kinds::one::<$kind>(words)?;
+                $struct::settings_of(target)?.$field = Some(value);
+                Ok(())
+            },
+        },)*];
+    };
+}
+
+/// Declares the `name=value` options of a directive: the struct that keeps them and the function that takes one.
+macro_rules! options {
+    (
+        $(#[doc = $struct_doc:literal])*
+        pub struct $struct:ident;
+        $($(#[doc = $doc:literal])* $field:ident: $kind:ty = $name:literal;)*
+    ) => {
+        $(#[doc = $struct_doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $struct {
+            $($(#[doc = $doc])* pub $field: Option<$kind>,)*
+        }
+
+        impl $struct {
+            /// Every option: name, values it takes, reference text.
+            pub const OPTIONS: &[(&str, &core::ffi::CStr, &str)] =
+                &[$(($name, <$kind as $crate::directives::kinds::Kind>::USAGE, concat!($($doc, "\n",)*)),)*];
+
+            /// Takes one option; `None` when there is no such option.
+            pub fn take(&mut self, name: &str, value: &str) -> Option<Result<(), $crate::directives::Wrong>> {
+                match name {
+                    $($name => Some($crate::directives::kinds::parse::<$kind>(value).map(|value| self.$field = Some(value))),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {options, settings};

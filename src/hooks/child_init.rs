@@ -1,0 +1,80 @@
+//! The beginning of an httpd child, and the facts of this process.
+
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+use rwsgi_embedding::host::Guest;
+
+use super::client::level_of;
+use crate::backend::embedded::{self, Python};
+use crate::backend::pools::Pools;
+use crate::codes;
+use crate::config::Site;
+use crate::httpd::{self, Level, Mpm, Pool, Server};
+use crate::manager_link;
+
+/// What this process knows; filled here, never in the parent.
+pub(super) struct Child;
+
+static POOLS: OnceCell<Pools> = OnceCell::new();
+static PYTHON: OnceCell<Result<Python, String>> = OnceCell::new();
+
+/// What Python's settings take from httpd.
+static START: OnceCell<embedded::Start> = OnceCell::new();
+
+impl Child {
+    /// The pools of workers.
+    pub fn pools() -> Option<&'static Pools> {
+        POOLS.get()
+    }
+
+    /// Python in this process, started now if it was not before. The sentence says why there is none.
+    pub fn python(site: &Site) -> Result<Guest, &'static str> {
+        let python = PYTHON.get_or_init(|| match START.get() {
+            Some(start) => {
+                let python = Python::start(&site.embedded, start);
+                if let Err(sentence) = &python {
+                    httpd::log_for_process(
+                        Level::Crit,
+                        httpd::site!(),
+                        &codes::Line::line(&codes::PYTHON, sentence),
+                    );
+                }
+                python
+            }
+            None => Err("this process is not an httpd child".into()),
+        });
+        python.as_ref().map(Python::guest).map_err(String::as_str)
+    }
+}
+
+/// First of all hooks of its kind.
+pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
+    manager_link::forget_in_child(main);
+    httpd::log_panics_of_this_process();
+    let Some(config) = main.config() else { return };
+    let site = Arc::clone(&config.site);
+    if let Some(run) = site.run.get() {
+        let manager = run.runtime_dir.join("manager.sock").into_os_string().into_encoded_bytes();
+        let _ = POOLS.set(Pools::new(manager, run.generation));
+    }
+    let mpm = Mpm::query();
+    let _ = START.set(embedded::Start {
+        gateway: site.gateway.get().and_then(|gateway| gateway.try_clone().ok()),
+        threads: mpm.threads,
+        processes: mpm.children,
+        log_level: main.log_level(),
+        log: |level, text| {
+            httpd::log_for_process(level_of(level), httpd::site!(), &String::from_utf8_lossy(text));
+        },
+    });
+    if site.embedded.is_expected {
+        // A failure is logged there.
+        let _ = Child::python(&site);
+    }
+    pchild.at_end(|| {
+        if let Some(Ok(python)) = PYTHON.get() {
+            python.stop();
+        }
+    });
+}

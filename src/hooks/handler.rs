@@ -1,0 +1,311 @@
+//! Content: the checks that need no application, then the backend.
+
+use std::ffi::CStr;
+
+use rwsgi_wire::head::Head;
+
+use super::names::RequestNames;
+use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
+use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
+use crate::codes;
+use crate::config::{Group, NoGroup, ServerConfig};
+use crate::directives::Scoped;
+use crate::directives::script::AliasOptions;
+use crate::hooks::child_init::Child;
+use crate::hooks::client::RequestClient;
+use crate::httpd::{self, FileKind, Level, Request, Verdict};
+use crate::log::log;
+use crate::request::environ::{Environ, is_https};
+use crate::request::target::{Settings, Target};
+use crate::request::{Redirected, View};
+
+/// Answers requests for scripts.
+pub fn handler(request: &Request<'_>) -> Verdict {
+    let handler = request.handler();
+    if handler != SCRIPT_HANDLER.to_bytes() && handler != SCRIPT_TYPE {
+        return Verdict::Declined;
+    }
+    let server = request.server();
+    let Some(config) = server.config() else { return Verdict::Status(500) };
+    let unset = Scoped::default();
+    let settings = Settings {
+        alias: alias(request, config),
+        directory: request.scoped().unwrap_or(&unset),
+        server: &config.scoped,
+    };
+    let body = match check_file(request, &settings).and_then(|()| check_body(request, &settings)) {
+        Ok(body) => body,
+        Err(verdict) => return verdict,
+    };
+    let target = settings.target(&RequestNames(request));
+    if target.process_group.is_empty() {
+        return serve_embedded(request, config, &settings, &target, body);
+    }
+    let server_name = String::from_utf8_lossy(server.name());
+    match config.group(&target.process_group, &server_name, server.is_virtual()) {
+        Ok(group) => serve_by_worker(request, group, &settings, &target, body),
+        Err(why) => no_group(request, &target.process_group, why),
+    }
+}
+
+/// The alias that mapped the request.
+fn alias<'c>(request: &Request<'_>, config: &'c ServerConfig) -> Option<&'c AliasOptions> {
+    let index = std::str::from_utf8(request.note(ALIAS_NOTE)?).ok()?.parse::<usize>().ok()?;
+    config.aliases.get(index).map(|alias| &alias.options)
+}
+
+fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
+    let script = || String::from_utf8_lossy(request.filename()).into_owned();
+    if settings.alias.is_none() && !request.may_execute() {
+        log!(request, Level::Error, codes::NO_EXEC, "Options ExecCGI is off in this directory: {}", script());
+        return Err(Verdict::Status(403));
+    }
+    match request.file_kind() {
+        FileKind::Missing => {
+            log!(request, Level::Error, codes::NO_SCRIPT, "script not found or unable to stat: {}", script());
+            return Err(Verdict::Status(404));
+        }
+        FileKind::Directory => {
+            log!(request, Level::Error, codes::DIRECTORY, "attempt to run a directory as a script: {}", script());
+            return Err(Verdict::Status(403));
+        }
+        FileKind::Other => {}
+    }
+    if request.rejects_path_info() && !request.path_info().is_empty() {
+        log!(request, Level::Error, codes::NO_PATH_INFO, "AcceptPathInfo is off, and the URL goes on behind: {}", script());
+        return Err(Verdict::Status(404));
+    }
+    Ok(())
+}
+
+/// What is known of the request body.
+#[derive(Clone, Copy)]
+struct Body {
+    length: Option<u64>,
+    may_come: bool,
+}
+
+fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Verdict> {
+    if let Some(coding) = request.header(c"Transfer-Encoding") {
+        if !coding.eq_ignore_ascii_case(b"chunked") {
+            let coding = coding.escape_ascii();
+            log!(request, Level::Error, codes::TRANSFER_CODING, "unexpected Transfer-Encoding '{coding}'");
+            return Err(Verdict::Status(501));
+        }
+        if !settings.chunked_request() {
+            log!(
+                request,
+                Level::Error,
+                codes::CHUNKED,
+                "the request has a body of unknown length (chunked), and WSGIChunkedRequest is Off"
+            );
+            return Err(Verdict::Status(411));
+        }
+        return Ok(Body { length: None, may_come: true });
+    }
+    let Some(length) = request.header(c"Content-Length") else {
+        return Ok(Body { length: Some(0), may_come: false });
+    };
+    let digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
+    let Some(number) = number else {
+        log!(request, Level::Error, codes::LENGTH, "Content-Length '{}' is not a number of bytes", length.escape_ascii());
+        return Err(Verdict::Status(400));
+    };
+    if request.body_limit().is_some_and(|limit| number > limit) {
+        return Err(Verdict::Status(413));
+    }
+    Ok(Body { length: Some(number), may_come: number > 0 })
+}
+
+fn no_group(request: &Request<'_>, name: &str, why: NoGroup) -> Verdict {
+    match why {
+        NoGroup::Unknown => log!(
+            request,
+            Level::Error,
+            codes::UNKNOWN_GROUP,
+            "no WSGIDaemonProcess defines the process group '{name}'; define it, or correct WSGIProcessGroup"
+        ),
+        NoGroup::OfAnotherServer => log!(
+            request,
+            Level::Error,
+            codes::FOREIGN_GROUP,
+            "the process group '{name}' belongs to a virtual host of another ServerName; define it in the main server"
+        ),
+    }
+    Verdict::Status(500)
+}
+
+fn serve_by_worker(
+    request: &Request<'_>,
+    group: &Group,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+) -> Verdict {
+    let Some(pools) = Child::pools() else { return Verdict::Status(500) };
+    let now = micros_now();
+    let head = encode(request, settings, target, body, now);
+    let name = PoolName {
+        group: target.process_group.clone().into_bytes(),
+        application_group: target.application_group.clone().into_bytes(),
+    };
+    let waited = u64::try_from(now.saturating_sub(request.start())).unwrap_or(0);
+    let limits = daemon::Limits {
+        connect: group.connect_timeout,
+        socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
+        queue: group.queue_timeout.map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
+    };
+    let mut client = RequestClient::new(request);
+    let result = daemon::serve(pools, &name, &head, limits, &mut client);
+    verdict(request, &client, result)
+}
+
+fn serve_embedded(
+    request: &Request<'_>,
+    config: &ServerConfig,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+) -> Verdict {
+    if config.site.embedded.is_off {
+        log!(
+            request,
+            Level::Error,
+            codes::EMBEDDED_OFF,
+            "the request has no process group, and WSGIRestrictEmbedded is On; set WSGIProcessGroup"
+        );
+        return Verdict::Status(500);
+    }
+    let guest = match Child::python(&config.site) {
+        Ok(guest) => guest,
+        Err(sentence) => {
+            log!(request, Level::Error, codes::EMBEDDED_DOWN, "Python is not available in this child: {sentence}");
+            return Verdict::Status(500);
+        }
+    };
+    let head = encode_head(request, settings, target, body, 0);
+    let mut client = RequestClient::new(request);
+    let result = embedded::serve(guest, &head, &mut client);
+    verdict(request, &client, result)
+}
+
+/// Tells httpd how it ended, and the log why: the only place where a failed request is logged.
+fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result<(), Failure>) -> Verdict {
+    match result {
+        Ok(()) | Err(Failure::ClientGone) => Verdict::Ok,
+        Err(Failure::AnsweredByServer) => client.body_refusal().map_or(Verdict::Ok, Verdict::Status),
+        Err(Failure::Truncated(message)) => {
+            if let Some(message) = message {
+                request.log(Level::Error, httpd::site!(), &format!("{}: {}", message.code, message.text));
+            }
+            request.connection().close_after_response();
+            Verdict::Ok
+        }
+        Err(Failure::Unanswered(Refusal { status, retry_after, message })) => {
+            if let Some(message) = message {
+                request.log(Level::Error, httpd::site!(), &format!("{}: {}", message.code, message.text));
+            }
+            if let Some(seconds) = retry_after {
+                request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
+            }
+            Verdict::Status(status)
+        }
+    }
+}
+
+/// A whole `Head` frame.
+fn encode(request: &Request<'_>, settings: &Settings<'_>, target: &Target, body: Body, queue_start: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(6 * 1024);
+    rwsgi_wire::frame::put_with(&mut out, rwsgi_wire::frame::Kind::Head, |out| {
+        put_head(out, request, settings, target, body, queue_start);
+    });
+    out
+}
+
+/// The payload of one.
+fn encode_head(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(6 * 1024);
+    put_head(&mut out, request, settings, target, body, queue_start);
+    out
+}
+
+fn put_head(
+    out: &mut Vec<u8>,
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) {
+    let view = view(request, settings);
+    let environ = Environ::of(&view, target);
+    let head = Head {
+        script: view.filename,
+        callable: target.callable.as_bytes(),
+        application_group: target.application_group.as_bytes(),
+        script_mtime: if settings.script_reloading() { request.file_mtime() } else { 0 },
+        content_length: body.length,
+        has_body: body.may_come,
+        head_only: request.is_head(),
+        https: is_https(&view),
+        request_start: request.start(),
+        queue_start,
+        httpd_version: httpd::httpd_version(),
+        environ: environ.entries(),
+    };
+    head.encode(out);
+}
+
+fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
+    let connection = request.connection();
+    let (client_ip, client_port) = request.client();
+    let (context_prefix, context_document_root) = request.context();
+    View {
+        method: request.method(),
+        head_as_get: request.is_head() && request.filters_change_content(),
+        protocol: request.protocol(),
+        scheme: request.scheme(),
+        request_line: request.request_line(),
+        current_uri: request.wants_current_uri().then(|| CStr::to_bytes(request.uri())),
+        uri: request.uri().to_bytes(),
+        path_info: request.path_info(),
+        query: request.query().unwrap_or_default(),
+        filename: request.filename(),
+        handler: request.handler(),
+        server_name: request.server_name(),
+        server_port: request.port(),
+        server_admin: request.server().admin(),
+        software: httpd::banner(),
+        local_ip: connection.local_ip(),
+        local_host: connection.local_host(),
+        local_port: connection.local_port(),
+        client_ip,
+        client_port,
+        document_root: request.document_root(),
+        context_prefix,
+        context_document_root,
+        user: request.user(),
+        auth_type: request.auth_type(),
+        redirected: request.redirected_from().map(|(user, uri, query)| Redirected { user, uri, query }),
+        is_https: connection.is_https(),
+        pass_all_auth: request.passes_auth(),
+        pass_authorization: settings.pass_authorization(),
+        request_id: request.log_id(),
+        connection_id: connection.log_id(),
+        server_pid: std::process::id(),
+        headers: request.headers(),
+        environment: request.environment(),
+    }
+}
+
+fn micros_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,269 @@
+//! CGI and `mod_wsgi.*` variables of a request, in the order in which the Python half puts them into a dict: later ones replace
+//! earlier ones of the same name.
+
+use super::View;
+use super::target::{Target, script_name, single_slashes};
+
+/// Names and values in one allocation each; lent to the wire as slices.
+#[derive(Debug, Default)]
+pub struct Environ {
+    bytes: Vec<u8>,
+    ends: Vec<(usize, usize)>,
+}
+
+impl Environ {
+    /// All variables of `view`.
+    pub fn of(view: &View<'_>, target: &Target) -> Self {
+        let mut environ = Self {
+            bytes: Vec::with_capacity(4096),
+            ends: Vec::with_capacity(view.headers.len() + view.environment.len() + 40),
+        };
+        environ.put_environment(view);
+        environ.put_headers(view);
+        environ.put_cgi(view);
+        environ.put_module(view, target);
+        environ
+    }
+
+    /// Name and value of each variable, in order.
+    pub fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        let mut start = 0;
+        let mut entries = Vec::with_capacity(self.ends.len());
+        for (name, value) in &self.ends {
+            entries.push((
+                self.bytes.get(start..*name).unwrap_or_default(),
+                self.bytes.get(*name..*value).unwrap_or_default(),
+            ));
+            start = *value;
+        }
+        entries
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        let name = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((name, self.bytes.len()));
+    }
+
+    fn put_number(&mut self, name: &[u8], value: impl std::fmt::Display) {
+        self.put(name, value.to_string().as_bytes());
+    }
+
+    /// httpd's own environment, without what belongs to us or would leak the server's: `PATH`, `HTTPS`, hidden carriers.
+    fn put_environment(&mut self, view: &View<'_>) {
+        for (name, value) in &view.environment {
+            let ours = matches!(*name, b"PATH" | b"HTTPS") || name.starts_with(b"mod_wsgi.x-");
+            if !ours {
+                self.put(name, value);
+            }
+        }
+    }
+
+    /// Header names of letters, digits and `-` only: anything else could be mistaken for another header once `-` is `_`.
+    fn put_headers(&mut self, view: &View<'_>) {
+        for (name, value) in &view.headers {
+            let plain = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+            // `Proxy` would become HTTP_PROXY, which libraries take for the way to the internet.
+            if !plain || name.eq_ignore_ascii_case(b"Proxy") {
+                continue;
+            }
+            let passes = if name.eq_ignore_ascii_case(b"Authorization") {
+                view.pass_all_auth || view.pass_authorization
+            } else if name.eq_ignore_ascii_case(b"Proxy-Authorization") {
+                view.pass_all_auth
+            } else {
+                true
+            };
+            if passes {
+                self.put_header(name, value);
+            }
+        }
+    }
+
+    fn put_header(&mut self, name: &[u8], value: &[u8]) {
+        let own_key = name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"Content-Length");
+        if !own_key {
+            self.bytes.extend_from_slice(b"HTTP_");
+        }
+        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+        self.bytes.extend(upper);
+        let name = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((name, self.bytes.len()));
+    }
+
+    fn put_cgi(&mut self, view: &View<'_>) {
+        let method = if view.head_as_get && view.method == b"HEAD" { b"GET" } else { view.method };
+        self.put(b"REQUEST_METHOD", method);
+        self.put(b"REQUEST_SCHEME", view.scheme);
+        self.put(b"SERVER_PROTOCOL", view.protocol);
+        self.put(b"QUERY_STRING", view.query);
+        self.put(b"REQUEST_URI", view.current_uri.unwrap_or_else(|| original_uri(view.request_line)));
+        self.put(b"SCRIPT_NAME", &script_name(view.uri, view.path_info));
+        self.put(b"PATH_INFO", &single_slashes(view.path_info));
+        self.put(b"SCRIPT_FILENAME", view.filename);
+        self.put(b"DOCUMENT_ROOT", view.document_root);
+        self.put(b"CONTEXT_PREFIX", view.context_prefix);
+        self.put(b"CONTEXT_DOCUMENT_ROOT", view.context_document_root);
+        self.put(b"SERVER_NAME", view.server_name);
+        self.put_number(b"SERVER_PORT", view.server_port);
+        self.put(b"SERVER_ADDR", view.local_ip);
+        self.put(b"SERVER_SOFTWARE", view.software);
+        self.put(b"REMOTE_ADDR", view.client_ip);
+        self.put_number(b"REMOTE_PORT", view.client_port);
+        self.put_if(b"SERVER_ADMIN", view.server_admin);
+        self.put_if(b"REMOTE_USER", view.user);
+        self.put_if(b"AUTH_TYPE", view.auth_type);
+        if let Some(redirected) = &view.redirected {
+            self.put_if(b"REDIRECT_REMOTE_USER", redirected.user);
+            self.put(b"REDIRECT_URL", redirected.uri);
+            self.put_if(b"REDIRECT_QUERY_STRING", redirected.query);
+        }
+    }
+
+    fn put_module(&mut self, view: &View<'_>, target: &Target) {
+        self.put(b"mod_wsgi.process_group", target.process_group.as_bytes());
+        self.put(b"mod_wsgi.application_group", target.application_group.as_bytes());
+        self.put(b"mod_wsgi.callable_object", target.callable.as_bytes());
+        self.put(b"mod_wsgi.request_handler", view.handler);
+        self.put(b"mod_wsgi.handler_script", b"");
+        self.put(b"mod_wsgi.script_name", &script_name(view.uri, view.path_info));
+        self.put(b"mod_wsgi.path_info", &single_slashes(view.path_info));
+        self.put(b"mod_wsgi.listener_host", view.local_host);
+        self.put_number(b"mod_wsgi.listener_port", view.local_port);
+        self.put_number(b"mod_wsgi.server_pid", view.server_pid);
+        self.put(b"mod_wsgi.request_id", view.request_id);
+        self.put_if(b"mod_wsgi.connection_id", view.connection_id);
+    }
+
+    fn put_if(&mut self, name: &[u8], value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+}
+
+/// `wsgi.url_scheme` is https: mod_ssl says so, or the environment does (`HTTPS` is `on` or `1`).
+pub fn is_https(view: &View<'_>) -> bool {
+    let told = view.environment.iter().rev().find(|(name, _)| *name == b"HTTPS");
+    view.is_https || told.is_some_and(|(_, value)| value.eq_ignore_ascii_case(b"on") || *value == b"1")
+}
+
+/// The second word of the request line: path and query as the client wrote them.
+fn original_uri(request_line: &[u8]) -> &[u8] {
+    request_line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            process_group: "site".into(),
+            application_group: String::new(),
+            callable: "application".into(),
+        }
+    }
+
+    /// What a dict would hold.
+    fn value(view: &View<'_>, name: &str) -> Option<String> {
+        let environ = Environ::of(view, &target());
+        let entries = environ.entries();
+        let found = entries.iter().rev().find(|(found, _)| *found == name.as_bytes());
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+
+    fn view<'r>() -> View<'r> {
+        View {
+            method: b"GET",
+            request_line: b"GET /app/a%20b?x=1 HTTP/1.1",
+            uri: b"/app//a b",
+            path_info: b"//a b",
+            query: b"x=1",
+            server_port: 8000,
+            ..View::default()
+        }
+    }
+
+    #[test]
+    fn headers_become_variables_and_two_have_names_of_their_own() {
+        let mut view = view();
+        view.headers = vec![(b"Content-Type", b"text/plain"), (b"content-length", b"3"), (b"X-One-Two", b"v")];
+        assert_eq!(value(&view, "CONTENT_TYPE").as_deref(), Some("text/plain"));
+        assert_eq!(value(&view, "CONTENT_LENGTH").as_deref(), Some("3"));
+        assert_eq!(value(&view, "HTTP_X_ONE_TWO").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn a_header_with_an_underscore_cannot_stand_in_for_another() {
+        let mut view = view();
+        view.headers = vec![(b"X_One_Two", b"evil"), (b"X-A.B", b"evil"), (b"X B", b"evil")];
+        assert_eq!(value(&view, "HTTP_X_ONE_TWO"), None);
+        assert_eq!(value(&view, "HTTP_X_A.B"), None);
+    }
+
+    #[test]
+    fn the_proxy_header_never_becomes_http_proxy() {
+        let mut view = view();
+        view.headers = vec![(b"PROXY", b"http://evil")];
+        assert_eq!(value(&view, "HTTP_PROXY"), None);
+    }
+
+    #[test]
+    fn authorization_needs_permission() {
+        let mut view = view();
+        view.headers = vec![(b"Authorization", b"Basic x"), (b"Proxy-Authorization", b"Basic y")];
+        assert_eq!(value(&view, "HTTP_AUTHORIZATION"), None);
+        view.pass_authorization = true;
+        assert!(value(&view, "HTTP_AUTHORIZATION").is_some());
+        assert_eq!(value(&view, "HTTP_PROXY_AUTHORIZATION"), None);
+        view.pass_all_auth = true;
+        assert!(value(&view, "HTTP_PROXY_AUTHORIZATION").is_some());
+    }
+
+    #[test]
+    fn computed_variables_replace_those_that_the_configuration_sets() {
+        let mut view = view();
+        view.environment = vec![
+            (b"REQUEST_METHOD", b"FAKE"),
+            (b"PATH", b"/bin"),
+            (b"HTTPS", b"on"),
+            (b"MINE", b"1"),
+            (b"mod_wsgi.x-magic", b"1"),
+        ];
+        assert_eq!(value(&view, "REQUEST_METHOD").as_deref(), Some("GET"));
+        assert_eq!(value(&view, "MINE").as_deref(), Some("1"));
+        for hidden in ["PATH", "HTTPS", "mod_wsgi.x-magic"] {
+            assert_eq!(value(&view, hidden), None, "{hidden}");
+        }
+        assert!(is_https(&view));
+    }
+
+    #[test]
+    fn the_path_is_split_and_its_slashes_are_single() {
+        let view = view();
+        assert_eq!(value(&view, "SCRIPT_NAME").as_deref(), Some("/app"));
+        assert_eq!(value(&view, "PATH_INFO").as_deref(), Some("/a b"));
+        assert_eq!(value(&view, "REQUEST_URI").as_deref(), Some("/app/a%20b?x=1"));
+        assert_eq!(value(&view, "SERVER_PORT").as_deref(), Some("8000"));
+    }
+
+    #[test]
+    fn head_is_get_only_in_front_of_a_filter_that_needs_the_body() {
+        let mut view = view();
+        view.method = b"HEAD";
+        assert_eq!(value(&view, "REQUEST_METHOD").as_deref(), Some("HEAD"));
+        view.head_as_get = true;
+        assert_eq!(value(&view, "REQUEST_METHOD").as_deref(), Some("GET"));
+    }
+
+    #[test]
+    fn only_on_and_1_mean_https() {
+        for (text, https) in [("on", true), ("ON", true), ("1", true), ("true", false), ("", false)] {
+            let view = View { environment: vec![(b"HTTPS", text.as_bytes())], ..view() };
+            assert_eq!(is_https(&view), https, "{text}");
+        }
+    }
+}

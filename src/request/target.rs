@@ -1,0 +1,235 @@
+//! Which file a URL is mapped to, and which group and callable serve it.
+
+use super::template::{DEFAULT_CALLABLE, Names, Template};
+use crate::directives::Scoped;
+use crate::directives::script::AliasOptions;
+
+/// How many bytes of `uri` an alias covers: characters compare exactly, a `/` of the alias covers one or more, and the match ends
+/// where a component ends.
+pub fn covered(uri: &[u8], alias: &[u8]) -> Option<usize> {
+    let (mut at, mut of_alias) = (0, 0);
+    while let Some(&wanted) = alias.get(of_alias) {
+        if wanted == b'/' {
+            let slashes = uri.iter().skip(at).take_while(|byte| **byte == b'/').count();
+            if slashes == 0 {
+                return None;
+            }
+            at += slashes;
+            of_alias += alias.iter().skip(of_alias).take_while(|byte| **byte == b'/').count();
+        } else {
+            if uri.get(at) != Some(&wanted) {
+                return None;
+            }
+            at += 1;
+            of_alias += 1;
+        }
+    }
+    let ends_component = alias.last() == Some(&b'/') || matches!(uri.get(at), None | Some(b'/'));
+    (ends_component && at > 0).then_some(at)
+}
+
+/// The file that an alias maps `uri` to: the target and the rest of the path. The slash that ends an alias belongs to the rest, unless
+/// the target brings its own; so `/app/` and `/app` give an application the same `SCRIPT_NAME`.
+pub fn mapped(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
+    let matched = uri.get(..covered).unwrap_or_default();
+    let slashes = matched.iter().rev().take_while(|byte| **byte == b'/').count();
+    let rest_from = if target.ends_with(b"/") { covered } else { covered - slashes };
+    [target, uri.get(rest_from..).unwrap_or_default()].concat()
+}
+
+/// As [`mapped`], for a regular expression: the rest is what follows the match, literally; only a match of `/` alone keeps its slash.
+pub fn mapped_by_match(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
+    let rest = if uri.get(..covered) == Some(b"/") { uri } else { uri.get(covered..).unwrap_or_default() };
+    [target, rest].concat()
+}
+
+/// The part of the URL path that is not `path_info`, with runs of `/` made one.
+pub fn script_name(uri: &[u8], path_info: &[u8]) -> Vec<u8> {
+    let end = uri.len().saturating_sub(path_info.len());
+    let script = if uri.ends_with(path_info) { uri.get(..end).unwrap_or_default() } else { uri };
+    single_slashes(script)
+}
+
+/// Runs of `/` made one.
+pub fn single_slashes(path: &[u8]) -> Vec<u8> {
+    let mut single = Vec::with_capacity(path.len());
+    for byte in path {
+        if *byte != b'/' || single.last() != Some(&b'/') {
+            single.push(*byte);
+        }
+    }
+    single
+}
+
+/// `name`, and `:port` unless that is a default one.
+pub fn name_and_port(name: &str, port: u16) -> String {
+    match port {
+        0 | 80 | 443 => name.to_owned(),
+        port => format!("{name}:{port}"),
+    }
+}
+
+/// Who serves a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Process group; empty is embedded mode.
+    pub process_group: String,
+    /// Application group; empty is the main interpreter.
+    pub application_group: String,
+    /// Name of the callable.
+    pub callable: String,
+}
+
+/// The settings of a request: those of its alias, else of its directory, else of its server, else defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// The alias that mapped it, if one did.
+    pub alias: Option<&'a AliasOptions>,
+    /// Its directory's.
+    pub directory: &'a Scoped,
+    /// Its server's.
+    pub server: &'a Scoped,
+}
+
+impl Settings<'_> {
+    /// Who serves.
+    pub fn target(&self, names: &impl Names) -> Target {
+        let process_group = self
+            .alias
+            .and_then(|alias| alias.process_group.as_ref())
+            .or_else(|| self.pick(|scoped| scoped.process_group.as_ref()))
+            .map_or_else(String::new, |template| template.group(names));
+        let application_group = self
+            .alias
+            .and_then(|alias| alias.application_group.as_ref())
+            .or_else(|| self.pick(|scoped| scoped.application_group.as_ref()))
+            .unwrap_or(&Template::Resource)
+            .group(names);
+        let callable = match self.alias.and_then(|alias| alias.callable_object.as_ref()) {
+            Some(name) => name.0.as_ref().to_owned(),
+            None => self
+                .pick(|scoped| scoped.callable_object.as_ref())
+                .map_or_else(|| DEFAULT_CALLABLE.to_owned(), |callable| callable.0.callable(names)),
+        };
+        Target { process_group, application_group, callable }
+    }
+
+    /// `WSGIPassAuthorization`.
+    pub fn pass_authorization(&self) -> bool {
+        self.alias
+            .and_then(|alias| alias.pass_authorization)
+            .or_else(|| self.pick(|scoped| scoped.pass_authorization))
+            .unwrap_or(false)
+    }
+
+    /// `WSGIScriptReloading`.
+    pub fn script_reloading(&self) -> bool {
+        self.pick(|scoped| scoped.script_reloading).unwrap_or(true)
+    }
+
+    /// `WSGIChunkedRequest`.
+    pub fn chunked_request(&self) -> bool {
+        self.pick(|scoped| scoped.chunked_request).unwrap_or(false)
+    }
+
+    fn pick<'s, T>(&'s self, get: impl Fn(&'s Scoped) -> Option<T>) -> Option<T> {
+        get(self.directory).or_else(|| get(self.server))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_covers_whole_components_only() {
+        assert_eq!(covered(b"/foo/bar", b"/foo"), Some(4));
+        assert_eq!(covered(b"/foo", b"/foo"), Some(4));
+        assert_eq!(covered(b"/foobar", b"/foo"), None);
+        assert_eq!(covered(b"/foo/bar", b"/foo/"), Some(5));
+        assert_eq!(covered(b"/foo", b"/foo/"), None);
+        assert_eq!(covered(b"/Foo", b"/foo"), None);
+        assert_eq!(covered(b"//foo///bar", b"/foo/bar"), Some(11));
+    }
+
+    #[test]
+    fn the_root_alias_keeps_the_whole_path() {
+        let all = |uri: &[u8]| mapped(b"/srv/app.wsgi", uri, covered(uri, b"/").unwrap());
+        assert_eq!(all(b"/"), b"/srv/app.wsgi/");
+        assert_eq!(all(b"/a/b"), b"/srv/app.wsgi/a/b");
+        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/a", 2), b"/srv/app.wsgi/a");
+        assert_eq!(mapped(b"/srv/scripts/", b"/x/a.wsgi", 3), b"/srv/scripts/a.wsgi");
+        assert_eq!(all(b"//a"), b"/srv/app.wsgi//a");
+    }
+
+    #[test]
+    fn the_slash_that_ends_an_alias_belongs_to_the_path_info() {
+        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/a", 3), b"/srv/app.wsgi/a");
+        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/", 3), b"/srv/app.wsgi/");
+        assert_eq!(mapped(b"/srv/app.wsgi/", b"/x/a", 3), b"/srv/app.wsgi/a");
+    }
+
+    #[test]
+    fn what_follows_a_match_is_appended_literally() {
+        assert_eq!(mapped_by_match(b"/srv/p_", b"/x/p_a", 5), b"/srv/p_a");
+        assert_eq!(mapped_by_match(b"/srv/app.wsgi", b"/a", 1), b"/srv/app.wsgi/a");
+    }
+
+    #[test]
+    fn the_script_name_is_what_path_info_leaves() {
+        assert_eq!(script_name(b"/app/a/b", b"/a/b"), b"/app");
+        assert_eq!(script_name(b"/a/b", b"/a/b"), b"");
+        assert_eq!(script_name(b"//app", b""), b"/app");
+    }
+
+    #[test]
+    fn default_ports_are_not_part_of_a_name() {
+        assert_eq!(name_and_port("site", 80), "site");
+        assert_eq!(name_and_port("site", 443), "site");
+        assert_eq!(name_and_port("site", 8000), "site:8000");
+    }
+
+    struct Here;
+    impl Names for Here {
+        fn server(&self) -> String {
+            "s".into()
+        }
+        fn host(&self) -> String {
+            "h".into()
+        }
+        fn resource(&self) -> String {
+            "s|/x".into()
+        }
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn alias_beats_directory_beats_server_beats_default() {
+        let (mut directory, mut server) = (Scoped::default(), Scoped::default());
+        let alias =
+            AliasOptions { process_group: Some(Template::new("of-alias")), ..AliasOptions::default() };
+        let target = |alias: Option<&AliasOptions>, directory: &Scoped, server: &Scoped| {
+            Settings { alias, directory, server }.target(&Here)
+        };
+        assert_eq!(target(None, &directory, &server).process_group, "");
+        assert_eq!(target(None, &directory, &server).application_group, "s|/x");
+        assert_eq!(target(None, &directory, &server).callable, "application");
+        server.process_group = Some(Template::new("of-server"));
+        assert_eq!(target(None, &directory, &server).process_group, "of-server");
+        directory.process_group = Some(Template::Global);
+        assert_eq!(target(None, &directory, &server).process_group, "");
+        assert_eq!(target(Some(&alias), &directory, &server).process_group, "of-alias");
+    }
+
+    #[test]
+    fn an_alias_may_take_authorization_away() {
+        let server = Scoped { pass_authorization: Some(true), ..Scoped::default() };
+        let alias = AliasOptions { pass_authorization: Some(false), ..AliasOptions::default() };
+        let directory = Scoped::default();
+        let passes = |alias| Settings { alias, directory: &directory, server: &server }.pass_authorization();
+        assert!(passes(None));
+        assert!(!passes(Some(&alias)));
+    }
+}
