@@ -36,12 +36,6 @@ impl Httpd {
             .expect("wait for httpd")
     }
 
-    /// As [`Httpd::stop`], and then looks at what httpd left in its logs.
-    pub fn stop_then(&self, look: impl FnOnce(&Httpd)) {
-        self.stop();
-        look(self);
-    }
-
     /// Waits for httpd to end by itself (it was signalled), then checks as [`Httpd::stop`].
     pub fn was_killed(&self) {
         until_some("httpd to end", Duration::from_secs(20), || self.ended());
