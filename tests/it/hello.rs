@@ -241,5 +241,7 @@ fn alias_options_choose_the_callable(case: &Case) {
 fn request_name_is_in_the_access_log(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").start();
     text(&httpd, "/");
-    until("the request in the access log", Duration::from_secs(5), || httpd.access_log().contains(&case.name));
+    until("the request in the access log", Duration::from_secs(5), || {
+        httpd.access_log().contains(&case.name)
+    });
 }
