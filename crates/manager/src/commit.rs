@@ -56,7 +56,8 @@ impl Manager {
     /// Messages from httpd's parent.
     pub(crate) fn on_control(&mut self) -> Result<(), OsError> {
         let mut buffer = vec![0; CONTROL_MAX];
-        loop {
+        // A bound, so that whoever floods the socket does not keep the manager from its other work.
+        for _ in 0..256 {
             let received = match message::receive_packet(&self.control, &mut buffer) {
                 Ok(received) => received,
                 Err(e) if e.is_would_block() => return Ok(()),
@@ -96,6 +97,7 @@ impl Manager {
                 }
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, answer: ToHttpd) {
