@@ -92,7 +92,10 @@ fn apply(
 ) -> Result<(), String> {
     // SAFETY: H1: the entry of our own table; its data is an index, not a pointer.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
-    let directive = directives::ALL.get(index).copied().ok_or("mod_rwsgi: unknown directive")?;
+    let directive = directives::ALL
+        .get(index)
+        .copied()
+        .ok_or("mod_rwsgi: unknown directive")?;
     if directive.context == Context::Global {
         // SAFETY: H1.
         let refusal = unsafe { c::ap_check_cmd_context(cmd, c::GLOBAL_ONLY) };
@@ -106,13 +109,16 @@ fn apply(
     let place = place(parms);
     if parms.path.is_null() {
         // SAFETY: H1: the server whose section is being read.
-        let slot = unsafe { c::ap_get_module_config((*parms.server).module_config, module::record()) };
+        let configs = unsafe { (*parms.server).module_config };
+        // SAFETY: H6.
+        let slot = unsafe { c::ap_get_module_config(configs, module::record()) };
         // SAFETY: H6: while the configuration is read nobody else looks at the slot.
         let slot = unsafe { slot.cast::<ServerSlot>().as_mut() }.ok_or("mod_rwsgi: no server settings")?;
         directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)
     } else {
         // SAFETY: H6: while the section is read nobody else looks at its settings.
-        let scoped = unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
+        let scoped =
+            unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
         directives::apply(directive, Target::Directory(scoped), arguments, &place)
     }
 }

@@ -1,6 +1,7 @@
 //! The classic examples that people still follow, served as they stand.
 
-use rwsgi_testkit::{Case, Httpd, Topic, test};
+use rwsgi_testkit::{Case, Httpd, Topic, test, until};
+use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
     topic.both(test![
@@ -240,5 +241,5 @@ fn alias_options_choose_the_callable(case: &Case) {
 fn request_name_is_in_the_access_log(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").start();
     text(&httpd, "/");
-    httpd.stop_then(|httpd| assert!(httpd.access_log().contains(&case.name), "{}", httpd.access_log()));
+    until("the request in the access log", Duration::from_secs(5), || httpd.access_log().contains(&case.name));
 }

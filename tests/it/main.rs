@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use rwsgi_testkit::Suite;
 
 mod applications;
+mod at_most_once;
 mod conf_examples;
 mod directives;
 mod embedded;
 mod environ;
+mod environ_sources;
 mod errors;
 mod groups;
 mod hello;
@@ -29,10 +31,12 @@ mod users;
 fn main() -> ExitCode {
     let mut suite = Suite::prepare();
     suite.topic("applications", applications::tests);
+    suite.topic("at_most_once", at_most_once::tests);
     suite.topic("conf_examples", conf_examples::tests);
     suite.topic("directives", directives::tests);
     suite.topic("embedded", embedded::tests);
     suite.topic("environ", environ::tests);
+    suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
     suite.topic("groups", groups::tests);
     suite.topic("hello", hello::tests);

@@ -22,12 +22,11 @@ pub fn tests(topic: &mut Topic) {
 }
 
 fn httpd(case: &Case) -> Httpd {
-    let builder = case
-        .httpd()
-        .load("http2")
+    case.httpd()
+        .http2()
         .app("streams.wsgi")
-        .daemon("threads=2 processes=1");
-    builder.conf("Protocols h2c http/1.1").start()
+        .daemon("threads=2 processes=1")
+        .start()
 }
 
 fn finish(case: &Case, httpd: &Httpd) {
@@ -117,6 +116,7 @@ fn death_with_content_length_looks_truncated(case: &Case) {
 }
 
 fn death_looks_truncated_over_http_2(case: &Case) {
+    case.needs_http2();
     let httpd = httpd(case);
     for (bytes, length) in [(1, ""), (65_537, ""), (1, "&length"), (65_537, "&length")] {
         let curl = httpd
@@ -149,6 +149,7 @@ fn failing_application_looks_truncated(case: &Case) {
 }
 
 fn failing_application_looks_truncated_over_http_2(case: &Case) {
+    case.needs_http2();
     let httpd = httpd(case);
     for path in ["/die?bytes=1&how=raise", "/die?bytes=65537&how=raise&length"] {
         let curl = httpd.curl(path).http2().run();

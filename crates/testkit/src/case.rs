@@ -2,7 +2,7 @@
 
 use nix::unistd::geteuid;
 
-use crate::conf::Builder;
+use crate::conf::{self, Builder};
 use crate::places;
 
 /// Who runs the application.
@@ -87,6 +87,20 @@ impl Case {
     pub fn needs_ours(&self, why: &str) {
         if self.theirs() {
             self.skip(&format!("not for the original: {why}"));
+        }
+    }
+
+    /// Skips under prefork, for which mod_http2 does not work.
+    pub fn needs_http2(&self) {
+        if conf::mpm() == "prefork" {
+            self.skip("prefork has no HTTP/2");
+        }
+    }
+
+    /// Skips under prefork, whose children have one thread.
+    pub fn needs_threads(&self) {
+        if conf::mpm() == "prefork" {
+            self.skip("prefork has no threads");
         }
     }
 

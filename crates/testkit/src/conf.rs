@@ -144,6 +144,16 @@ impl Builder {
         self
     }
 
+    /// HTTP/2 without TLS, where the MPM can have it; tests that depend on it ask [`Case::needs_http2`].
+    #[must_use]
+    pub fn http2(self) -> Builder {
+        if mpm() == "prefork" {
+            self
+        } else {
+            self.load("http2").conf("Protocols h2c http/1.1")
+        }
+    }
+
     /// Loads our module under this name (`rwsgi_module`, `wsgi_module`).
     #[must_use]
     pub fn identity(mut self, name: &'static str) -> Builder {

@@ -1,0 +1,231 @@
+//! What a test asks of a running httpd: requests, files, logs and processes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Httpd;
+use crate::case::UnderTest;
+use crate::conf::write_readable;
+use crate::curl::Curl;
+use crate::error_log::{self, Line};
+use crate::family::Process;
+use crate::http::{Reply, Request};
+use crate::places;
+use crate::poll::until_some;
+use crate::raw::Raw;
+
+impl Httpd {
+    /// The TCP port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port.number
+    }
+
+    /// The private server root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory that applications may write to.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// Replaces a script in one step, with a modification time that differs from the old one.
+    pub fn rewrite_script(&self, script: &str, content: &str) {
+        let path = self.root.join("scripts").join(script);
+        let before = path.metadata().and_then(|meta| meta.modified()).ok();
+        until_some("a new modification time", Duration::from_secs(5), || {
+            write_readable(&path, content.as_bytes());
+            let after = path.metadata().and_then(|meta| meta.modified()).ok();
+            (after != before).then_some(())
+        });
+    }
+
+    /// Replaces the configuration's text between two restarts.
+    pub fn rewrite_conf(&self, change: impl FnOnce(String) -> String) {
+        let path = self.root.join("httpd.conf");
+        let text = std::fs::read_to_string(&path).expect("httpd.conf");
+        write_readable(&path, change(text).as_bytes());
+    }
+
+    /// A request to be filled in and sent.
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(
+            method,
+            &format!("http://127.0.0.1:{}{path}", self.port.number),
+            &self.test,
+        )
+    }
+
+    /// Sends GET and reads the answer.
+    pub fn get(&self, path: &str) -> Reply {
+        self.request("GET", path).send()
+    }
+
+    /// Sends POST with a body and reads the answer.
+    pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Reply {
+        self.request("POST", path).body(body).send()
+    }
+
+    /// A connection for exact bytes.
+    pub fn raw(&self) -> Raw {
+        Raw::connect(self.port.number)
+    }
+
+    /// Opens a connection and sends `GET path` with `Connection: close`.
+    pub fn raw_get(&self, path: &str) -> Raw {
+        let mut raw = self.raw();
+        raw.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Test: {}\r\nConnection: close\r\n\r\n",
+            self.test
+        ));
+        raw
+    }
+
+    /// The curl program on `path`.
+    pub fn curl(&self, path: &str) -> Curl {
+        let body = self.root.join(format!("curl-{:?}", std::thread::current().id()));
+        Curl::new(
+            &format!("http://127.0.0.1:{}{path}", self.port.number),
+            &self.test,
+            body,
+        )
+    }
+
+    /// Allows lines of level warn or worse that contain `text`.
+    pub fn announce(&self, text: &str) {
+        self.announced.lock().expect("announced").push(text.to_owned());
+    }
+
+    /// Allows what an exception of the application leaves in the log: its traceback, but no other coded message of ours.
+    pub fn announce_traceback(&self) {
+        match self.under_test {
+            // One record per line, each with the script's name or without; no way to tell them apart.
+            UnderTest::Theirs => self.announce("[wsgi:error]"),
+            UnderTest::Ours => {
+                for text in [
+                    "Traceback (most recent call last)",
+                    "  File \"",
+                    "    ",
+                    "Error: ",
+                    "Exception: ",
+                ] {
+                    self.announce(text);
+                }
+            }
+        }
+    }
+
+    /// Waits for a line that contains `text`, allows such lines, and returns the first.
+    pub fn wait_log(&self, text: &str) -> Line {
+        self.announce(text);
+        until_some(
+            &format!("a log line with {text:?}"),
+            Duration::from_secs(10),
+            || self.log().into_iter().find(|line| line.text.contains(text)),
+        )
+    }
+
+    /// The whole error log.
+    pub fn log(&self) -> Vec<Line> {
+        error_log::read(&self.error_log_path())
+    }
+
+    /// The error log's lines that contain `text`.
+    pub fn log_with(&self, text: &str) -> Vec<Line> {
+        self.log()
+            .into_iter()
+            .filter(|line| line.text.contains(text))
+            .collect()
+    }
+
+    /// The lines of another log file of the server root, such as a virtual host's.
+    pub fn log_file(&self, name: &str) -> Vec<Line> {
+        error_log::read(&self.root.join(name))
+    }
+
+    /// The access log's text.
+    pub fn access_log(&self) -> String {
+        std::fs::read_to_string(self.root.join("access.log")).unwrap_or_default()
+    }
+
+    pub(super) fn error_log_path(&self) -> PathBuf {
+        self.root.join("error.log")
+    }
+
+    pub(super) fn words(&self) -> String {
+        let read = |name: &str| std::fs::read(self.root.join(name)).unwrap_or_default();
+        let both = [read("console.log"), read("error.log")].concat();
+        String::from_utf8_lossy(&both).into_owned()
+    }
+
+    /// Everybody that belongs to this httpd, itself included.
+    pub fn processes(&self) -> Vec<Process> {
+        self.family.members()
+    }
+
+    /// httpd's parent process.
+    pub fn parent(&self) -> Option<Process> {
+        Process::read(self.family.head)
+    }
+
+    /// httpd's children that serve requests (same program, child of the parent).
+    pub fn children(&self) -> Vec<Process> {
+        let program = places::httpd()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let workers = self.workers();
+        self.processes()
+            .into_iter()
+            .filter(|p| p.parent == self.family.head && p.name == program && p.state != 'Z')
+            .filter(|p| !workers.iter().any(|w| w.pid == p.pid))
+            .collect()
+    }
+
+    /// The processes that run the application in daemon mode.
+    pub fn workers(&self) -> Vec<Process> {
+        let all = self.processes();
+        match self.under_test {
+            UnderTest::Ours => {
+                let is_manager = |pid: u32| all.iter().any(|p| p.pid == pid && p.name == "rwsgi-manager");
+                all.iter()
+                    .filter(|p| p.state != 'Z' && is_manager(p.parent))
+                    .cloned()
+                    .collect()
+            }
+            // The original forks them from httpd's parent; its log says which they are.
+            UnderTest::Theirs => {
+                let log = self.log_with("Starting daemon process");
+                let started = |p: &Process| log.iter().any(|l| l.text.contains(&format!("[pid {}:", p.pid)));
+                all.into_iter().filter(|p| p.state != 'Z' && started(p)).collect()
+            }
+        }
+    }
+
+    /// Our manager; the original has none.
+    pub fn manager(&self) -> Option<Process> {
+        self.processes()
+            .into_iter()
+            .find(|p| p.name == "rwsgi-manager" && p.parent == self.family.head)
+    }
+
+    /// Sockets (of the file system) that exist below the server root.
+    pub fn socket_files(&self) -> Vec<PathBuf> {
+        socket_files(&self.root)
+    }
+}
+
+fn socket_files(directory: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(socket_files(&entry.path())),
+            Ok(kind) if kind.is_socket() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
