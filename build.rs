@@ -49,7 +49,10 @@ impl Headers {
         let apr = PathBuf::from(run(&apr_config, &["--includedir"])?);
         for (directory, header) in [(&httpd, "httpd.h"), (&apr, "apr.h")] {
             if !directory.join(header).is_file() {
-                return Err(format!("{} has no {header}: {HOW_TO_GET_APXS}", directory.display()));
+                return Err(format!(
+                    "{} has no {header}: {HOW_TO_GET_APXS}",
+                    directory.display()
+                ));
             }
             println!("cargo::rerun-if-changed={}", directory.join(header).display());
         }
@@ -70,7 +73,10 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
         .output()
         .map_err(|why| format!("cannot run {program} ({why}): {HOW_TO_GET_APXS}"))?;
     if !output.status.success() {
-        return Err(format!("{program} {} failed: {HOW_TO_GET_APXS}", arguments.join(" ")));
+        return Err(format!(
+            "{program} {} failed: {HOW_TO_GET_APXS}",
+            arguments.join(" ")
+        ));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -99,7 +105,11 @@ fn bindings(headers: &Headers) -> Result<(), String> {
 
 fn shim(headers: &Headers) {
     let mut build = cc::Build::new();
-    build.file("src/httpd/shim.c").warnings(true).extra_warnings(true).warnings_into_errors(true);
+    build
+        .file("src/httpd/shim.c")
+        .warnings(true)
+        .extra_warnings(true)
+        .warnings_into_errors(true);
     // httpd's headers are not ours to judge.
     for flag in &headers.flags {
         match flag.strip_prefix("-I") {
@@ -113,7 +123,11 @@ fn shim(headers: &Headers) {
 /// The oldest Rust that the manifest promises to build with.
 fn manifest_rust_target() -> bindgen::RustTarget {
     let version = env::var("CARGO_PKG_RUST_VERSION").unwrap_or_default();
-    let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(85);
+    let minor = version
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse().ok())
+        .unwrap_or(85);
     bindgen::RustTarget::stable(minor, 0).unwrap_or_default()
 }
 

@@ -55,9 +55,16 @@ pub fn configure(pconf: Pool<'_>, main: Server<'_>, site: &Arc<Site>) -> Result<
     });
     let mut runtime_dir = site.socket_prefix.clone().into_os_string();
     runtime_dir.push(format!(".{}", std::process::id()));
-    let run = Run { runtime_dir: PathBuf::from(runtime_dir), generation };
+    let run = Run {
+        runtime_dir: PathBuf::from(runtime_dir),
+        generation,
+    };
     let _ = site.run.set(run.clone());
-    let link = Link { site: Arc::clone(site), run, companions };
+    let link = Link {
+        site: Arc::clone(site),
+        run,
+        companions,
+    };
     link.bring_up(pconf, main).map_err(LinkError::Manager)?;
     end_with_httpd(pconf);
     Ok(())
@@ -69,7 +76,11 @@ pub fn forget_in_child(main: Server<'_>) {
         if let Ok(socket) = fd::adopt(memory.fd) {
             drop(socket);
         }
-        *memory = Memory { fd: -1, pid: 0, ..*memory };
+        *memory = Memory {
+            fd: -1,
+            pid: 0,
+            ..*memory
+        };
     });
 }
 
@@ -82,7 +93,8 @@ impl Companions {
     /// The files beside our own.
     fn find() -> Result<Self, LinkError> {
         let own = httpd::own_path().and_then(|path| path.canonicalize().ok());
-        let own = own.ok_or_else(|| LinkError::Companion("the path of mod_rwsgi.so itself is not known".into()))?;
+        let own =
+            own.ok_or_else(|| LinkError::Companion("the path of mod_rwsgi.so itself is not known".into()))?;
         let beside = |name: &str| {
             let path = own.with_file_name(name);
             match path.metadata() {
@@ -90,7 +102,10 @@ impl Companions {
                 Err(why) => Err(companion(&path, &why)),
             }
         };
-        Ok(Self { manager: beside("rwsgi-manager")?, gateway: beside("_rwsgi.abi3.so")? })
+        Ok(Self {
+            manager: beside("rwsgi-manager")?,
+            gateway: beside("_rwsgi.abi3.so")?,
+        })
     }
 }
 
@@ -143,10 +158,20 @@ impl Link {
                 return;
             }
             let Some(link) = link.take() else { return };
-            log!(main, Level::Warning, codes::MANAGER_DIED, "the manager (pid {pid}) died; starting it again");
+            log!(
+                main,
+                Level::Warning,
+                codes::MANAGER_DIED,
+                "the manager (pid {pid}) died; starting it again"
+            );
             main.with_memory(forget);
             if let Err(sentence) = link.bring_up(pconf, main) {
-                log!(main, Level::Crit, codes::MANAGER_LOST, "the manager could not be started again: {sentence}");
+                log!(
+                    main,
+                    Level::Crit,
+                    codes::MANAGER_LOST,
+                    "the manager could not be started again: {sentence}"
+                );
             }
         });
         Ok(())
@@ -202,7 +227,10 @@ impl Link {
         }
         message::send(socket, &FromHttpd::Commit.encode()).map_err(gone)?;
         if !readable(socket, Some(ANSWER_LIMIT)).map_err(gone)? {
-            return Err(Some(format!("rwsgi-manager gave no answer within {} s", ANSWER_LIMIT.as_secs())));
+            return Err(Some(format!(
+                "rwsgi-manager gave no answer within {} s",
+                ANSWER_LIMIT.as_secs()
+            )));
         }
         let mut packet = vec![0; CONTROL_MAX];
         let length = message::receive(socket, &mut packet).map_err(gone)?;
@@ -226,12 +254,18 @@ struct Logs<'s> {
 impl<'s> Logs<'s> {
     fn of(main: Server<'s>) -> Self {
         use std::os::fd::AsRawFd;
-        let mut logs = Self { descriptors: Vec::new(), of_server: Vec::new() };
+        let mut logs = Self {
+            descriptors: Vec::new(),
+            of_server: Vec::new(),
+        };
         for server in main.and_following() {
             let index = match server.error_log() {
                 None => NO_LOG,
                 Some(log) => {
-                    let known = logs.descriptors.iter().position(|other| other.as_raw_fd() == log.as_raw_fd());
+                    let known = logs
+                        .descriptors
+                        .iter()
+                        .position(|other| other.as_raw_fd() == log.as_raw_fd());
                     let place = known.unwrap_or(logs.descriptors.len());
                     if place == logs.descriptors.len() && place < LOGS_MAX {
                         logs.descriptors.push(log);
@@ -251,7 +285,9 @@ impl<'s> Logs<'s> {
 
 /// The control socket, taken out of the memory.
 fn take_socket(memory: &mut Memory) -> Option<OwnedFd> {
-    let socket = (memory.pid > 0 && memory.fd >= 0).then(|| fd::adopt(memory.fd).ok()).flatten();
+    let socket = (memory.pid > 0 && memory.fd >= 0)
+        .then(|| fd::adopt(memory.fd).ok())
+        .flatten();
     memory.fd = -1;
     socket
 }

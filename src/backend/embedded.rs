@@ -48,7 +48,10 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 impl Python {
     /// Opens libpython and the Python half, and starts it. Blocks until it serves or has failed; the sentence says why.
     pub fn start(embedded: &Embedded, start: &Start) -> Result<Self, String> {
-        let gateway = start.gateway.as_ref().ok_or("_rwsgi.abi3.so is not open in this process")?;
+        let gateway = start
+            .gateway
+            .as_ref()
+            .ok_or("_rwsgi.abi3.so is not open in this process")?;
         let gateway = PathBuf::from(format!("/proc/self/fd/{}", gateway.as_raw_fd()));
         let found = libpython::find(embedded.python_home.as_deref())?;
         let bytes = |path: PathBuf| path.into_os_string().into_encoded_bytes();
@@ -70,20 +73,25 @@ impl Python {
         let (done, is_done) = sync_channel(1);
         // httpd steers its children by signals to its own threads.
         let mask = signal::block_all().map_err(|why| why.to_string())?;
-        let thread = std::thread::Builder::new().name("rwsgi python".into()).spawn(move || {
-            let opened = guest.open(&settings, log);
-            let serves = opened.is_ok();
-            let _ = tell.send(opened);
-            if serves && ended_by.recv().is_ok() {
-                guest.close(u32::try_from(END_LIMIT.as_secs()).unwrap_or(5));
-            }
-            let _ = done.send(());
-        });
+        let thread = std::thread::Builder::new()
+            .name("rwsgi python".into())
+            .spawn(move || {
+                let opened = guest.open(&settings, log);
+                let serves = opened.is_ok();
+                let _ = tell.send(opened);
+                if serves && ended_by.recv().is_ok() {
+                    guest.close(u32::try_from(END_LIMIT.as_secs()).unwrap_or(5));
+                }
+                let _ = done.send(());
+            });
         let restored = signal::restore(&mask).map_err(|why| why.to_string());
         let thread = thread.map_err(|why| format!("cannot start a thread for Python: {why}"))?;
         restored?;
         told.recv().map_err(|_| "Python ended while it started")??;
-        Ok(Self { guest, end: Mutex::new(Some((end, is_done, thread))) })
+        Ok(Self {
+            guest,
+            end: Mutex::new(Some((end, is_done, thread))),
+        })
     }
 
     /// For [`serve`].
@@ -105,15 +113,25 @@ impl Python {
 
 /// Answers one request: `head` is the payload of a `Head` frame.
 pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), Failure> {
-    let mut exchange = Exchange { relay: Relay::new(client), fault: None, pending: Vec::new() };
+    let mut exchange = Exchange {
+        relay: Relay::new(client),
+        fault: None,
+        pending: Vec::new(),
+    };
     let outcome = guest.serve(&mut exchange, head);
-    let Exchange { mut relay, fault, pending } = exchange;
+    let Exchange {
+        mut relay,
+        fault,
+        pending,
+    } = exchange;
     let ended = match (fault, outcome) {
         (Some(fault), _) => Err(fault),
         (None, Outcome::Done) => relay.may_end(),
-        (None, Outcome::Aborted(reason)) => {
-            Err(Fault::Aborted { reason, retry_after: 0, text: sentence_for(reason).to_owned() })
-        }
+        (None, Outcome::Aborted(reason)) => Err(Fault::Aborted {
+            reason,
+            retry_after: 0,
+            text: sentence_for(reason).to_owned(),
+        }),
     };
     match ended.and_then(|()| relay.send(&[Piece::Data(&pending), Piece::End])) {
         Ok(()) => Ok(()),
@@ -179,7 +197,9 @@ impl Host for Exchange<'_> {
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
         let started = match Response::decode(payload) {
             Ok(response) => self.relay.start(&response),
-            Err(error) => Err(Fault::Violation(format!("the Python half broke the protocol: {error}"))),
+            Err(error) => Err(Fault::Violation(format!(
+                "the Python half broke the protocol: {error}"
+            ))),
         };
         started.map_err(|fault| {
             self.keep(fault);
@@ -191,7 +211,11 @@ impl Host for Exchange<'_> {
         self.pass(bytes, flush).map_err(|fault| {
             let gone = fault == Fault::ClientGone;
             self.keep(fault);
-            if gone { WriteFault::ClientGone } else { WriteFault::Failed }
+            if gone {
+                WriteFault::ClientGone
+            } else {
+                WriteFault::Failed
+            }
         })
     }
 

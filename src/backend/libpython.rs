@@ -39,7 +39,9 @@ pub fn find(home: Option<&Path>) -> Result<Found, String> {
             ));
         }
         Ok(status) if !status.is_dir() => {
-            return Err(format!("WSGIPythonHome {shown} is not a directory; name a virtual environment or a Python prefix"));
+            return Err(format!(
+                "WSGIPythonHome {shown} is not a directory; name a virtual environment or a Python prefix"
+            ));
         }
         Ok(_) => {}
     }
@@ -58,7 +60,10 @@ fn default() -> Result<Found, String> {
         format!("{DEFAULT_PROGRAM}: {why}; install Python (Debian: python3), or set WSGIPythonHome")
     })?;
     let version = version_in_name(&real).ok_or_else(|| {
-        format!("{DEFAULT_PROGRAM} is {}, whose version its name does not tell; set WSGIPythonHome", real.display())
+        format!(
+            "{DEFAULT_PROGRAM} is {}, whose version its name does not tell; set WSGIPythonHome",
+            real.display()
+        )
     })?;
     let base = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
     found(program, None, base, version)
@@ -73,10 +78,14 @@ fn virtual_environment(home: &Path, config: &str) -> Result<Found, String> {
         })
     };
     let bin = value("home").ok_or_else(|| {
-        format!("WSGIPythonHome {shown}: its pyvenv.cfg has no line 'home = …'; make the virtual environment anew")
+        format!(
+            "WSGIPythonHome {shown}: its pyvenv.cfg has no line 'home = …'; make the virtual environment anew"
+        )
     })?;
     let base = Path::new(bin).parent().unwrap_or(Path::new("/"));
-    let version = value("version").or_else(|| value("version_info")).and_then(parse_version);
+    let version = value("version")
+        .or_else(|| value("version_info"))
+        .and_then(parse_version);
     let version = version
         .or_else(|| fs::canonicalize(home.join("bin/python")).ok().and_then(|real| version_in_name(&real)))
         .ok_or_else(|| {
@@ -87,7 +96,10 @@ fn virtual_environment(home: &Path, config: &str) -> Result<Found, String> {
 
 fn prefix(home: &Path) -> Result<Found, String> {
     let shown = home.display();
-    let program = ["bin/python3", "bin/python"].map(|name| home.join(name)).into_iter().find(|path| path.exists());
+    let program = ["bin/python3", "bin/python"]
+        .map(|name| home.join(name))
+        .into_iter()
+        .find(|path| path.exists());
     let by_program = program
         .as_ref()
         .and_then(|program| fs::canonicalize(program).ok())
@@ -106,7 +118,9 @@ fn prefix(home: &Path) -> Result<Found, String> {
 
 fn newest_library_directory(home: &Path) -> Option<Version> {
     let entries = fs::read_dir(home.join("lib")).ok()?;
-    entries.filter_map(|entry| version_in_name(&entry.ok()?.path())).max()
+    entries
+        .filter_map(|entry| version_in_name(&entry.ok()?.path()))
+        .max()
 }
 
 fn found(program: PathBuf, home: Option<PathBuf>, base: &Path, version: Version) -> Result<Found, String> {
@@ -125,7 +139,11 @@ fn found(program: PathBuf, home: Option<PathBuf>, base: &Path, version: Version)
         .filter(|path| path.exists())
         .collect();
     libraries.push(PathBuf::from(name));
-    Ok(Found { program, home, libraries })
+    Ok(Found {
+        program,
+        home,
+        libraries,
+    })
 }
 
 /// `python3.11` and the like.
@@ -147,13 +165,18 @@ pub fn open(libraries: &[PathBuf], gateway: &Path) -> Result<Guest, String> {
         match load::guest(library, gateway) {
             Ok(guest) => return Ok(guest),
             Err(why) if why.starts_with(&*gateway.to_string_lossy()) => {
-                return Err(format!("_rwsgi.abi3.so cannot be opened ({why}); install all files of rwsgi anew"));
+                return Err(format!(
+                    "_rwsgi.abi3.so cannot be opened ({why}); install all files of rwsgi anew"
+                ));
             }
             Err(why) if said.is_empty() => said = why,
             Err(_) => {}
         }
     }
-    let name = libraries.last().map(|name| name.display().to_string()).unwrap_or_default();
+    let name = libraries
+        .last()
+        .map(|name| name.display().to_string())
+        .unwrap_or_default();
     let package = name.strip_suffix(".so.1.0").unwrap_or(&name);
     Err(format!(
         "{said}; embedded mode needs {name}, readable for httpd's user (Debian: the package {package}), or use WSGIDaemonProcess"
@@ -210,7 +233,11 @@ mod tests {
     fn each_wrong_home_has_its_own_sentence() {
         let base = Directory::new("wrong");
         let said = |path: &Path| find(Some(path)).unwrap_err();
-        assert!(said(&base.0.join("none")).contains("No such file"), "{}", said(&base.0.join("none")));
+        assert!(
+            said(&base.0.join("none")).contains("No such file"),
+            "{}",
+            said(&base.0.join("none"))
+        );
         assert!(said(&base.0).contains("holds no Python"));
         let file = base.0.join("file");
         fs::write(&file, "").unwrap();

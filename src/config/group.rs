@@ -93,7 +93,11 @@ impl Group {
         let groups = supplementary(raw, facts, accounts, &account, gid)?;
         let seconds = |option: Option<Seconds>, default: u32| option.map_or(default, |seconds| seconds.0);
         let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
-        let python_home = options.python_home.as_ref().map(|home| home.0.as_path()).or(python_home);
+        let python_home = options
+            .python_home
+            .as_ref()
+            .map(|home| home.0.as_path())
+            .or(python_home);
         let display_name = options.display_name.as_ref().map(|name| match name.0.as_str() {
             "%{GROUP}" => format!("(wsgi:{})", raw.name),
             name => name.to_owned(),
@@ -118,10 +122,22 @@ impl Group {
                 .as_ref()
                 .map(|list| list.0.iter().map(|path| bytes(path)).collect())
                 .unwrap_or_default(),
-            home: options.home.as_ref().map(|home| bytes(&home.0)).unwrap_or_default(),
+            home: options
+                .home
+                .as_ref()
+                .map(|home| bytes(&home.0))
+                .unwrap_or_default(),
             umask: options.umask.map(|umask| umask.0),
-            lang: options.lang.as_ref().map(|text| text.0.clone().into_bytes()).unwrap_or_default(),
-            locale: options.locale.as_ref().map(|text| text.0.clone().into_bytes()).unwrap_or_default(),
+            lang: options
+                .lang
+                .as_ref()
+                .map(|text| text.0.clone().into_bytes())
+                .unwrap_or_default(),
+            locale: options
+                .locale
+                .as_ref()
+                .map(|text| text.0.clone().into_bytes())
+                .unwrap_or_default(),
             display_name: display_name.unwrap_or_default().into_bytes(),
             listen_backlog: options.listen_backlog.map_or(100, |count| count.0),
             maximum_requests: options.maximum_requests.map_or(0, |count| count.0.into()),
@@ -165,7 +181,12 @@ fn written(identity: &Identity) -> String {
 
 fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Result<Account, Refusal> {
     let failed = |option: &str, why: String| {
-        refuse(raw, option, format!("cannot be looked up ({why})"), "repair the user database")
+        refuse(
+            raw,
+            option,
+            format!("cannot be looked up ({why})"),
+            "repair the user database",
+        )
     };
     let Some(identity) = &raw.options.user else {
         // httpd's own user needs no name: it may be a bare number in a container.
@@ -179,7 +200,11 @@ fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Result<Accoun
                 "add user= with a user of its own",
             ));
         }
-        return Ok(found.unwrap_or(Account { uid, home: b"/".to_vec(), ..Account::default() }));
+        return Ok(found.unwrap_or(Account {
+            uid,
+            home: b"/".to_vec(),
+            ..Account::default()
+        }));
     };
     let option = format!("user={}", written(identity));
     let found = match identity {
@@ -187,23 +212,48 @@ fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Result<Accoun
         Identity::Number(uid) => accounts.user_by_id(*uid),
     };
     let account = found.map_err(|why| failed(&option, why))?.ok_or_else(|| {
-        refuse(raw, &option, "names a user that does not exist", "create the user (useradd --system), or correct the name")
+        refuse(
+            raw,
+            &option,
+            "names a user that does not exist",
+            "create the user (useradd --system), or correct the name",
+        )
     })?;
     if account.uid == 0 {
-        return Err(refuse(raw, &option, "is root", "name an ordinary user: applications never run as root"));
+        return Err(refuse(
+            raw,
+            &option,
+            "is root",
+            "name an ordinary user: applications never run as root",
+        ));
     }
     Ok(account)
 }
 
-fn group_id(raw: &RawGroup, accounts: &dyn Accounts, option: &str, identity: &Identity) -> Result<u32, Refusal> {
+fn group_id(
+    raw: &RawGroup,
+    accounts: &dyn Accounts,
+    option: &str,
+    identity: &Identity,
+) -> Result<u32, Refusal> {
     match identity {
         Identity::Number(gid) => Ok(*gid),
         Identity::Name(name) => {
             let found = accounts.group(name).map_err(|why| {
-                refuse(raw, option, format!("cannot be looked up ({why})"), "repair the group database")
+                refuse(
+                    raw,
+                    option,
+                    format!("cannot be looked up ({why})"),
+                    "repair the group database",
+                )
             })?;
             found.ok_or_else(|| {
-                refuse(raw, option, format!("names the group '{name}', which does not exist"), "create it, or correct the name")
+                refuse(
+                    raw,
+                    option,
+                    format!("names the group '{name}', which does not exist"),
+                    "create it, or correct the name",
+                )
             })
         }
     }
@@ -252,12 +302,22 @@ fn supplementary(
             return Ok(Vec::new());
         }
         return accounts.groups_of(account, gid).map_err(|why| {
-            refuse(raw, "", format!("cannot learn the user's groups ({why})"), "repair the group database")
+            refuse(
+                raw,
+                "",
+                format!("cannot learn the user's groups ({why})"),
+                "repair the group database",
+            )
         });
     };
     let option = "supplementary-groups";
     if !facts.is_root() {
-        return Err(refuse(raw, option, "needs an httpd started as root", "start httpd as root, or remove the option"));
+        return Err(refuse(
+            raw,
+            option,
+            "needs an httpd started as root",
+            "start httpd as root, or remove the option",
+        ));
     }
     let mut groups = vec![gid];
     for identity in &list.0 {
@@ -268,7 +328,12 @@ fn supplementary(
     }
     // The kernel's limit.
     if groups.len() > 65536 {
-        return Err(refuse(raw, option, "has more groups than a process can have", "list fewer"));
+        return Err(refuse(
+            raw,
+            option,
+            "has more groups than a process can have",
+            "list fewer",
+        ));
     }
     Ok(groups)
 }
@@ -311,7 +376,12 @@ pub(super) mod tests {
     }
 
     fn account(name: &str, uid: u32) -> Account {
-        Account { name: name.into(), uid, home: format!("/home/{name}").into(), shell: b"/bin/sh".to_vec() }
+        Account {
+            name: name.into(),
+            uid,
+            home: format!("/home/{name}").into(),
+            shell: b"/bin/sh".to_vec(),
+        }
     }
 
     pub(in crate::config) fn facts(own: u32) -> Facts {
@@ -327,7 +397,12 @@ pub(super) mod tests {
 
     fn group_of(line: &str, own: u32) -> Result<Group, String> {
         let mut server = RawServer::default();
-        apply(&daemon::DAEMON_PROCESS, Target::Server(&mut server), line.as_bytes(), &Place::default())?;
+        apply(
+            &daemon::DAEMON_PROCESS,
+            Target::Server(&mut server),
+            line.as_bytes(),
+            &Place::default(),
+        )?;
         Group::resolve(&server.groups[0], &facts(own), &Book, None).map_err(|refusal| refusal.to_string())
     }
 
@@ -335,8 +410,18 @@ pub(super) mod tests {
     fn defaults_are_httpds_user_and_the_documented_numbers() {
         let group = group_of("g", 0).unwrap();
         let settings = &group.settings;
-        assert_eq!((settings.uid, settings.gid, settings.processes, settings.threads), (33, 33, 1, 15));
-        assert_eq!((settings.shutdown_timeout, settings.graceful_timeout, settings.listen_backlog), (5, 15, 100));
+        assert_eq!(
+            (settings.uid, settings.gid, settings.processes, settings.threads),
+            (33, 33, 1, 15)
+        );
+        assert_eq!(
+            (
+                settings.shutdown_timeout,
+                settings.graceful_timeout,
+                settings.listen_backlog
+            ),
+            (5, 15, 100)
+        );
         assert!(!settings.multiprocess);
         assert_eq!(group.connect_timeout, Duration::from_secs(15));
         assert_eq!((group.socket_timeout, group.queue_timeout), (None, None));
@@ -344,7 +429,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_user_brings_its_groups_and_a_list_replaces_them() {
-        assert_eq!(group_of("g user=site group=site", 0).unwrap().settings.groups, [1000, 50]);
+        assert_eq!(
+            group_of("g user=site group=site", 0).unwrap().settings.groups,
+            [1000, 50]
+        );
         let group = group_of("g user=site supplementary-groups=media,#7", 0).unwrap();
         assert_eq!(group.settings.groups, [33, 50, 7]);
     }
@@ -359,17 +447,36 @@ pub(super) mod tests {
 
     #[test]
     fn unknown_names_are_refused_by_name() {
-        assert!(group_of("g user=nobody-here", 0).unwrap_err().contains("user=nobody-here names a user that does not exist"));
+        assert!(
+            group_of("g user=nobody-here", 0)
+                .unwrap_err()
+                .contains("user=nobody-here names a user that does not exist")
+        );
         assert!(group_of("g group=none", 0).unwrap_err().contains("'none'"));
     }
 
     #[test]
     fn without_root_only_the_own_identity_is_possible() {
         assert_eq!(group_of("g", 1000).unwrap().settings.uid, 1000);
-        assert_eq!(group_of("g user=site group=site", 1000).unwrap().settings.uid, 1000);
-        assert!(group_of("g user=www", 1000).unwrap_err().contains("only root can change users"));
-        assert!(group_of("g group=www", 1000).unwrap_err().contains("only root can change groups"));
-        assert!(group_of("g supplementary-groups=media", 1000).unwrap_err().contains("started as root"));
+        assert_eq!(
+            group_of("g user=site group=site", 1000).unwrap().settings.uid,
+            1000
+        );
+        assert!(
+            group_of("g user=www", 1000)
+                .unwrap_err()
+                .contains("only root can change users")
+        );
+        assert!(
+            group_of("g group=www", 1000)
+                .unwrap_err()
+                .contains("only root can change groups")
+        );
+        assert!(
+            group_of("g supplementary-groups=media", 1000)
+                .unwrap_err()
+                .contains("started as root")
+        );
     }
 
     #[test]

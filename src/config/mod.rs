@@ -69,7 +69,11 @@ impl ServerConfig {
     /// servers of the same `ServerName`.
     pub fn group(&self, name: &str, server_name: &str, is_virtual: bool) -> Result<&Group, NoGroup> {
         let group = self.site.groups.get(name).ok_or(NoGroup::Unknown)?;
-        if group.is_visible_to(server_name, is_virtual) { Ok(group) } else { Err(NoGroup::OfAnotherServer) }
+        if group.is_visible_to(server_name, is_virtual) {
+            Ok(group)
+        } else {
+            Err(NoGroup::OfAnotherServer)
+        }
     }
 }
 
@@ -97,7 +101,12 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, subject, problem, remedy } = self;
+        let Self {
+            place,
+            subject,
+            problem,
+            remedy,
+        } = self;
         if place.is_empty() {
             write!(f, "{subject} {problem}; {remedy}")
         } else {

@@ -29,12 +29,18 @@ pub fn resolve(
     facts: &Facts,
     accounts: &dyn Accounts,
 ) -> Result<(Vec<ServerConfig>, Vec<String>), Refusal> {
-    let global = servers.first().map(|main| main.raw.global.clone()).unwrap_or_default();
+    let global = servers
+        .first()
+        .map(|main| main.raw.global.clone())
+        .unwrap_or_default();
     let python_home = global.python_home.map(|home| home.0);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
         // httpd gives a virtual host without settings of ours the main server's very own.
-        let is_shared = servers.iter().take(index).any(|earlier| std::ptr::eq(earlier.raw, server.raw));
+        let is_shared = servers
+            .iter()
+            .take(index)
+            .any(|earlier| std::ptr::eq(earlier.raw, server.raw));
         for raw in server.raw.groups.iter().filter(|_| !is_shared) {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
             group.server = index;
@@ -84,7 +90,12 @@ pub fn resolve(
     let configs = servers.iter().map(|server| ServerConfig {
         site: Arc::clone(&site),
         scoped: server.raw.scoped.clone(),
-        aliases: server.raw.aliases.iter().map(|alias| below_server_root(alias, facts)).collect(),
+        aliases: server
+            .raw
+            .aliases
+            .iter()
+            .map(|alias| below_server_root(alias, facts))
+            .collect(),
     });
     Ok((configs.collect(), doubts))
 }
@@ -93,7 +104,13 @@ pub fn resolve(
 fn runs_embedded(server: &Written<'_>) -> bool {
     let embedded = |template: Option<&Template>| template.is_none_or(|template| template.fixed() == Some(""));
     server.raw.aliases.iter().any(|alias| {
-        embedded(alias.options.process_group.as_ref().or(server.raw.scoped.process_group.as_ref()))
+        embedded(
+            alias
+                .options
+                .process_group
+                .as_ref()
+                .or(server.raw.scoped.process_group.as_ref()),
+        )
     })
 }
 
@@ -104,7 +121,12 @@ fn check_alias(
     doubts: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     let options = &alias.options;
-    let Some(name) = options.process_group.as_ref().and_then(Template::fixed).filter(|name| !name.is_empty()) else {
+    let Some(name) = options
+        .process_group
+        .as_ref()
+        .and_then(Template::fixed)
+        .filter(|name| !name.is_empty())
+    else {
         return Ok(());
     };
     let (Pattern::Prefix(from) | Pattern::Regex(from)) = &alias.pattern;
@@ -112,7 +134,10 @@ fn check_alias(
     let (problem, remedy) = match groups.get(name) {
         Some(group) if group.is_visible_to(server.name, server.is_virtual) => return Ok(()),
         Some(group) => (
-            format!("names a process group of the virtual host '{}', which this server cannot use", group.server_name),
+            format!(
+                "names a process group of the virtual host '{}', which this server cannot use",
+                group.server_name
+            ),
             "define it in the main server, or in a virtual host of the same ServerName",
         ),
         None => (
@@ -120,8 +145,18 @@ fn check_alias(
             "define it with WSGIDaemonProcess, or correct the name",
         ),
     };
-    let refusal = Refusal { place: alias.place.to_string(), subject, problem, remedy: remedy.into() };
-    if options.application_group.as_ref().and_then(Template::fixed).is_some() {
+    let refusal = Refusal {
+        place: alias.place.to_string(),
+        subject,
+        problem,
+        remedy: remedy.into(),
+    };
+    if options
+        .application_group
+        .as_ref()
+        .and_then(Template::fixed)
+        .is_some()
+    {
         return Err(refusal);
     }
     doubts.push(refusal.to_string());
@@ -137,7 +172,13 @@ fn preload<'a>(alias: &'a Alias, facts: &Facts) -> Option<(&'a str, Preload)> {
     }
     let script = facts.server_root.join(&alias.target);
     let script = script.into_os_string().into_encoded_bytes();
-    Some((group, Preload { application_group: application_group.as_bytes().to_vec(), script }))
+    Some((
+        group,
+        Preload {
+            application_group: application_group.as_bytes().to_vec(),
+            script,
+        },
+    ))
 }
 
 fn below_server_root(alias: &Alias, facts: &Facts) -> Alias {
@@ -162,18 +203,37 @@ mod tests {
         let mut raw = RawServer::default();
         for line in lines {
             let (name, rest) = line.split_once(' ').unwrap();
-            let directive = ALL.iter().find(|directive| directive.name.to_bytes() == name.as_bytes()).unwrap();
-            apply(directive, Target::Server(&mut raw), rest.as_bytes(), &Place::default()).unwrap();
+            let directive = ALL
+                .iter()
+                .find(|directive| directive.name.to_bytes() == name.as_bytes())
+                .unwrap();
+            apply(
+                directive,
+                Target::Server(&mut raw),
+                rest.as_bytes(),
+                &Place::default(),
+            )
+            .unwrap();
         }
         raw
     }
 
     fn all(main: &[&str], hosts: &[(&str, &[&str])]) -> Result<(Vec<ServerConfig>, Vec<String>), String> {
         let base = server(main);
-        let hosts: Vec<(&str, RawServer)> =
-            hosts.iter().map(|(name, lines)| (*name, server(lines).over(&base))).collect();
-        let mut written = vec![Written { name: "main", is_virtual: false, raw: &base }];
-        written.extend(hosts.iter().map(|(name, raw)| Written { name, is_virtual: true, raw }));
+        let hosts: Vec<(&str, RawServer)> = hosts
+            .iter()
+            .map(|(name, lines)| (*name, server(lines).over(&base)))
+            .collect();
+        let mut written = vec![Written {
+            name: "main",
+            is_virtual: false,
+            raw: &base,
+        }];
+        written.extend(hosts.iter().map(|(name, raw)| Written {
+            name,
+            is_virtual: true,
+            raw,
+        }));
         resolve(&written, &facts(0), &Book).map_err(|refusal| refusal.to_string())
     }
 
@@ -190,7 +250,10 @@ mod tests {
         let config = &configs[0];
         assert!(config.group("a", "x", true).is_ok());
         assert_eq!(config.group("a", "y", true).err(), Some(NoGroup::OfAnotherServer));
-        assert_eq!(config.group("a", "x", false).err(), Some(NoGroup::OfAnotherServer));
+        assert_eq!(
+            config.group("a", "x", false).err(),
+            Some(NoGroup::OfAnotherServer)
+        );
         assert!(config.group("m", "y", true).is_ok() && config.group("m", "main", false).is_ok());
         assert_eq!(config.group("z", "x", true).err(), Some(NoGroup::Unknown));
     }
@@ -198,7 +261,11 @@ mod tests {
     #[test]
     fn a_virtual_host_that_shares_the_main_servers_settings_declares_nothing_again() {
         let raw = server(&["WSGIDaemonProcess a"]);
-        let written = |name, is_virtual| Written { name, is_virtual, raw: &raw };
+        let written = |name, is_virtual| Written {
+            name,
+            is_virtual,
+            raw: &raw,
+        };
         let (configs, _) = resolve(&[written("main", false), written("x", true)], &facts(0), &Book).unwrap();
         assert!(configs[1].group("a", "x", true).is_ok());
     }
@@ -208,7 +275,10 @@ mod tests {
         let alias = "WSGIScriptAlias / /app.wsgi process-group=none";
         assert_eq!(all(&[alias], &[]).unwrap().1.len(), 1);
         let said = all(&[&format!("{alias} application-group=%{{GLOBAL}}")], &[]).unwrap_err();
-        assert!(said.contains("process-group=none names a process group that is not configured"), "{said}");
+        assert!(
+            said.contains("process-group=none names a process group that is not configured"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -226,7 +296,10 @@ mod tests {
         let expected = |main: &[&str]| all(main, &[]).unwrap().0[0].site.embedded.is_expected;
         assert!(expected(&["WSGIScriptAlias / /app.wsgi"]));
         assert!(!expected(&[]));
-        assert!(!expected(&["WSGIScriptAlias / /app.wsgi", "WSGIRestrictEmbedded On"]));
+        assert!(!expected(&[
+            "WSGIScriptAlias / /app.wsgi",
+            "WSGIRestrictEmbedded On"
+        ]));
         let daemon = ["WSGIDaemonProcess a", "WSGIScriptAlias / /app.wsgi"];
         assert!(!expected(&daemon));
     }
@@ -235,7 +308,10 @@ mod tests {
     fn sockets_lie_below_the_server_root_or_the_runtime_directory() {
         let prefix = |main: &[&str]| all(main, &[]).unwrap().0[0].site.socket_prefix.clone();
         assert_eq!(prefix(&[]), PathBuf::from("/run/httpd/rwsgi"));
-        assert_eq!(prefix(&["WSGISocketPrefix run/w"]), PathBuf::from("/etc/httpd/run/w"));
+        assert_eq!(
+            prefix(&["WSGISocketPrefix run/w"]),
+            PathBuf::from("/etc/httpd/run/w")
+        );
         assert_eq!(prefix(&["WSGISocketPrefix /tmp/w"]), PathBuf::from("/tmp/w"));
     }
 }

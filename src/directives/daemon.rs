@@ -77,29 +77,74 @@ options! {
 
 /// Options of mod_wsgi that this version knows by name only, and what to do instead.
 pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
-    ("chroot", "remove it; file system isolation is a matter for the service manager"),
+    (
+        "chroot",
+        "remove it; file system isolation is a matter for the service manager",
+    ),
     ("cpu-priority", "remove it"),
     ("stack-size", "remove it; the system's default is used"),
-    ("python-eggs", "remove it; set PYTHON_EGG_CACHE in the script if an egg needs it"),
-    ("switch-interval", "remove it; call sys.setswitchinterval() in the script"),
-    ("startup-timeout", "remove it; request-timeout and queue-timeout bound what a client waits for"),
+    (
+        "python-eggs",
+        "remove it; set PYTHON_EGG_CACHE in the script if an egg needs it",
+    ),
+    (
+        "switch-interval",
+        "remove it; call sys.setswitchinterval() in the script",
+    ),
+    (
+        "startup-timeout",
+        "remove it; request-timeout and queue-timeout bound what a client waits for",
+    ),
     ("eviction-timeout", "remove it; graceful-timeout is used"),
-    ("deadlock-timeout", "remove it; request-timeout replaces a worker that hangs"),
-    ("inactivity-timeout", "remove it; workers stay until the server restarts"),
+    (
+        "deadlock-timeout",
+        "remove it; request-timeout replaces a worker that hangs",
+    ),
+    (
+        "inactivity-timeout",
+        "remove it; workers stay until the server restarts",
+    ),
     ("interrupt-timeout", "remove it; request-timeout ends the worker"),
     ("restart-interval", "remove it; use maximum-requests"),
-    ("cpu-time-limit", "remove it; limit the service with the service manager"),
-    ("memory-limit", "remove it; limit the service with the service manager"),
-    ("virtual-memory-limit", "remove it; limit the service with the service manager"),
+    (
+        "cpu-time-limit",
+        "remove it; limit the service with the service manager",
+    ),
+    (
+        "memory-limit",
+        "remove it; limit the service with the service manager",
+    ),
+    (
+        "virtual-memory-limit",
+        "remove it; limit the service with the service manager",
+    ),
     ("send-buffer-size", "remove it; the system's default is used"),
     ("receive-buffer-size", "remove it; the system's default is used"),
-    ("header-buffer-size", "remove it; response headers may have up to 1 MiB"),
-    ("response-buffer-size", "remove it; answers are sent as they come, in constant memory"),
-    ("response-socket-timeout", "remove it; httpd's Timeout counts for clients"),
-    ("response-flush-delay", "remove it; answers are flushed when the worker has nothing more to send"),
+    (
+        "header-buffer-size",
+        "remove it; response headers may have up to 1 MiB",
+    ),
+    (
+        "response-buffer-size",
+        "remove it; answers are sent as they come, in constant memory",
+    ),
+    (
+        "response-socket-timeout",
+        "remove it; httpd's Timeout counts for clients",
+    ),
+    (
+        "response-flush-delay",
+        "remove it; answers are flushed when the worker has nothing more to send",
+    ),
     ("socket-user", "remove it; only httpd's own user is let in"),
-    ("script-user", "remove it; give each owner a process group with user="),
-    ("script-group", "remove it; give each owner a process group with group="),
+    (
+        "script-user",
+        "remove it; give each owner a process group with user=",
+    ),
+    (
+        "script-group",
+        "remove it; give each owner a process group with group=",
+    ),
     ("server-metrics", "remove it"),
 ];
 
@@ -142,10 +187,18 @@ fn set(target: &mut Target<'_>, words: &mut Words<'_>, place: &Place) -> Result<
                 format!("{name}: the option '{option}' of mod_wsgi is not built in this version of rwsgi"),
                 *remedy,
             ),
-            None => invalid_option(&name, &option, GroupOptions::OPTIONS.iter().map(|option| option.0)),
+            None => invalid_option(
+                &name,
+                &option,
+                GroupOptions::OPTIONS.iter().map(|option| option.0),
+            ),
         });
     }
-    target.server()?.groups.push(RawGroup { name, options, place: place.clone() });
+    target.server()?.groups.push(RawGroup {
+        name,
+        options,
+        place: place.clone(),
+    });
     Ok(())
 }
 
@@ -156,7 +209,12 @@ mod tests {
 
     fn read(line: &str) -> Result<RawGroup, String> {
         let mut server = RawServer::default();
-        apply(&DAEMON_PROCESS, Target::Server(&mut server), line.as_bytes(), &Place::default())?;
+        apply(
+            &DAEMON_PROCESS,
+            Target::Server(&mut server),
+            line.as_bytes(),
+            &Place::default(),
+        )?;
         Ok(server.groups.remove(0))
     }
 
@@ -181,7 +239,10 @@ mod tests {
     #[test]
     fn unknown_options_list_the_known_ones_and_unbuilt_ones_say_so() {
         let said = read("site thread=5").unwrap_err();
-        assert!(said.contains("Invalid option 'thread'") && said.contains("threads"), "{said}");
+        assert!(
+            said.contains("Invalid option 'thread'") && said.contains("threads"),
+            "{said}"
+        );
         for (option, _) in UNBUILT_OPTIONS {
             let said = read(&format!("site {option}=1")).unwrap_err();
             assert!(said.contains(option) && said.contains("is not built"), "{said}");

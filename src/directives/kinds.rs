@@ -21,7 +21,10 @@ pub trait Kind: Sized {
 pub fn parse<K: Kind>(word: &str) -> Result<K, Wrong> {
     if word.is_empty() {
         let usage = K::USAGE.to_string_lossy();
-        return Err(Wrong::new("has an empty value", format!("give it a value ({usage}) or remove it")));
+        return Err(Wrong::new(
+            "has an empty value",
+            format!("give it a value ({usage}) or remove it"),
+        ));
     }
     K::parse(word)
 }
@@ -29,7 +32,12 @@ pub fn parse<K: Kind>(word: &str) -> Result<K, Wrong> {
 /// Reads the only word of a directive.
 pub fn one<K: Kind>(words: &mut Words<'_>) -> Result<K, Wrong> {
     let usage = K::USAGE.to_string_lossy();
-    let wrong = || Wrong::new("takes one argument", format!("write: {usage} (in quotes if it has blanks)"));
+    let wrong = || {
+        Wrong::new(
+            "takes one argument",
+            format!("write: {usage} (in quotes if it has blanks)"),
+        )
+    };
     let word = words.next().ok_or_else(wrong)?;
     match words.next() {
         None => parse(&word),
@@ -49,7 +57,10 @@ impl Kind for OnOff {
         } else if word.eq_ignore_ascii_case("off") {
             Ok(false)
         } else {
-            Err(Wrong::new("must be one of: Off | On", format!("'{word}' is neither")))
+            Err(Wrong::new(
+                "must be one of: Off | On",
+                format!("'{word}' is neither"),
+            ))
         }
     }
 }
@@ -61,7 +72,10 @@ fn number(word: &str, what: &str, least: u32) -> Result<u32, Wrong> {
     };
     match word.parse::<u32>() {
         Ok(number) if number >= least && number <= i32::MAX as u32 => Ok(number),
-        _ => Err(Wrong::new(format!("has the value '{word}', which is not a number it can take"), remedy())),
+        _ => Err(Wrong::new(
+            format!("has the value '{word}', which is not a number it can take"),
+            remedy(),
+        )),
     }
 }
 
@@ -131,7 +145,10 @@ impl Kind for Absolute {
         if FsPath::new(word).is_absolute() {
             Ok(Self(PathBuf::from(word)))
         } else {
-            Err(Wrong::new(format!("has the value '{word}'"), "give an absolute path, beginning with '/'"))
+            Err(Wrong::new(
+                format!("has the value '{word}'"),
+                "give an absolute path, beginning with '/'",
+            ))
         }
     }
 }
@@ -199,7 +216,10 @@ impl Kind for Identity {
         match word.strip_prefix('#') {
             None => Ok(Self::Name(word.to_owned())),
             Some(digits) => digits.parse().map(Self::Number).map_err(|_| {
-                Wrong::new(format!("has the value '{word}'"), "write a name, or '#' and a number as in #1000")
+                Wrong::new(
+                    format!("has the value '{word}'"),
+                    "write a name, or '#' and a number as in #1000",
+                )
             }),
         }
     }
@@ -213,7 +233,10 @@ impl Kind for Identities {
     const USAGE: &'static CStr = c"name|#number[,name|#number...]";
 
     fn parse(word: &str) -> Result<Self, Wrong> {
-        word.split(',').map(|part| parse::<Identity>(part.trim())).collect::<Result<_, _>>().map(Self)
+        word.split(',')
+            .map(|part| parse::<Identity>(part.trim()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -228,7 +251,10 @@ impl Kind for Umask {
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         match u32::from_str_radix(word, 8) {
             Ok(mask) if digits && mask <= 0o777 => Ok(Self(mask)),
-            _ => Err(Wrong::new(format!("has the value '{word}'"), "give octal digits up to 777, as in 0027")),
+            _ => Err(Wrong::new(
+                format!("has the value '{word}'"),
+                "give octal digits up to 777, as in 0027",
+            )),
         }
     }
 }
@@ -311,6 +337,9 @@ mod tests {
     fn paths_are_absolute() {
         assert!(parse::<Absolute>("srv").is_err());
         assert!(parse::<PathList>("/a::/b").is_err());
-        assert_eq!(parse::<PathList>("/a:/b"), Ok(PathList(vec!["/a".into(), "/b".into()])));
+        assert_eq!(
+            parse::<PathList>("/a:/b"),
+            Ok(PathList(vec!["/a".into(), "/b".into()]))
+        );
     }
 }

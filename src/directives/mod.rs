@@ -127,7 +127,10 @@ pub struct Wrong {
 impl Wrong {
     /// Both halves of the sentence.
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into() }
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// Says what the problem is about.
@@ -163,7 +166,12 @@ pub const ALL: [&Directive; COUNT] = {
 const OWN: &[Directive] = &[script::ALIAS, script::ALIAS_MATCH, daemon::DAEMON_PROCESS];
 
 /// Applies one directive to its target; the error is a sentence with directive, value and remedy.
-pub fn apply(directive: &Directive, mut target: Target<'_>, line: &[u8], place: &Place) -> Result<(), String> {
+pub fn apply(
+    directive: &Directive,
+    mut target: Target<'_>,
+    line: &[u8],
+    place: &Place,
+) -> Result<(), String> {
     let name = directive.name.to_string_lossy();
     let name = name.trim_start_matches('<');
     let line = std::str::from_utf8(line)
@@ -178,13 +186,18 @@ mod tests {
     use super::*;
 
     pub(super) fn find(name: &str) -> &'static Directive {
-        ALL.iter().find(|directive| directive.name.to_bytes() == name.as_bytes()).unwrap()
+        ALL.iter()
+            .find(|directive| directive.name.to_bytes() == name.as_bytes())
+            .unwrap()
     }
 
     #[test]
     fn no_name_is_declared_twice() {
         for (index, directive) in ALL.iter().enumerate() {
-            let again = ALL.iter().skip(index + 1).any(|other| other.name == directive.name);
+            let again = ALL
+                .iter()
+                .skip(index + 1)
+                .any(|other| other.name == directive.name);
             assert!(!again, "{:?}", directive.name);
         }
     }
@@ -198,22 +211,36 @@ mod tests {
             b"yes",
             &Place::default(),
         );
-        assert_eq!(said.unwrap_err(), "WSGIScriptReloading must be one of: Off | On; 'yes' is neither");
+        assert_eq!(
+            said.unwrap_err(),
+            "WSGIScriptReloading must be one of: Off | On; 'yes' is neither"
+        );
     }
 
     #[test]
     fn a_directory_setting_goes_to_the_directory() {
         let mut scoped = Scoped::default();
         let place = Place::default();
-        apply(find("WSGIProcessGroup"), Target::Directory(&mut scoped), b"site", &place).unwrap();
+        apply(
+            find("WSGIProcessGroup"),
+            Target::Directory(&mut scoped),
+            b"site",
+            &place,
+        )
+        .unwrap();
         assert!(scoped.process_group.is_some());
     }
 
     #[test]
     fn too_many_words_are_refused() {
         let mut scoped = Scoped::default();
-        let said =
-            apply(find("WSGIProcessGroup"), Target::Directory(&mut scoped), b"a b", &Place::default()).unwrap_err();
+        let said = apply(
+            find("WSGIProcessGroup"),
+            Target::Directory(&mut scoped),
+            b"a b",
+            &Place::default(),
+        )
+        .unwrap_err();
         assert!(said.contains("takes one argument"), "{said}");
     }
 
@@ -221,8 +248,7 @@ mod tests {
     fn a_directive_that_is_not_built_refuses_to_start() {
         let mut server = RawServer::default();
         for directive in unbuilt::DIRECTIVES {
-            let said =
-                apply(directive, Target::Server(&mut server), b"x", &Place::default()).unwrap_err();
+            let said = apply(directive, Target::Server(&mut server), b"x", &Place::default()).unwrap_err();
             assert!(said.contains("is not built"), "{said}");
         }
     }

@@ -18,7 +18,11 @@ pub fn write(directory: &Path) -> io::Result<()> {
 }
 
 fn plain_name(directive: &Directive) -> String {
-    directive.name.to_string_lossy().trim_start_matches('<').to_owned()
+    directive
+        .name
+        .to_string_lossy()
+        .trim_start_matches('<')
+        .to_owned()
 }
 
 /// The page of one directive, Markdown.
@@ -39,7 +43,12 @@ pub fn page(directive: &Directive) -> String {
         page.push_str("\n## Options\n");
     }
     for (option, usage, text) in options {
-        let _ = write!(page, "\n### `{option}={}`\n\n{}", usage.to_string_lossy(), unindent(text));
+        let _ = write!(
+            page,
+            "\n### `{option}={}`\n\n{}",
+            usage.to_string_lossy(),
+            unindent(text)
+        );
     }
     if name == "WSGIDaemonProcess" {
         page.push_str("\n## Not built in this version\n\nThe server refuses to start with these options of mod_wsgi.\n\n");
@@ -52,7 +61,10 @@ pub fn page(directive: &Directive) -> String {
 
 /// Doc comments begin each line with a blank.
 fn unindent(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
+        .collect();
     lines.join("\n").trim_end().to_owned() + "\n"
 }
 

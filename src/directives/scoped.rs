@@ -57,7 +57,10 @@ mod tests {
             script_reloading: Some(false),
             ..Scoped::default()
         };
-        let near = Scoped { process_group: Some(Template::new("near")), ..Scoped::default() };
+        let near = Scoped {
+            process_group: Some(Template::new("near")),
+            ..Scoped::default()
+        };
         let merged = near.over(&base);
         assert_eq!(merged.process_group, Some(Template::new("near")));
         assert_eq!(merged.script_reloading, Some(false));

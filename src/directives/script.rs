@@ -75,27 +75,47 @@ fn set(
     pattern: fn(String) -> Pattern,
 ) -> Result<(), Wrong> {
     let (Some(from), Some(to)) = (words.next(), words.next()) else {
-        return Err(Wrong::new("requires at least two arguments", "write the URL path, then the script"));
+        return Err(Wrong::new(
+            "requires at least two arguments",
+            "write the URL path, then the script",
+        ));
     };
     if to.is_empty() {
-        return Err(Wrong::new(format!("{from} has an empty target"), "write the path of the script"));
+        return Err(Wrong::new(
+            format!("{from} has an empty target"),
+            "write the path of the script",
+        ));
     }
     let mut options = AliasOptions::default();
     while let Some(option) = words.next_option() {
         let (name, value) = option.map_err(|wrong| wrong.about(&from))?;
         match options.take(&name, &value) {
             Some(result) => result.map_err(|wrong| wrong.about(format_args!("{from} {name}={value}")))?,
-            None => return Err(invalid_option(&from, &name, AliasOptions::OPTIONS.iter().map(|o| o.0))),
+            None => {
+                return Err(invalid_option(
+                    &from,
+                    &name,
+                    AliasOptions::OPTIONS.iter().map(|o| o.0),
+                ));
+            }
         }
     }
-    target.server()?.aliases.push(Alias { pattern: pattern(from), target: to, options, place: place.clone() });
+    target.server()?.aliases.push(Alias {
+        pattern: pattern(from),
+        target: to,
+        options,
+        place: place.clone(),
+    });
     Ok(())
 }
 
 /// The refusal of an option that does not exist.
 pub(super) fn invalid_option<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Wrong {
     let known: Vec<&str> = known.collect();
-    Wrong::new(format!("{what}: Invalid option '{name}'"), format!("the options are {}", known.join(", ")))
+    Wrong::new(
+        format!("{what}: Invalid option '{name}'"),
+        format!("the options are {}", known.join(", ")),
+    )
 }
 
 #[cfg(test)]
@@ -105,7 +125,13 @@ mod tests {
 
     fn read(line: &str) -> Result<RawServer, String> {
         let mut server = RawServer::default();
-        apply(&ALIAS, Target::Server(&mut server), line.as_bytes(), &Place::default()).map(|()| server)
+        apply(
+            &ALIAS,
+            Target::Server(&mut server),
+            line.as_bytes(),
+            &Place::default(),
+        )
+        .map(|()| server)
     }
 
     #[test]
@@ -120,11 +146,25 @@ mod tests {
 
     #[test]
     fn refusals_name_the_alias_and_the_remedy() {
-        assert!(read("/app").unwrap_err().contains("requires at least two arguments"));
+        assert!(
+            read("/app")
+                .unwrap_err()
+                .contains("requires at least two arguments")
+        );
         let said = read("/app /srv/a.wsgi proces-group=x").unwrap_err();
-        assert!(said.contains("/app: Invalid option 'proces-group'") && said.contains("process-group,"), "{said}");
+        assert!(
+            said.contains("/app: Invalid option 'proces-group'") && said.contains("process-group,"),
+            "{said}"
+        );
         let said = read("/app /srv/a.wsgi pass-authorization=yes").unwrap_err();
-        assert!(said.contains("pass-authorization=yes must be one of: Off | On"), "{said}");
-        assert!(read("/app /srv/a.wsgi callable-object=").unwrap_err().contains("empty value"));
+        assert!(
+            said.contains("pass-authorization=yes must be one of: Off | On"),
+            "{said}"
+        );
+        assert!(
+            read("/app /srv/a.wsgi callable-object=")
+                .unwrap_err()
+                .contains("empty value")
+        );
     }
 }

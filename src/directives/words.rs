@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn quotes_keep_blanks_and_backslashes_escape_the_quote() {
-        assert_eq!(all(r#"a "b c" 'd "e"' "f\"g" h\i"#), ["a", "b c", "d \"e\"", "f\"g", "h\\i"]);
+        assert_eq!(
+            all(r#"a "b c" 'd "e"' "f\"g" h\i"#),
+            ["a", "b c", "d \"e\"", "f\"g", "h\\i"]
+        );
     }
 
     #[test]

@@ -55,7 +55,11 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
     let Some(config) = main.config() else { return };
     let site = Arc::clone(&config.site);
     if let Some(run) = site.run.get() {
-        let manager = run.runtime_dir.join("manager.sock").into_os_string().into_encoded_bytes();
+        let manager = run
+            .runtime_dir
+            .join("manager.sock")
+            .into_os_string()
+            .into_encoded_bytes();
         let _ = POOLS.set(Pools::new(manager, run.generation));
     }
     let mpm = Mpm::query();

@@ -19,7 +19,11 @@ pub struct RequestClient<'a, 'r> {
 impl<'a, 'r> RequestClient<'a, 'r> {
     /// For one answer.
     pub fn new(request: &'a Request<'r>) -> Self {
-        Self { request, body_refusal: None, sent: false }
+        Self {
+            request,
+            body_refusal: None,
+            sent: false,
+        }
     }
 
     /// The status with which the request body is to be refused, if nothing has been sent yet.
@@ -34,11 +38,15 @@ impl Client for RequestClient<'_, '_> {
             BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),
             BodyError::Refused(status) => {
                 self.body_refusal = Some(status);
-                (BodyFault::TooLarge, "the request body was refused by httpd (LimitRequestBody, or malformed)".into())
+                (
+                    BodyFault::TooLarge,
+                    "the request body was refused by httpd (LimitRequestBody, or malformed)".into(),
+                )
             }
-            BodyError::Answered => {
-                (BodyFault::TooLarge, "the request body was refused by httpd, which has answered".into())
-            }
+            BodyError::Answered => (
+                BodyFault::TooLarge,
+                "the request body was refused by httpd, which has answered".into(),
+            ),
             BodyError::Gone => (BodyFault::ClientGone, "Connection was terminated".into()),
         })
     }
@@ -58,7 +66,10 @@ impl Client for RequestClient<'_, '_> {
             let even_on_errors = name.eq_ignore_ascii_case(b"WWW-Authenticate");
             request.add_header(name, value, even_on_errors);
         }
-        Ok(Promise { length: head.content_length, bodiless: request.is_head() || head.has_no_body() })
+        Ok(Promise {
+            length: head.content_length,
+            bodiless: request.is_head() || head.has_no_body(),
+        })
     }
 
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
@@ -69,12 +80,17 @@ impl Client for RequestClient<'_, '_> {
     fn log(&mut self, level: WireLevel, text: &[u8]) {
         let level = level_of(level);
         if self.request.wants(level) {
-            self.request.log(level, httpd::site!(), &String::from_utf8_lossy(text));
+            self.request
+                .log(level, httpd::site!(), &String::from_utf8_lossy(text));
         }
     }
 
     fn warn(&mut self, message: &Message) {
-        self.request.log(Level::Warning, httpd::site!(), &format!("{}: {}", message.code, message.text));
+        self.request.log(
+            Level::Warning,
+            httpd::site!(),
+            &format!("{}: {}", message.code, message.text),
+        );
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {

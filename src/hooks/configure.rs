@@ -40,12 +40,18 @@ pub fn pre_config(main: Server<'_>) -> Verdict {
 /// Resolves and cross-checks the whole configuration, and keeps the result with each server.
 pub fn check_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
     let servers = main.and_following();
-    let names: Vec<String> =
-        servers.iter().map(|server| String::from_utf8_lossy(server.name()).into_owned()).collect();
+    let names: Vec<String> = servers
+        .iter()
+        .map(|server| String::from_utf8_lossy(server.name()).into_owned())
+        .collect();
     let mut written = Vec::with_capacity(servers.len());
     for (server, name) in servers.iter().zip(&names) {
         if let Some(slot) = server.slot() {
-            written.push(Written { name, is_virtual: server.is_virtual(), raw: &slot.raw });
+            written.push(Written {
+                name,
+                is_virtual: server.is_virtual(),
+                raw: &slot.raw,
+            });
         }
     }
     let (configs, doubts) = match resolve(&written, &facts(&pconf), &System) {
@@ -81,7 +87,9 @@ pub fn post_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
         return Verdict::Ok;
     }
     httpd::add_version_component(&pconf, concat!("mod_rwsgi/", env!("CARGO_PKG_VERSION")));
-    let Some(config) = main.config() else { return REFUSED };
+    let Some(config) = main.config() else {
+        return REFUSED;
+    };
     match manager_link::configure(pconf, main, &config.site) {
         Ok(()) => {
             log!(
@@ -136,11 +144,15 @@ struct System;
 
 impl Accounts for System {
     fn user(&self, name: &str) -> Result<Option<Account>, String> {
-        rwsgi_os::users::by_name(name.as_bytes()).map(|user| user.map(account)).map_err(|why| why.to_string())
+        rwsgi_os::users::by_name(name.as_bytes())
+            .map(|user| user.map(account))
+            .map_err(|why| why.to_string())
     }
 
     fn user_by_id(&self, uid: u32) -> Result<Option<Account>, String> {
-        rwsgi_os::users::by_id(uid).map(|user| user.map(account)).map_err(|why| why.to_string())
+        rwsgi_os::users::by_id(uid)
+            .map(|user| user.map(account))
+            .map_err(|why| why.to_string())
     }
 
     fn group(&self, name: &str) -> Result<Option<u32>, String> {
@@ -154,5 +166,10 @@ impl Accounts for System {
 }
 
 fn account(user: rwsgi_os::users::User) -> Account {
-    Account { name: user.name, uid: user.uid, home: user.home, shell: user.shell }
+    Account {
+        name: user.name,
+        uid: user.uid,
+        home: user.home,
+        shell: user.shell,
+    }
 }

@@ -26,7 +26,9 @@ pub fn handler(request: &Request<'_>) -> Verdict {
         return Verdict::Declined;
     }
     let server = request.server();
-    let Some(config) = server.config() else { return Verdict::Status(500) };
+    let Some(config) = server.config() else {
+        return Verdict::Status(500);
+    };
     let unset = Scoped::default();
     let settings = Settings {
         alias: alias(request, config),
@@ -50,29 +52,56 @@ pub fn handler(request: &Request<'_>) -> Verdict {
 
 /// The alias that mapped the request.
 fn alias<'c>(request: &Request<'_>, config: &'c ServerConfig) -> Option<&'c AliasOptions> {
-    let index = std::str::from_utf8(request.note(ALIAS_NOTE)?).ok()?.parse::<usize>().ok()?;
+    let index = std::str::from_utf8(request.note(ALIAS_NOTE)?)
+        .ok()?
+        .parse::<usize>()
+        .ok()?;
     config.aliases.get(index).map(|alias| &alias.options)
 }
 
 fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
     let script = || String::from_utf8_lossy(request.filename()).into_owned();
     if settings.alias.is_none() && !request.may_execute() {
-        log!(request, Level::Error, codes::NO_EXEC, "Options ExecCGI is off in this directory: {}", script());
+        log!(
+            request,
+            Level::Error,
+            codes::NO_EXEC,
+            "Options ExecCGI is off in this directory: {}",
+            script()
+        );
         return Err(Verdict::Status(403));
     }
     match request.file_kind() {
         FileKind::Missing => {
-            log!(request, Level::Error, codes::NO_SCRIPT, "script not found or unable to stat: {}", script());
+            log!(
+                request,
+                Level::Error,
+                codes::NO_SCRIPT,
+                "script not found or unable to stat: {}",
+                script()
+            );
             return Err(Verdict::Status(404));
         }
         FileKind::Directory => {
-            log!(request, Level::Error, codes::DIRECTORY, "attempt to run a directory as a script: {}", script());
+            log!(
+                request,
+                Level::Error,
+                codes::DIRECTORY,
+                "attempt to run a directory as a script: {}",
+                script()
+            );
             return Err(Verdict::Status(403));
         }
         FileKind::Other => {}
     }
     if request.rejects_path_info() && !request.path_info().is_empty() {
-        log!(request, Level::Error, codes::NO_PATH_INFO, "AcceptPathInfo is off, and the URL goes on behind: {}", script());
+        log!(
+            request,
+            Level::Error,
+            codes::NO_PATH_INFO,
+            "AcceptPathInfo is off, and the URL goes on behind: {}",
+            script()
+        );
         return Err(Verdict::Status(404));
     }
     Ok(())
@@ -89,7 +118,12 @@ fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Ve
     if let Some(coding) = request.header(c"Transfer-Encoding") {
         if !coding.eq_ignore_ascii_case(b"chunked") {
             let coding = coding.escape_ascii();
-            log!(request, Level::Error, codes::TRANSFER_CODING, "unexpected Transfer-Encoding '{coding}'");
+            log!(
+                request,
+                Level::Error,
+                codes::TRANSFER_CODING,
+                "unexpected Transfer-Encoding '{coding}'"
+            );
             return Err(Verdict::Status(501));
         }
         if !settings.chunked_request() {
@@ -101,21 +135,39 @@ fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Ve
             );
             return Err(Verdict::Status(411));
         }
-        return Ok(Body { length: None, may_come: true });
+        return Ok(Body {
+            length: None,
+            may_come: true,
+        });
     }
     let Some(length) = request.header(c"Content-Length") else {
-        return Ok(Body { length: Some(0), may_come: false });
+        return Ok(Body {
+            length: Some(0),
+            may_come: false,
+        });
     };
     let digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
+    let number = std::str::from_utf8(length)
+        .ok()
+        .filter(|_| digits)
+        .and_then(|text| text.parse::<u64>().ok());
     let Some(number) = number else {
-        log!(request, Level::Error, codes::LENGTH, "Content-Length '{}' is not a number of bytes", length.escape_ascii());
+        log!(
+            request,
+            Level::Error,
+            codes::LENGTH,
+            "Content-Length '{}' is not a number of bytes",
+            length.escape_ascii()
+        );
         return Err(Verdict::Status(400));
     };
     if request.body_limit().is_some_and(|limit| number > limit) {
         return Err(Verdict::Status(413));
     }
-    Ok(Body { length: Some(number), may_come: number > 0 })
+    Ok(Body {
+        length: Some(number),
+        may_come: number > 0,
+    })
 }
 
 fn no_group(request: &Request<'_>, name: &str, why: NoGroup) -> Verdict {
@@ -143,7 +195,9 @@ fn serve_by_worker(
     target: &Target,
     body: Body,
 ) -> Verdict {
-    let Some(pools) = Child::pools() else { return Verdict::Status(500) };
+    let Some(pools) = Child::pools() else {
+        return Verdict::Status(500);
+    };
     let now = micros_now();
     let head = encode(request, settings, target, body, now);
     let name = PoolName {
@@ -154,7 +208,9 @@ fn serve_by_worker(
     let limits = daemon::Limits {
         connect: group.connect_timeout,
         socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
-        queue: group.queue_timeout.map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
+        queue: group
+            .queue_timeout
+            .map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
     };
     let mut client = RequestClient::new(request);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
@@ -180,7 +236,12 @@ fn serve_embedded(
     let guest = match Child::python(&config.site) {
         Ok(guest) => guest,
         Err(sentence) => {
-            log!(request, Level::Error, codes::EMBEDDED_DOWN, "Python is not available in this child: {sentence}");
+            log!(
+                request,
+                Level::Error,
+                codes::EMBEDDED_DOWN,
+                "Python is not available in this child: {sentence}"
+            );
             return Verdict::Status(500);
         }
     };
@@ -197,14 +258,26 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
         Err(Failure::AnsweredByServer) => client.body_refusal().map_or(Verdict::Ok, Verdict::Status),
         Err(Failure::Truncated(message)) => {
             if let Some(message) = message {
-                request.log(Level::Error, httpd::site!(), &format!("{}: {}", message.code, message.text));
+                request.log(
+                    Level::Error,
+                    httpd::site!(),
+                    &format!("{}: {}", message.code, message.text),
+                );
             }
             request.connection().close_after_response();
             Verdict::Ok
         }
-        Err(Failure::Unanswered(Refusal { status, retry_after, message })) => {
+        Err(Failure::Unanswered(Refusal {
+            status,
+            retry_after,
+            message,
+        })) => {
             if let Some(message) = message {
-                request.log(Level::Error, httpd::site!(), &format!("{}: {}", message.code, message.text));
+                request.log(
+                    Level::Error,
+                    httpd::site!(),
+                    &format!("{}: {}", message.code, message.text),
+                );
             }
             if let Some(seconds) = retry_after {
                 request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
@@ -215,7 +288,13 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
 }
 
 /// A whole `Head` frame.
-fn encode(request: &Request<'_>, settings: &Settings<'_>, target: &Target, body: Body, queue_start: i64) -> Vec<u8> {
+fn encode(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(6 * 1024);
     rwsgi_wire::frame::put_with(&mut out, rwsgi_wire::frame::Kind::Head, |out| {
         put_head(out, request, settings, target, body, queue_start);
@@ -250,7 +329,11 @@ fn put_head(
         script: view.filename,
         callable: target.callable.as_bytes(),
         application_group: target.application_group.as_bytes(),
-        script_mtime: if settings.script_reloading() { request.file_mtime() } else { 0 },
+        script_mtime: if settings.script_reloading() {
+            request.file_mtime()
+        } else {
+            0
+        },
         content_length: body.length,
         has_body: body.may_come,
         head_only: request.is_head(),
@@ -293,7 +376,9 @@ fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
         context_document_root,
         user: request.user(),
         auth_type: request.auth_type(),
-        redirected: request.redirected_from().map(|(user, uri, query)| Redirected { user, uri, query }),
+        redirected: request
+            .redirected_from()
+            .map(|(user, uri, query)| Redirected { user, uri, query }),
         is_https: connection.is_https(),
         pass_all_auth: request.passes_auth(),
         pass_authorization: settings.pass_authorization(),
@@ -306,6 +391,8 @@ fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
 }
 
 fn micros_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

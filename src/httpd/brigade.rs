@@ -32,7 +32,13 @@ impl Request<'_> {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             // SAFETY: H1: the filters and the brigade are this request's.
             let status = unsafe {
-                c::ap_get_brigade(filters, brigade.as_ptr(), c::AP_MODE_READBYTES, c::APR_BLOCK_READ, limit)
+                c::ap_get_brigade(
+                    filters,
+                    brigade.as_ptr(),
+                    c::AP_MODE_READBYTES,
+                    c::APR_BLOCK_READ,
+                    limit,
+                )
             };
             if status != 0 {
                 empty(brigade);
@@ -76,7 +82,11 @@ impl Request<'_> {
         // SAFETY: H1: the filters and the brigade are this request's.
         let status = unsafe { c::ap_pass_brigade(self.rec().output_filters, brigade.as_ptr()) };
         empty(brigade);
-        if status != 0 || self.connection().is_aborted() { Err(Gone) } else { Ok(()) }
+        if status != 0 || self.connection().is_aborted() {
+            Err(Gone)
+        } else {
+            Ok(())
+        }
     }
 
     /// Appends an error bucket, and returns the end-of-stream bucket that has to follow it.
@@ -87,8 +97,7 @@ impl Request<'_> {
     ) -> *mut c::apr_bucket {
         let status = c::HTTP_BAD_GATEWAY as i32;
         // SAFETY: H5.
-        let error =
-            unsafe { c::ap_bucket_error_create(status, core::ptr::null(), self.rec().pool, buckets) };
+        let error = unsafe { c::ap_bucket_error_create(status, core::ptr::null(), self.rec().pool, buckets) };
         // SAFETY: a fresh bucket of the same allocator.
         unsafe { c::rw_brigade_append(brigade.as_ptr(), error) };
         // SAFETY: H5.

@@ -92,7 +92,10 @@ fn apply(
 ) -> Result<(), String> {
     // SAFETY: H1: the entry of our own table; its data is an index, not a pointer.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
-    let directive = directives::ALL.get(index).copied().ok_or("mod_rwsgi: unknown directive")?;
+    let directive = directives::ALL
+        .get(index)
+        .copied()
+        .ok_or("mod_rwsgi: unknown directive")?;
     if directive.context == Context::Global {
         // SAFETY: H1.
         let refusal = unsafe { c::ap_check_cmd_context(cmd, c::GLOBAL_ONLY) };
@@ -112,7 +115,8 @@ fn apply(
         directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)
     } else {
         // SAFETY: H6: while the section is read nobody else looks at its settings.
-        let scoped = unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
+        let scoped =
+            unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
         directives::apply(directive, Target::Directory(scoped), arguments, &place)
     }
 }

@@ -9,13 +9,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::Verdict;
 use super::bindings as c;
 use super::command;
 use super::entry::guard;
 use super::pool::Pool;
 use super::request::Request;
 use super::server::{Server, ServerSlot};
-use super::Verdict;
 use crate::directives::{RawServer, Scoped};
 use crate::hooks;
 
@@ -67,17 +67,29 @@ impl Record {
 
 /// The record that httpd knows us by.
 pub(super) fn record() -> *const c::module {
-    if wsgi_module.is_loaded() { wsgi_module.0.get() } else { rwsgi_module.0.get() }
+    if wsgi_module.is_loaded() {
+        wsgi_module.0.get()
+    } else {
+        rwsgi_module.0.get()
+    }
 }
 
 /// Our index, for log levels.
 pub(super) fn index() -> c_int {
-    if wsgi_module.is_loaded() { wsgi_module.index() } else { rwsgi_module.index() }
+    if wsgi_module.is_loaded() {
+        wsgi_module.index()
+    } else {
+        rwsgi_module.index()
+    }
 }
 
 /// The name in `LoadModule`.
 pub fn identity() -> &'static str {
-    if wsgi_module.is_loaded() { "wsgi_module" } else { "rwsgi_module" }
+    if wsgi_module.is_loaded() {
+        "wsgi_module"
+    } else {
+        "rwsgi_module"
+    }
 }
 
 /// What must not be loaded beside us.
@@ -131,15 +143,23 @@ unsafe extern "C" fn create_server(p: *mut c::apr_pool_t, _s: *mut c::server_rec
     own(p, ServerSlot::default())
 }
 
-unsafe extern "C" fn merge_server(p: *mut c::apr_pool_t, base: *mut c_void, over: *mut c_void) -> *mut c_void {
+unsafe extern "C" fn merge_server(
+    p: *mut c::apr_pool_t,
+    base: *mut c_void,
+    over: *mut c_void,
+) -> *mut c_void {
     // SAFETY: H6.
     let base = unsafe { base.cast::<ServerSlot>().as_ref() };
     // SAFETY: H6.
     let over = unsafe { over.cast::<ServerSlot>().as_ref() };
     match (base, over) {
-        (Some(base), Some(over)) => {
-            own(p, ServerSlot { raw: RawServer::over(&over.raw, &base.raw), ..ServerSlot::default() })
-        }
+        (Some(base), Some(over)) => own(
+            p,
+            ServerSlot {
+                raw: RawServer::over(&over.raw, &base.raw),
+                ..ServerSlot::default()
+            },
+        ),
         _ => core::ptr::null_mut(),
     }
 }
@@ -178,7 +198,11 @@ struct Names<const N: usize>([*const c_char; N]);
 // SAFETY: pointers to constants.
 unsafe impl<const N: usize> Sync for Names<N> {}
 static AFTER: Names<2> = Names([c"mod_alias.c".as_ptr(), core::ptr::null()]);
-static BEFORE: Names<3> = Names([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), core::ptr::null()]);
+static BEFORE: Names<3> = Names([
+    c"mod_userdir.c".as_ptr(),
+    c"mod_vhost_alias.c".as_ptr(),
+    core::ptr::null(),
+]);
 
 const FAILED: c_int = c::HTTP_INTERNAL_SERVER_ERROR as c_int;
 
@@ -206,7 +230,9 @@ unsafe extern "C" fn check_config(
 ) -> c_int {
     guard(FAILED, || {
         // SAFETY: H1.
-        let Some(pconf) = (unsafe { Pool::lend(pconf) }) else { return FAILED };
+        let Some(pconf) = (unsafe { Pool::lend(pconf) }) else {
+            return FAILED;
+        };
         // SAFETY: H1.
         hooks::check_config(pconf, unsafe { Server::lend(s) }).code()
     })
@@ -220,7 +246,9 @@ unsafe extern "C" fn post_config(
 ) -> c_int {
     guard(FAILED, || {
         // SAFETY: H1.
-        let Some(pconf) = (unsafe { Pool::lend(pconf) }) else { return FAILED };
+        let Some(pconf) = (unsafe { Pool::lend(pconf) }) else {
+            return FAILED;
+        };
         // SAFETY: H1.
         hooks::post_config(pconf, unsafe { Server::lend(s) }).code()
     })
@@ -229,16 +257,22 @@ unsafe extern "C" fn post_config(
 unsafe extern "C" fn child_init(pchild: *mut c::apr_pool_t, s: *mut c::server_rec) {
     guard((), || {
         // SAFETY: H1.
-        let Some(pchild) = (unsafe { Pool::lend(pchild) }) else { return };
+        let Some(pchild) = (unsafe { Pool::lend(pchild) }) else {
+            return;
+        };
         // SAFETY: H1.
         hooks::child_init(pchild, unsafe { Server::lend(s) });
     });
 }
 
 unsafe extern "C" fn translate_name(r: *mut c::request_rec) -> c_int {
-    guard(FAILED, || Request::lend(r, c::DECLINED, |r| hooks::translate_name(r).code()))
+    guard(FAILED, || {
+        Request::lend(r, c::DECLINED, |r| hooks::translate_name(r).code())
+    })
 }
 
 unsafe extern "C" fn handler(r: *mut c::request_rec) -> c_int {
-    guard(FAILED, || Request::lend(r, c::DECLINED, |r| hooks::handler(r).code()))
+    guard(FAILED, || {
+        Request::lend(r, c::DECLINED, |r| hooks::handler(r).code())
+    })
 }

@@ -44,7 +44,9 @@ impl Mpm {
 
     /// The configuration's generation: one more after each restart.
     pub fn generation() -> u32 {
-        ask(c::AP_MPMQ_GENERATION).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+        ask(c::AP_MPMQ_GENERATION)
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(0)
     }
 }
 
@@ -94,7 +96,12 @@ pub fn banner() -> &'static [u8] {
 
 /// httpd's own version.
 pub fn httpd_version() -> [u16; 3] {
-    let mut version = c::ap_version_t { major: 0, minor: 0, patch: 0, add_string: core::ptr::null() };
+    let mut version = c::ap_version_t {
+        major: 0,
+        minor: 0,
+        patch: 0,
+        add_string: core::ptr::null(),
+    };
     // SAFETY: a place for the answer.
     unsafe { c::ap_get_server_revision(&raw mut version) };
     [version.major, version.minor, version.patch].map(|n| u16::try_from(n).unwrap_or(0))

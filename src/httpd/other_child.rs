@@ -32,7 +32,11 @@ impl Server<'_> {
         if found.is_null() {
             // SAFETY: H5.
             found = unsafe { c::apr_palloc(pool, size_of::<Memory>()) };
-            let empty = Memory { fd: -1, pid: 0, generation: 0 };
+            let empty = Memory {
+                fd: -1,
+                pid: 0,
+                generation: 0,
+            };
             // SAFETY: fresh memory, large and aligned enough (APR aligns to 8 bytes).
             unsafe { found.cast::<Memory>().write(empty) };
             // SAFETY: the key is copied.
@@ -55,7 +59,12 @@ struct Watch {
 /// Calls `on_death` from the parent's main loop when the child process `pid` has ended without `pconf` having been cleared before.
 pub fn watch_child(pconf: &Pool<'_>, pid: i32, on_death: impl FnMut(Pool<'_>, Server<'_>) + 'static) {
     let process = c::apr_proc_t { pid, ..no_process() };
-    let watch = Watch { process, pconf: pconf.raw(), on_death: Box::new(on_death), armed: true };
+    let watch = Watch {
+        process,
+        pconf: pconf.raw(),
+        on_death: Box::new(on_death),
+        armed: true,
+    };
     let watch = pconf.own(watch);
     // SAFETY: H4: the record and its owner live in `pconf`; httpd unregisters it when that is cleared.
     unsafe {
@@ -88,7 +97,9 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, _status: c_int) 
         // SAFETY: takes the dead process from APR's list; may call us again with another reason, which returns above.
         unsafe { c::apr_proc_other_child_unregister(data) };
         // SAFETY: H4: it was registered with that pool, which is alive as long as the registration.
-        let Some(pconf) = (unsafe { Pool::lend((*watch).pconf) }) else { return };
+        let Some(pconf) = (unsafe { Pool::lend((*watch).pconf) }) else {
+            return;
+        };
         // SAFETY: as above; nobody else borrows the closure: it runs once.
         let on_death = unsafe { &mut (*watch).on_death };
         with_main_server(|main| on_death(pconf, main));

@@ -23,7 +23,10 @@ impl<'p> Pool<'p> {
     /// # Safety
     /// * `raw` is a live pool for at least `'p`, used on this thread only (H3).
     pub(super) unsafe fn lend(raw: *mut c::apr_pool_t) -> Option<Self> {
-        NonNull::new(raw).map(|raw| Self { raw, life: PhantomData })
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            life: PhantomData,
+        })
     }
 
     pub(super) fn raw(&self) -> *mut c::apr_pool_t {

@@ -36,8 +36,15 @@ impl Regex {
         }
         let end = usize::try_from(found[0].rm_eo).ok()?;
         // SAFETY: H5; `found` describes `text` and has `count` groups.
-        let made =
-            unsafe { c::ap_pregsub(pool.raw(), template.as_ptr(), text.as_ptr(), count, found.as_mut_ptr()) };
+        let made = unsafe {
+            c::ap_pregsub(
+                pool.raw(),
+                template.as_ptr(),
+                text.as_ptr(),
+                count,
+                found.as_mut_ptr(),
+            )
+        };
         // SAFETY: H2: a string in `pool`, or null when it would be too long.
         let made = unsafe { table::bytes(made) }?;
         Some((end, made.to_vec()))

@@ -7,10 +7,10 @@ use core::ptr::NonNull;
 
 use super::bindings as c;
 use super::connection::Connection;
+use super::module;
 use super::pool::Pool;
 use super::server::Server;
 use super::table;
-use super::module;
 use crate::directives::Scoped;
 
 /// What a mapped file is.
@@ -40,7 +40,11 @@ impl<'r> Request<'r> {
     /// Lends a request to `body` (H1).
     pub(super) fn lend<T>(raw: *mut c::request_rec, otherwise: T, body: impl FnOnce(&Request<'_>) -> T) -> T {
         match NonNull::new(raw) {
-            Some(raw) => body(&Request { raw, brigade: Cell::new(None), life: PhantomData }),
+            Some(raw) => body(&Request {
+                raw,
+                brigade: Cell::new(None),
+                life: PhantomData,
+            }),
             None => otherwise,
         }
     }
@@ -72,7 +76,10 @@ impl<'r> Request<'r> {
 
     /// The connection it came over.
     pub fn connection(&self) -> Connection<'r> {
-        Connection { raw: self.rec().connection, life: PhantomData }
+        Connection {
+            raw: self.rec().connection,
+            life: PhantomData,
+        }
     }
 
     /// The settings of the directory (location, file) that httpd merged for this request.
@@ -372,7 +379,11 @@ impl<'r> Request<'r> {
     pub fn add_header(&self, name: &[u8], value: &[u8], even_on_errors: bool) {
         let pool = self.pool();
         let (name, value) = (pool.c_string(name), pool.c_string(value));
-        let table = if even_on_errors { self.rec().err_headers_out } else { self.rec().headers_out };
+        let table = if even_on_errors {
+            self.rec().err_headers_out
+        } else {
+            self.rec().headers_out
+        };
         // SAFETY: H1; both strings are in the request's pool.
         unsafe { c::apr_table_addn(table, name, value) };
     }

@@ -35,7 +35,10 @@ impl<'s> Server<'s> {
     /// # Safety
     /// * `raw` is a live server for at least `'s` (H1).
     pub(super) unsafe fn lend(raw: *mut c::server_rec) -> Self {
-        Self { raw, life: PhantomData }
+        Self {
+            raw,
+            life: PhantomData,
+        }
     }
 
     pub(super) fn raw(&self) -> *mut c::server_rec {

@@ -63,7 +63,10 @@ impl Environ {
     /// Header names of letters, digits and `-` only: anything else could be mistaken for another header once `-` is `_`.
     fn put_headers(&mut self, view: &View<'_>) {
         for (name, value) in &view.headers {
-            let plain = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+            let plain = !name.is_empty()
+                && name
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
             // `Proxy` would become HTTP_PROXY, which libraries take for the way to the internet.
             if !plain || name.eq_ignore_ascii_case(b"Proxy") {
                 continue;
@@ -82,11 +85,18 @@ impl Environ {
     }
 
     fn put_header(&mut self, name: &[u8], value: &[u8]) {
-        let own_key = name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"Content-Length");
+        let own_key =
+            name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"Content-Length");
         if !own_key {
             self.bytes.extend_from_slice(b"HTTP_");
         }
-        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+        let upper = name.iter().map(|byte| {
+            if *byte == b'-' {
+                b'_'
+            } else {
+                byte.to_ascii_uppercase()
+            }
+        });
         self.bytes.extend(upper);
         let name = self.bytes.len();
         self.bytes.extend_from_slice(value);
@@ -94,12 +104,20 @@ impl Environ {
     }
 
     fn put_cgi(&mut self, view: &View<'_>) {
-        let method = if view.head_as_get && view.method == b"HEAD" { b"GET" } else { view.method };
+        let method = if view.head_as_get && view.method == b"HEAD" {
+            b"GET"
+        } else {
+            view.method
+        };
         self.put(b"REQUEST_METHOD", method);
         self.put(b"REQUEST_SCHEME", view.scheme);
         self.put(b"SERVER_PROTOCOL", view.protocol);
         self.put(b"QUERY_STRING", view.query);
-        self.put(b"REQUEST_URI", view.current_uri.unwrap_or_else(|| original_uri(view.request_line)));
+        self.put(
+            b"REQUEST_URI",
+            view.current_uri
+                .unwrap_or_else(|| original_uri(view.request_line)),
+        );
         self.put(b"SCRIPT_NAME", &script_name(view.uri, view.path_info));
         self.put(b"PATH_INFO", &single_slashes(view.path_info));
         self.put(b"SCRIPT_FILENAME", view.filename);
@@ -152,7 +170,11 @@ pub fn is_https(view: &View<'_>) -> bool {
 
 /// The second word of the request line: path and query as the client wrote them.
 fn original_uri(request_line: &[u8]) -> &[u8] {
-    request_line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1).unwrap_or_default()
+    request_line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .nth(1)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -190,7 +212,11 @@ mod tests {
     #[test]
     fn headers_become_variables_and_two_have_names_of_their_own() {
         let mut view = view();
-        view.headers = vec![(b"Content-Type", b"text/plain"), (b"content-length", b"3"), (b"X-One-Two", b"v")];
+        view.headers = vec![
+            (b"Content-Type", b"text/plain"),
+            (b"content-length", b"3"),
+            (b"X-One-Two", b"v"),
+        ];
         assert_eq!(value(&view, "CONTENT_TYPE").as_deref(), Some("text/plain"));
         assert_eq!(value(&view, "CONTENT_LENGTH").as_deref(), Some("3"));
         assert_eq!(value(&view, "HTTP_X_ONE_TWO").as_deref(), Some("v"));
@@ -214,7 +240,10 @@ mod tests {
     #[test]
     fn authorization_needs_permission() {
         let mut view = view();
-        view.headers = vec![(b"Authorization", b"Basic x"), (b"Proxy-Authorization", b"Basic y")];
+        view.headers = vec![
+            (b"Authorization", b"Basic x"),
+            (b"Proxy-Authorization", b"Basic y"),
+        ];
         assert_eq!(value(&view, "HTTP_AUTHORIZATION"), None);
         view.pass_authorization = true;
         assert!(value(&view, "HTTP_AUTHORIZATION").is_some());
@@ -261,8 +290,17 @@ mod tests {
 
     #[test]
     fn only_on_and_1_mean_https() {
-        for (text, https) in [("on", true), ("ON", true), ("1", true), ("true", false), ("", false)] {
-            let view = View { environment: vec![(b"HTTPS", text.as_bytes())], ..view() };
+        for (text, https) in [
+            ("on", true),
+            ("ON", true),
+            ("1", true),
+            ("true", false),
+            ("", false),
+        ] {
+            let view = View {
+                environment: vec![(b"HTTPS", text.as_bytes())],
+                ..view()
+            };
             assert_eq!(is_https(&view), https, "{text}");
         }
     }

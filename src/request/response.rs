@@ -41,15 +41,29 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status @ 100..=199) => {
-                write!(f, "the application's status is {status}, which is interim: PEP 3333 wants a final one, 200 or higher")
+                write!(
+                    f,
+                    "the application's status is {status}, which is interim: PEP 3333 wants a final one, 200 or higher"
+                )
             }
-            Self::Status(status) => write!(f, "the application's status is {status}, not a number from 200 to 999"),
-            Self::Reason => f.write_str("the reason after the application's status contains a control character"),
+            Self::Status(status) => write!(
+                f,
+                "the application's status is {status}, not a number from 200 to 999"
+            ),
+            Self::Reason => {
+                f.write_str("the reason after the application's status contains a control character")
+            }
             Self::Name(name) => write!(f, "the response header name '{name}' is not a token (RFC 9110)"),
             Self::Value(name) => {
-                write!(f, "the value of response header '{name}' contains a control character, which PEP 3333 forbids")
+                write!(
+                    f,
+                    "the value of response header '{name}' contains a control character, which PEP 3333 forbids"
+                )
             }
-            Self::Length(value) => write!(f, "the response header Content-Length is '{value}', not a number of bytes"),
+            Self::Length(value) => write!(
+                f,
+                "the response header Content-Length is '{value}', not a number of bytes"
+            ),
             Self::Lengths => f.write_str("the response has several Content-Length headers"),
         }
     }
@@ -153,7 +167,10 @@ pub struct Budget {
 impl Budget {
     /// For a body of this declared length, if any.
     pub fn new(declared: Option<u64>) -> Self {
-        Self { left: declared, dropped: 0 }
+        Self {
+            left: declared,
+            dropped: 0,
+        }
     }
 
     /// The part of `bytes` that fits.
@@ -181,24 +198,46 @@ mod tests {
     use super::*;
 
     fn answer<'a>(status: u16, headers: &[(&'a [u8], &'a [u8])]) -> Response<'a> {
-        Response { status, reason: b"Fine", headers: headers.to_vec() }
+        Response {
+            status,
+            reason: b"Fine",
+            headers: headers.to_vec(),
+        }
     }
 
     #[test]
     fn type_and_length_are_taken_out_and_repeats_are_kept() {
         let response = answer(
             200,
-            &[(b"content-type", b"a/b"), (b"Content-Length", b" 12"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")],
+            &[
+                (b"content-type", b"a/b"),
+                (b"Content-Length", b" 12"),
+                (b"Set-Cookie", b"a"),
+                (b"Set-Cookie", b"b"),
+            ],
         );
         let head = check(&response).unwrap();
         assert_eq!(head.line, b"200 Fine");
-        assert_eq!((head.content_type, head.content_length), (Some(&b"a/b"[..]), Some(12)));
-        assert_eq!(head.headers, [(&b"Set-Cookie"[..], &b"a"[..]), (&b"Set-Cookie"[..], &b"b"[..])]);
+        assert_eq!(
+            (head.content_type, head.content_length),
+            (Some(&b"a/b"[..]), Some(12))
+        );
+        assert_eq!(
+            head.headers,
+            [(&b"Set-Cookie"[..], &b"a"[..]), (&b"Set-Cookie"[..], &b"b"[..])]
+        );
     }
 
     #[test]
     fn hop_by_hop_headers_are_dropped() {
-        let response = answer(200, &[(b"Transfer-Encoding", b"chunked"), (b"connection", b"close"), (b"X", b"y")]);
+        let response = answer(
+            200,
+            &[
+                (b"Transfer-Encoding", b"chunked"),
+                (b"connection", b"close"),
+                (b"X", b"y"),
+            ],
+        );
         assert_eq!(check(&response).unwrap().headers, [(&b"X"[..], &b"y"[..])]);
     }
 
@@ -212,20 +251,36 @@ mod tests {
 
     #[test]
     fn control_bytes_cannot_split_a_header() {
-        assert!(matches!(check(&answer(200, &[(b"X", b"a\r\nY: b")])), Err(Broken::Value(_))));
-        assert!(matches!(check(&answer(200, &[(b"X", b"a\0")])), Err(Broken::Value(_))));
+        assert!(matches!(
+            check(&answer(200, &[(b"X", b"a\r\nY: b")])),
+            Err(Broken::Value(_))
+        ));
+        assert!(matches!(
+            check(&answer(200, &[(b"X", b"a\0")])),
+            Err(Broken::Value(_))
+        ));
         assert!(check(&answer(200, &[(b"X", b"a\tb\xe9")])).is_ok());
         for name in [&b"X: y"[..], b"", b"X\n", b"X Y", b"X(Y)"] {
-            assert!(matches!(check(&answer(200, &[(name, b"v")])), Err(Broken::Name(_))), "{name:?}");
+            assert!(
+                matches!(check(&answer(200, &[(name, b"v")])), Err(Broken::Name(_))),
+                "{name:?}"
+            );
         }
-        let response = Response { status: 200, reason: b"O\rK", headers: Vec::new() };
+        let response = Response {
+            status: 200,
+            reason: b"O\rK",
+            headers: Vec::new(),
+        };
         assert_eq!(check(&response), Err(Broken::Reason));
     }
 
     #[test]
     fn lengths_are_numbers_and_single() {
         for value in [&b"-1"[..], b"", b"1,1", b"0x1", b"99999999999999999999"] {
-            assert!(matches!(check(&answer(200, &[(b"Content-Length", value)])), Err(Broken::Length(_))));
+            assert!(matches!(
+                check(&answer(200, &[(b"Content-Length", value)])),
+                Err(Broken::Length(_))
+            ));
         }
         let twice = answer(200, &[(b"Content-Length", b"1"), (b"content-length", b"1")]);
         assert_eq!(check(&twice), Err(Broken::Lengths));

@@ -15,7 +15,11 @@ pub fn covered(uri: &[u8], alias: &[u8]) -> Option<usize> {
                 return None;
             }
             at += slashes;
-            of_alias += alias.iter().skip(of_alias).take_while(|byte| **byte == b'/').count();
+            of_alias += alias
+                .iter()
+                .skip(of_alias)
+                .take_while(|byte| **byte == b'/')
+                .count();
         } else {
             if uri.get(at) != Some(&wanted) {
                 return None;
@@ -33,20 +37,32 @@ pub fn covered(uri: &[u8], alias: &[u8]) -> Option<usize> {
 pub fn mapped(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
     let matched = uri.get(..covered).unwrap_or_default();
     let slashes = matched.iter().rev().take_while(|byte| **byte == b'/').count();
-    let rest_from = if target.ends_with(b"/") { covered } else { covered - slashes };
+    let rest_from = if target.ends_with(b"/") {
+        covered
+    } else {
+        covered - slashes
+    };
     [target, uri.get(rest_from..).unwrap_or_default()].concat()
 }
 
 /// As [`mapped`], for a regular expression: the rest is what follows the match, literally; only a match of `/` alone keeps its slash.
 pub fn mapped_by_match(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
-    let rest = if uri.get(..covered) == Some(b"/") { uri } else { uri.get(covered..).unwrap_or_default() };
+    let rest = if uri.get(..covered) == Some(b"/") {
+        uri
+    } else {
+        uri.get(covered..).unwrap_or_default()
+    };
     [target, rest].concat()
 }
 
 /// The part of the URL path that is not `path_info`, with runs of `/` made one.
 pub fn script_name(uri: &[u8], path_info: &[u8]) -> Vec<u8> {
     let end = uri.len().saturating_sub(path_info.len());
-    let script = if uri.ends_with(path_info) { uri.get(..end).unwrap_or_default() } else { uri };
+    let script = if uri.ends_with(path_info) {
+        uri.get(..end).unwrap_or_default()
+    } else {
+        uri
+    };
     single_slashes(script)
 }
 
@@ -107,11 +123,16 @@ impl Settings<'_> {
             .group(names);
         let callable = match self.alias.and_then(|alias| alias.callable_object.as_ref()) {
             Some(name) => name.0.as_ref().to_owned(),
-            None => self
-                .pick(|scoped| scoped.callable_object.as_ref())
-                .map_or_else(|| DEFAULT_CALLABLE.to_owned(), |callable| callable.0.callable(names)),
+            None => self.pick(|scoped| scoped.callable_object.as_ref()).map_or_else(
+                || DEFAULT_CALLABLE.to_owned(),
+                |callable| callable.0.callable(names),
+            ),
         };
-        Target { process_group, application_group, callable }
+        Target {
+            process_group,
+            application_group,
+            callable,
+        }
     }
 
     /// `WSGIPassAuthorization`.
@@ -208,10 +229,17 @@ mod tests {
     #[test]
     fn alias_beats_directory_beats_server_beats_default() {
         let (mut directory, mut server) = (Scoped::default(), Scoped::default());
-        let alias =
-            AliasOptions { process_group: Some(Template::new("of-alias")), ..AliasOptions::default() };
+        let alias = AliasOptions {
+            process_group: Some(Template::new("of-alias")),
+            ..AliasOptions::default()
+        };
         let target = |alias: Option<&AliasOptions>, directory: &Scoped, server: &Scoped| {
-            Settings { alias, directory, server }.target(&Here)
+            Settings {
+                alias,
+                directory,
+                server,
+            }
+            .target(&Here)
         };
         assert_eq!(target(None, &directory, &server).process_group, "");
         assert_eq!(target(None, &directory, &server).application_group, "s|/x");
@@ -220,15 +248,31 @@ mod tests {
         assert_eq!(target(None, &directory, &server).process_group, "of-server");
         directory.process_group = Some(Template::Global);
         assert_eq!(target(None, &directory, &server).process_group, "");
-        assert_eq!(target(Some(&alias), &directory, &server).process_group, "of-alias");
+        assert_eq!(
+            target(Some(&alias), &directory, &server).process_group,
+            "of-alias"
+        );
     }
 
     #[test]
     fn an_alias_may_take_authorization_away() {
-        let server = Scoped { pass_authorization: Some(true), ..Scoped::default() };
-        let alias = AliasOptions { pass_authorization: Some(false), ..AliasOptions::default() };
+        let server = Scoped {
+            pass_authorization: Some(true),
+            ..Scoped::default()
+        };
+        let alias = AliasOptions {
+            pass_authorization: Some(false),
+            ..AliasOptions::default()
+        };
         let directory = Scoped::default();
-        let passes = |alias| Settings { alias, directory: &directory, server: &server }.pass_authorization();
+        let passes = |alias| {
+            Settings {
+                alias,
+                directory: &directory,
+                server: &server,
+            }
+            .pass_authorization()
+        };
         assert!(passes(None));
         assert!(!passes(Some(&alias)));
     }

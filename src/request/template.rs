@@ -39,7 +39,10 @@ impl Template {
             "%{SERVER}" => Self::Server,
             "%{HOST}" => Self::Host,
             "%{RESOURCE}" => Self::Resource,
-            _ => match text.strip_prefix("%{ENV:").and_then(|rest| rest.strip_suffix('}')) {
+            _ => match text
+                .strip_prefix("%{ENV:")
+                .and_then(|rest| rest.strip_suffix('}'))
+            {
                 Some(name) => Self::Variable(name.into()),
                 None => Self::Literal(text.into()),
             },
@@ -81,7 +84,9 @@ impl Template {
             Self::Variable(variable) => names.variable(variable),
             _ => None,
         };
-        value.filter(|value| !value.is_empty()).unwrap_or_else(|| DEFAULT_CALLABLE.to_owned())
+        value
+            .filter(|value| !value.is_empty())
+            .unwrap_or_else(|| DEFAULT_CALLABLE.to_owned())
     }
 }
 
