@@ -9,13 +9,19 @@ use crate::exchange::socket::Connection;
 /// All seats.
 pub struct Seats {
     table: Mutex<Table>,
-    /// Something changed: a connection was given, a seat became free or idle, draining began.
-    changed: Condvar,
+    /// A connection was given to the seat of this number, or draining began. One each, so that only the thread concerned wakes.
+    given: Vec<Condvar>,
+    /// There may be room for a connection, or draining began.
+    room: Condvar,
+    /// A request has ended while draining.
+    quieter: Condvar,
 }
 
 struct Table {
     seats: Vec<Seat>,
     draining: bool,
+    /// The acceptor waits for room.
+    wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
 }
@@ -61,7 +67,11 @@ impl Seats {
     pub fn new(count: usize) -> Self {
         let seats = std::iter::repeat_with(Seat::default).take(count).collect();
         Self {
-            table: Mutex::new(Table { seats, draining: false, clock: 0 }),
+            table: Mutex::new(Table {
+                seats,
+                draining: false,
+                clock: 0,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -77,7 +87,9 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
-        let table = self.changed.wait_while(self.lock(), |table| !table.draining && table.room().is_none());
+        let table = self
+            .changed
+            .wait_while(self.lock(), |table| !table.draining && table.room().is_none());
         !table.unwrap_or_else(PoisonError::into_inner).draining
     }
 
@@ -91,14 +103,18 @@ impl Seats {
         let Some(index) = table.room() else { return };
         let Some(connection) = accept() else { return };
         let clock = table.tick();
-        let Some(seat) = table.seats.get_mut(index) else { return };
+        let Some(seat) = table.seats.get_mut(index) else {
+            return;
+        };
         if let Some(idle) = &seat.connection {
             seat.recalled = true;
             idle.close();
         }
         seat.next = Some(connection);
         seat.changed = clock;
-        self.changed.notify_all();
+        if let Some(given) = self.given.get(index) {
+            given.notify_one();
+        }
     }
 
     /// Waits for a connection for this seat; `None` once draining.
@@ -111,11 +127,14 @@ impl Seats {
         if let Some(seat) = table.seats.get_mut(index) {
             seat.changed = clock;
         }
-        self.changed.notify_all();
+        self.tell_room(&mut table);
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        let mut table = self.changed.wait_while(table, is_waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut table = self
+            .changed
+            .wait_while(table, is_waiting)
+            .unwrap_or_else(PoisonError::into_inner);
         let draining = table.draining;
         let seat = table.seats.get_mut(index)?;
         // Once draining it is closed here, unread: its request is repeated elsewhere.
@@ -131,7 +150,9 @@ impl Seats {
         let draining = table.draining;
         match table.seats.get_mut(index) {
             Some(seat) if !draining && !seat.recalled => {
-                seat.state = State::Busy { since: Instant::now() };
+                seat.state = State::Busy {
+                    since: Instant::now(),
+                };
                 seat.thread = thread;
                 true
             }
@@ -144,11 +165,17 @@ impl Seats {
         let mut table = self.lock();
         let clock = table.tick();
         let draining = table.draining;
-        let Some(seat) = table.seats.get_mut(index) else { return false };
+        let Some(seat) = table.seats.get_mut(index) else {
+            return false;
+        };
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
-        self.changed.notify_all();
+        if draining {
+            self.quieter.notify_all();
+        } else {
+            self.tell_room(&mut table);
+        }
         !draining && !overdue
     }
 
@@ -162,13 +189,19 @@ impl Seats {
                 connection.close();
             }
         }
-        self.changed.notify_all();
+        self.room.notify_all();
+        self.given.iter().for_each(Condvar::notify_all);
     }
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
-        let is_busy = |table: &mut Table| table.seats.iter().any(|seat| matches!(seat.state, State::Busy { .. }));
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
+        let is_busy = |table: &mut Table| {
+            table
+                .seats
+                .iter()
+                .any(|seat| matches!(seat.state, State::Busy { .. }))
+        };
+        let waited = self.quieter.wait_timeout_while(self.lock(), limit, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -180,12 +213,16 @@ impl Seats {
                 let age = since.elapsed();
                 if age > limit {
                     seat.state = State::Overdue;
-                    found.push(Overdue { connection: Arc::clone(connection), thread: seat.thread, age });
+                    found.push(Overdue {
+                        connection: Arc::clone(connection),
+                        thread: seat.thread,
+                        age,
+                    });
                 }
             }
         }
         if !found.is_empty() {
-            self.changed.notify_all();
+            self.quieter.notify_all();
         }
         found
     }
