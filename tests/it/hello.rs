@@ -117,8 +117,8 @@ fn directory_of_scripts(case: &Case) {
     );
     assert_eq!(httpd.get("/apps/missing.wsgi").status, 404);
     assert_eq!(httpd.get("/apps/").status, 403, "a directory is no script");
-    httpd.wait_log(case.said("missing.wsgi", "WSGI0135"));
-    httpd.wait_log(case.said("directory", "WSGI0136"));
+    httpd.wait_log(case.said("RW0201", "WSGI0135"));
+    httpd.wait_log(case.said("RW0202", "WSGI0136"));
 }
 
 fn directory_of_scripts_by_set_handler(case: &Case) {

@@ -9,13 +9,19 @@ use crate::exchange::socket::Connection;
 /// All seats.
 pub struct Seats {
     table: Mutex<Table>,
-    /// Something changed: a connection was given, a seat became free or idle, draining began.
-    changed: Condvar,
+    /// A connection was given to the seat of this number, or draining began. One each, so that only the thread concerned wakes.
+    given: Vec<Condvar>,
+    /// There may be room for a connection, or draining began.
+    room: Condvar,
+    /// A request has ended while draining.
+    quieter: Condvar,
 }
 
 struct Table {
     seats: Vec<Seat>,
     draining: bool,
+    /// The acceptor waits for room.
+    wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
 }
@@ -106,7 +112,9 @@ impl Seats {
         }
         seat.next = Some(connection);
         seat.changed = clock;
-        self.changed.notify_all();
+        if let Some(given) = self.given.get(index) {
+            given.notify_one();
+        }
     }
 
     /// Waits for a connection for this seat; `None` once draining.
@@ -119,7 +127,7 @@ impl Seats {
         if let Some(seat) = table.seats.get_mut(index) {
             seat.changed = clock;
         }
-        self.changed.notify_all();
+        self.tell_room(&mut table);
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
@@ -163,7 +171,11 @@ impl Seats {
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
-        self.changed.notify_all();
+        if draining {
+            self.quieter.notify_all();
+        } else {
+            self.tell_room(&mut table);
+        }
         !draining && !overdue
     }
 
@@ -177,7 +189,8 @@ impl Seats {
                 connection.close();
             }
         }
-        self.changed.notify_all();
+        self.room.notify_all();
+        self.given.iter().for_each(Condvar::notify_all);
     }
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
@@ -188,7 +201,7 @@ impl Seats {
                 .iter()
                 .any(|seat| matches!(seat.state, State::Busy { .. }))
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
+        let waited = self.quieter.wait_timeout_while(self.lock(), limit, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -209,7 +222,7 @@ impl Seats {
             }
         }
         if !found.is_empty() {
-            self.changed.notify_all();
+            self.quieter.notify_all();
         }
         found
     }
