@@ -70,9 +70,12 @@ impl Seats {
             table: Mutex::new(Table {
                 seats,
                 draining: false,
+                wants_room: false,
                 clock: 0,
             }),
-            changed: Condvar::new(),
+            given: std::iter::repeat_with(Condvar::new).take(count).collect(),
+            room: Condvar::new(),
+            quieter: Condvar::new(),
         }
     }
 
@@ -87,10 +90,19 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
-        let table = self
-            .changed
-            .wait_while(self.lock(), |table| !table.draining && table.room().is_none());
+        let full = |table: &mut Table| {
+            table.wants_room = !table.draining && table.room().is_none();
+            table.wants_room
+        };
+        let table = self.room.wait_while(self.lock(), full);
         !table.unwrap_or_else(PoisonError::into_inner).draining
+    }
+
+    /// A seat has become free or idle: the acceptor wakes if it waits for that.
+    fn tell_room(&self, table: &mut Table) {
+        if std::mem::take(&mut table.wants_room) {
+            self.room.notify_one();
+        }
     }
 
     /// Takes a connection from `accept`, if there is room for one and while nothing can change that. A free seat gets it, the one
@@ -131,8 +143,8 @@ impl Seats {
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        let mut table = self
-            .changed
+        let given = self.given.get(index)?;
+        let mut table = given
             .wait_while(table, is_waiting)
             .unwrap_or_else(PoisonError::into_inner);
         let draining = table.draining;
