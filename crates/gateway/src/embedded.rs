@@ -68,18 +68,32 @@ impl GuestSide for Guest {
         };
         panic_log(log);
         let mut python = Embedded::start(&start_up).map_err(failed)?;
-        let main = python.attach(|py| Interpreter::current(py, |py| set_up(py, &settings, log, b""))).map_err(failed)?;
+        let main = python
+            .attach(|py| Interpreter::current(py, |py| set_up(py, &settings, log, b"")))
+            .map_err(failed)?;
         STARTED.set(Some(python));
-        let runtime = Runtime { settings, log, main, others: Mutex::default() };
-        RUNTIME.set(runtime).map_err(|_| failed("it was started twice".into()))
+        let runtime = Runtime {
+            settings,
+            log,
+            main,
+            others: Mutex::default(),
+        };
+        RUNTIME
+            .set(runtime)
+            .map_err(|_| failed("it was started twice".into()))
     }
 
     fn serve(mut exchange: HostExchange<'_>, head: &[u8]) -> Outcome {
-        let Some(runtime) = RUNTIME.get() else { return Outcome::Aborted(AbortReason::Internal) };
+        let Some(runtime) = RUNTIME.get() else {
+            return Outcome::Aborted(AbortReason::Internal);
+        };
         let head = match Head::decode(head) {
             Ok(head) => head,
             Err(error) => {
-                exchange.log(Level::Error, format!("the request cannot be read: {error}").as_bytes());
+                exchange.log(
+                    Level::Error,
+                    format!("the request cannot be read: {error}").as_bytes(),
+                );
                 return Outcome::Aborted(AbortReason::Internal);
             }
         };
@@ -93,7 +107,10 @@ impl GuestSide for Guest {
         let calls: &mut dyn Calls = &mut exchange;
         lend(calls, |host| {
             let carrier: Arc<dyn Exchange> = Arc::new(Carrier::new(host, runtime.log, head.has_body));
-            let circumstances = Circumstances { thread_id: thread_number(), daemon_start: 0 };
+            let circumstances = Circumstances {
+                thread_id: thread_number(),
+                daemon_start: 0,
+            };
             let served = interpreter.enter(|py, state| serve(py, state, &carrier, &head, circumstances));
             match served {
                 // A client that has gone is not a failure of the application.
@@ -111,7 +128,9 @@ impl GuestSide for Guest {
     }
 
     fn close(seconds: u32) {
-        let (Some(runtime), Some(mut python)) = (RUNTIME.get(), STARTED.take()) else { return };
+        let (Some(runtime), Some(mut python)) = (RUNTIME.get(), STARTED.take()) else {
+            return;
+        };
         let deadline = Instant::now() + Duration::from_secs(seconds.into());
         let others = std::mem::take(&mut *runtime.others.lock().unwrap_or_else(PoisonError::into_inner));
         let mut all_ended = true;
@@ -140,7 +159,10 @@ impl Runtime {
         }
         let made = another(&self.main, |py| set_up(py, &self.settings, self.log, group)).map_err(|why| {
             let group = String::from_utf8_lossy(group);
-            format!("{}: no interpreter for application group '{group}': {why}", codes::INTERPRETER_NOT_MADE)
+            format!(
+                "{}: no interpreter for application group '{group}': {why}",
+                codes::INTERPRETER_NOT_MADE
+            )
         })?;
         others.insert(group.to_vec(), made.clone());
         Ok(made)
@@ -148,7 +170,10 @@ impl Runtime {
 }
 
 fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> Result<State, String> {
-    let server_log = Arc::new(ServerLog { log, level: settings.log_level });
+    let server_log = Arc::new(ServerLog {
+        log,
+        level: settings.log_level,
+    });
     let with = SetUp {
         constants: Constants {
             multithread: settings.multithread,
@@ -182,7 +207,9 @@ fn thread_number() -> i64 {
 /// Whether the locale is the one in which the command line turns UTF-8 mode on.
 fn is_c_locale(variable: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
-    let locale = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    let locale = names
+        .iter()
+        .find_map(|name| variable(name).filter(|value| !value.is_empty()));
     locale.is_none_or(|locale| locale == b"C" || locale == b"POSIX")
 }
 

@@ -103,22 +103,37 @@ impl Host for Recorder {
 
 impl Recorder {
     fn text(&self) -> String {
-        self.data.iter().map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned()).collect()
+        self.data
+            .iter()
+            .map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned())
+            .collect()
     }
 }
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn process_log(_level: Level, text: &[u8]) {
-    LINES.lock().unwrap().push(String::from_utf8_lossy(text).into_owned());
+    LINES
+        .lock()
+        .unwrap()
+        .push(String::from_utf8_lossy(text).into_owned());
 }
 
 fn request(guest: Guest, script: &[u8], group: &[u8], path: &str, mut host: Recorder) -> (Outcome, Recorder) {
     let variables = variables(path);
-    let environ = variables.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+    let environ = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_slice()))
+        .collect();
     let has_body = !host.body.is_empty() || host.broken;
-    let head =
-        Head { script, callable: b"application", application_group: group, environ, has_body, ..Head::default() };
+    let head = Head {
+        script,
+        callable: b"application",
+        application_group: group,
+        environ,
+        has_body,
+        ..Head::default()
+    };
     let mut bytes = Vec::new();
     head.encode(&mut bytes);
     let outcome = guest.serve(&mut host, &bytes);
@@ -141,14 +156,29 @@ fn embedded_python_serves_and_ends_on_every_version() {
             .output()
             .unwrap();
         let output = [status.stdout, status.stderr].concat();
-        assert!(status.status.success(), "{}: {}\n{}", python.display(), status.status, String::from_utf8_lossy(&output));
+        assert!(
+            status.status.success(),
+            "{}: {}\n{}",
+            python.display(),
+            status.status,
+            String::from_utf8_lossy(&output)
+        );
     });
 }
 
 fn library_of(prefix: &Path) -> Option<PathBuf> {
-    let entries = prefix.join("lib").read_dir().ok()?.flatten().map(|entry| entry.path());
+    let entries = prefix
+        .join("lib")
+        .read_dir()
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
     let is_it = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         name.starts_with("libpython3.") && name.ends_with(".so")
     };
     entries.into_iter().find(is_it)
@@ -186,24 +216,76 @@ fn child() {
     for group in ["", "one", "two"] {
         let (outcome, host) = serve(group, "/", Recorder::default());
         let prefix = program.ancestors().nth(2).unwrap().display().to_string();
-        let expected = format!("[(6, 1, 1), '{group}', '{prefix}', 1, ['mod_wsgi'], True, True, 'utf-8', 42]");
-        assert_eq!((outcome, host.text()), (Outcome::Done, expected), "{:?}", host.logs);
-        assert!(host.data.iter().all(|(_, flush)| !flush), "a small answer needs no flush");
+        let expected =
+            format!("[(6, 1, 1), '{group}', '{prefix}', 1, ['mod_wsgi'], True, True, 'utf-8', 42]");
+        assert_eq!(
+            (outcome, host.text()),
+            (Outcome::Done, expected),
+            "{:?}",
+            host.logs
+        );
+        assert!(
+            host.data.iter().all(|(_, flush)| !flush),
+            "a small answer needs no flush"
+        );
     }
     let (_, host) = serve("", "/stream", Recorder::default());
     assert_eq!(host.data, [(b"one".to_vec(), true), (b"two".to_vec(), true)]);
-    let (_, host) = serve("one", "/post", Recorder { body: b"a line\nand more".to_vec(), ..Recorder::default() });
+    let (_, host) = serve(
+        "one",
+        "/post",
+        Recorder {
+            body: b"a line\nand more".to_vec(),
+            ..Recorder::default()
+        },
+    );
     assert_eq!(host.text(), r"[b'a line\n', b'and more']");
-    let (outcome, host) = serve("", "/post", Recorder { broken: true, ..Recorder::default() });
+    let (outcome, host) = serve(
+        "",
+        "/post",
+        Recorder {
+            broken: true,
+            ..Recorder::default()
+        },
+    );
     assert_eq!(outcome, Outcome::Aborted(AbortReason::Application));
-    assert!(host.logs.iter().any(|line| line.contains("OSError: mod_wsgi request data read error: the client went away")));
+    assert!(
+        host.logs
+            .iter()
+            .any(|line| line.contains("OSError: mod_wsgi request data read error: the client went away"))
+    );
     let (outcome, host) = serve("two", "/raise", Recorder::default());
-    assert_eq!((outcome, host.status), (Outcome::Aborted(AbortReason::Application), 0));
-    assert!(host.logs.iter().any(|line| line == "ValueError: on purpose"), "{:?}", host.logs);
-    let (_, host) = serve("", "/thread", Recorder { body: b"x".to_vec(), ..Recorder::default() });
-    assert!(host.text().contains("on the thread of the request only"), "{}", host.text());
+    assert_eq!(
+        (outcome, host.status),
+        (Outcome::Aborted(AbortReason::Application), 0)
+    );
+    assert!(
+        host.logs.iter().any(|line| line == "ValueError: on purpose"),
+        "{:?}",
+        host.logs
+    );
+    let (_, host) = serve(
+        "",
+        "/thread",
+        Recorder {
+            body: b"x".to_vec(),
+            ..Recorder::default()
+        },
+    );
+    assert!(
+        host.text().contains("on the thread of the request only"),
+        "{}",
+        host.text()
+    );
     assert!(LINES.lock().unwrap().iter().any(|line| line == "stray line"));
-    let (outcome, _) = serve("", "/stream", Recorder { gone: true, ..Recorder::default() });
+    let (outcome, _) = serve(
+        "",
+        "/stream",
+        Recorder {
+            gone: true,
+            ..Recorder::default()
+        },
+    );
     assert_eq!(outcome, Outcome::Done, "a client that has gone is nobody's fault");
 
     // Threads that come and go, in all interpreters at once; thread-local data stays with a thread.
@@ -224,6 +306,14 @@ fn child() {
     end.send(()).unwrap();
     main.join().unwrap();
     let ended = std::fs::read_to_string(directory.0.join("ended")).unwrap();
-    assert_eq!(ended.lines().count(), 4, "exit functions of each interpreter have run");
-    assert!(!LINES.lock().unwrap().iter().any(|line| line.contains("RW0")), "{:?}", LINES.lock().unwrap());
+    assert_eq!(
+        ended.lines().count(),
+        4,
+        "exit functions of each interpreter have run"
+    );
+    assert!(
+        !LINES.lock().unwrap().iter().any(|line| line.contains("RW0")),
+        "{:?}",
+        LINES.lock().unwrap()
+    );
 }

@@ -45,7 +45,10 @@ fn the_environ_holds_what_pep_3333_and_mod_wsgi_promise() {
     on_sites(|site| {
         let mut list = variables("/environ");
         list.push((b"X_BYTES", b"caf\xc3\xa9\xff".to_vec()));
-        let environ = list.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        let environ = list
+            .iter()
+            .map(|(name, value)| (*name, value.as_slice()))
+            .collect();
         let head = Head {
             script: &site.script,
             callable: b"application",
@@ -69,16 +72,31 @@ fn no_variable_of_one_request_shows_up_in_another() {
         let mut see = |extra: &[(&'static [u8], &str)], drop: usize| {
             let mut list = variables("/headers_seen");
             list.truncate(list.len() - drop);
-            list.extend(extra.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())));
-            let environ = list.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-            let head = Head { script: &site.script, callable: b"application", environ, ..Head::default() };
+            list.extend(
+                extra
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_bytes().to_vec())),
+            );
+            let environ = list
+                .iter()
+                .map(|(name, value)| (*name, value.as_slice()))
+                .collect();
+            let head = Head {
+                script: &site.script,
+                callable: b"application",
+                environ,
+                ..Head::default()
+            };
             client.exchange(&head, Body::Whole(b"")).whole()
         };
         let usual = "{'HTTP_HOST': 'localhost', 'HTTP_ACCEPT': '*/*', 'HTTP_USER_AGENT': 'test'";
         for round in 0..40 {
             assert_eq!(see(&[], 0), format!("{usual}}}"), "{round}");
             let cookie = format!("c{round}");
-            assert_eq!(see(&[(b"HTTP_COOKIE", &cookie)], 0), format!("{usual}, 'HTTP_COOKIE': '{cookie}'}}"));
+            assert_eq!(
+                see(&[(b"HTTP_COOKIE", &cookie)], 0),
+                format!("{usual}, 'HTTP_COOKIE': '{cookie}'}}")
+            );
             assert_eq!(see(&[], 3), "{}");
             assert_eq!(see(&[(b"X_A", "1"), (b"X_A", "2")], 3), "{'X_A': '2'}");
             assert_eq!(see(&[(b"X_A", "2"), (b"X_A", "1")], 3), "{'X_A': '1'}");
@@ -86,7 +104,14 @@ fn no_variable_of_one_request_shows_up_in_another() {
         // Unlike the template for so long that it is made anew.
         for _ in 0..40 {
             let many: [(&'static [u8], &str); 8] = [
-                (b"X_1", "1"), (b"X_2", "1"), (b"X_3", "1"), (b"X_4", "1"), (b"X_5", "1"), (b"X_6", "1"), (b"X_7", "1"), (b"X_8", "1"),
+                (b"X_1", "1"),
+                (b"X_2", "1"),
+                (b"X_3", "1"),
+                (b"X_4", "1"),
+                (b"X_5", "1"),
+                (b"X_6", "1"),
+                (b"X_7", "1"),
+                (b"X_8", "1"),
             ];
             assert_eq!(see(&many, 3).matches("'1'").count(), 8);
         }
@@ -98,7 +123,10 @@ fn no_variable_of_one_request_shows_up_in_another() {
 fn a_script_finds_the_surroundings_that_mod_wsgi_gives() {
     on_sites(|site| {
         let answer = site.get("/surroundings");
-        assert_eq!(answer.whole(), "[['mod_wsgi'], True, 42, 'semantics.wsgi', 'int', False, (6, 1, 1), False]");
+        assert_eq!(
+            answer.whole(),
+            "[['mod_wsgi'], True, 42, 'semantics.wsgi', 'int', False, (6, 1, 1), False]"
+        );
         answer.logged("RW0619: signal.signal(10, ...) was ignored");
     });
 }
@@ -117,9 +145,17 @@ fn input_answers_every_pair_of_calls_as_a_bytes_io_does() {
                 let mut list = variables("/conformance");
                 list.push((b"X_PATTERN", hex.clone().into()));
                 list.push((b"X_CALL", call.to_string().into()));
-                let environ = list.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-                let head =
-                    Head { script: &site.script, callable: b"application", environ, has_body: true, ..Head::default() };
+                let environ = list
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_slice()))
+                    .collect();
+                let head = Head {
+                    script: &site.script,
+                    callable: b"application",
+                    environ,
+                    has_body: true,
+                    ..Head::default()
+                };
                 let answer = client.exchange(&head, Body::Whole(pattern));
                 assert_eq!(answer.whole(), "same", "call {call} on {} bytes", pattern.len());
             }
@@ -149,7 +185,10 @@ fn a_body_is_echoed_in_both_directions_at_once() {
 #[test]
 fn input_is_iterated_by_lines_and_can_be_read_on_another_thread() {
     on_sites(|site| {
-        assert_eq!(site.post("/input_lines", Body::Whole(b"a\nb\n\nc")).whole(), r"[b'a\n', b'b\n', b'\n', b'c']");
+        assert_eq!(
+            site.post("/input_lines", Body::Whole(b"a\nb\n\nc")).whole(),
+            r"[b'a\n', b'b\n', b'\n', b'c']"
+        );
         assert_eq!(site.post("/read_in_thread", Body::Whole(b"abc")).whole(), "abc");
     });
 }
@@ -178,7 +217,10 @@ fn nobody_is_asked_for_a_body_that_the_application_ignores_or_that_does_not_exis
 fn objects_of_a_request_raise_once_it_has_ended() {
     on_sites(|site| {
         site.get("/keep").logged("kept");
-        assert_eq!(site.get("/use_kept").whole(), "['read', 'next', 'write', 'start', 'errors']");
+        assert_eq!(
+            site.get("/use_kept").whole(),
+            "['read', 'next', 'write', 'start', 'errors']"
+        );
     });
 }
 
@@ -211,13 +253,20 @@ fn close_is_called_exactly_once_whatever_happens() {
     on_sites(|site| {
         assert_eq!(site.get("/close_called").whole(), "a");
         aborted(&site.get("/close_after_error"), APPLICATION, "ValueError: first");
-        aborted(&site.get("/close_after_output"), APPLICATION, "ValueError: second");
+        aborted(
+            &site.get("/close_after_output"),
+            APPLICATION,
+            "ValueError: second",
+        );
         aborted(&site.get("/close_after_bad_block"), APPLICATION, "RW0601");
         let answer = site.get("/close_raises");
         assert_eq!(answer.whole(), "a");
         answer.logged("RW0610");
         answer.logged("ValueError: in close");
-        assert_eq!(site.get("/closes").whole(), "['whole', 'error', 'output', 'bad block', 'raises']");
+        assert_eq!(
+            site.get("/closes").whole(),
+            "['whole', 'error', 'output', 'bad block', 'raises']"
+        );
     });
 }
 
@@ -227,7 +276,11 @@ fn large_answers_arrive_whole() {
         assert!(site.get("/big").body() == vec![b'x'; 8 << 20]);
         let body = site.get("/large_blocks").body();
         assert_eq!(body.len(), 16 << 20);
-        assert!(body.chunks(1 << 20).enumerate().all(|(i, block)| block.iter().all(|byte| *byte == i as u8)));
+        assert!(
+            body.chunks(1 << 20)
+                .enumerate()
+                .all(|(i, block)| block.iter().all(|byte| *byte == i as u8))
+        );
     });
 }
 
@@ -236,17 +289,40 @@ fn start_response_refuses_each_broken_rule_and_quotes_it() {
     on_sites(|site| {
         let seen = site.get("/start_response_rules").whole();
         let expected = [
-            "TypeError: start_response() takes 2 or 3", "TypeError: start_response() takes 2 or 3", "TypeError: headers must be a list",
-            "TypeError: headers must be a list", "RuntimeError: exc_info", "RuntimeError: exc_info", "TypeError: status must be str",
-            "TypeError: status must be str", "UnicodeEncodeError", "ValueError: status must be three digits",
-            "ValueError: status must be three digits", "ValueError: status contains a control", "ValueError: status 1xx",
-            "TypeError: each header must be a tuple", "ValueError: each header must be a tuple of 2", "ValueError: each header must be a tuple of 2",
-            "TypeError: header name must be str", "TypeError: header value must be str", "TypeError: header value must be str", "UnicodeEncodeError",
-            "ValueError: header name ''", "ValueError: header name 'a b'", "ValueError: header name 'a:'",
-            "ValueError: the value of header 'a' contains a control", "ValueError: the value of header 'a' contains a control",
-            "ValueError: the value of header 'a' contains a control", "ValueError: header 'Connection' belongs",
-            "ValueError: Content-Length is 'x'", "ValueError: Content-Length is '-1'", "UnicodeEncodeError", "ValueError: 2000 headers",
-            "ValueError: headers of 2097", "accepted", "accepted",
+            "TypeError: start_response() takes 2 or 3",
+            "TypeError: start_response() takes 2 or 3",
+            "TypeError: headers must be a list",
+            "TypeError: headers must be a list",
+            "RuntimeError: exc_info",
+            "RuntimeError: exc_info",
+            "TypeError: status must be str",
+            "TypeError: status must be str",
+            "UnicodeEncodeError",
+            "ValueError: status must be three digits",
+            "ValueError: status must be three digits",
+            "ValueError: status contains a control",
+            "ValueError: status 1xx",
+            "TypeError: each header must be a tuple",
+            "ValueError: each header must be a tuple of 2",
+            "ValueError: each header must be a tuple of 2",
+            "TypeError: header name must be str",
+            "TypeError: header value must be str",
+            "TypeError: header value must be str",
+            "UnicodeEncodeError",
+            "ValueError: header name ''",
+            "ValueError: header name 'a b'",
+            "ValueError: header name 'a:'",
+            "ValueError: the value of header 'a' contains a control",
+            "ValueError: the value of header 'a' contains a control",
+            "ValueError: the value of header 'a' contains a control",
+            "ValueError: header 'Connection' belongs",
+            "ValueError: Content-Length is 'x'",
+            "ValueError: Content-Length is '-1'",
+            "UnicodeEncodeError",
+            "ValueError: 2000 headers",
+            "ValueError: headers of 2097",
+            "accepted",
+            "accepted",
         ];
         let seen: Vec<_> = seen.lines().collect();
         assert_eq!(seen.len(), expected.len(), "{seen:#?}");
@@ -260,20 +336,35 @@ fn start_response_refuses_each_broken_rule_and_quotes_it() {
 fn a_head_may_be_replaced_until_it_is_sent() {
     on_sites(|site| {
         let answer = site.get("/replaced");
-        assert_eq!((answer.whole().as_str(), answer.header("X-Second")), ("second", Some("yes")));
+        assert_eq!(
+            (answer.whole().as_str(), answer.header("X-Second")),
+            ("second", Some("yes"))
+        );
         assert_eq!(answer.header("Content-Length"), None);
         let answer = site.get("/exc_info_before");
-        assert_eq!((answer.status, answer.header("X-Error"), answer.ended), (500, Some("yes"), Ended::Complete));
+        assert_eq!(
+            (answer.status, answer.header("X-Error"), answer.ended),
+            (500, Some("yes"), Ended::Complete)
+        );
         let answer = site.get("/exc_info_after");
         aborted(&answer, APPLICATION, "ValueError: too late");
         assert_eq!(answer.text(), "begun");
-        aborted(&site.get("/start_again"), APPLICATION, "start_response was called again");
+        aborted(
+            &site.get("/start_again"),
+            APPLICATION,
+            "start_response was called again",
+        );
     });
 }
 
 #[test]
 fn write_takes_bytes_only() {
-    on_sites(|site| assert_eq!(site.get("/write_misuse").whole(), "[True, True, True, True, True]"));
+    on_sites(|site| {
+        assert_eq!(
+            site.get("/write_misuse").whole(),
+            "[True, True, True, True, True]"
+        )
+    });
 }
 
 #[test]
@@ -322,7 +413,12 @@ fn answers_of_wrong_types_are_refused_before_anything_is_sent() {
             let answer = site.get(path);
             aborted(&answer, APPLICATION, text);
             answer.logged("PEP 3333");
-            assert_eq!((answer.status, answer.logs.len()), (0, 1), "{path}: {:?}", answer.logs);
+            assert_eq!(
+                (answer.status, answer.logs.len()),
+                (0, 1),
+                "{path}: {:?}",
+                answer.logs
+            );
         }
     });
 }
@@ -340,7 +436,10 @@ fn a_declared_length_is_kept() {
         assert_eq!(answer.whole(), "long");
         answer.logged("RW0608");
         let answer = site.get("/not_modified");
-        assert_eq!((answer.status, answer.ended, answer.logs.len()), (304, Ended::Complete, 0));
+        assert_eq!(
+            (answer.status, answer.ended, answer.logs.len()),
+            (304, Ended::Complete, 0)
+        );
     });
 }
 
@@ -349,8 +448,16 @@ fn each_line_written_to_a_stream_is_a_log_line_of_the_request() {
     on_sites(|site| {
         let answer = site.get("/logs");
         assert_eq!(answer.whole(), "logged");
-        let expected =
-            ["first", "second", "a", "b", "printed", "to stderr", "unfinished \u{20ac} ? bytes", "last words"];
+        let expected = [
+            "first",
+            "second",
+            "a",
+            "b",
+            "printed",
+            "to stderr",
+            "unfinished \u{20ac} ? bytes",
+            "last words",
+        ];
         assert_eq!(answer.logs, expected);
         assert_eq!(site.get("/logs_after_close").whole(), "True");
         assert_eq!(site.get("/logs").logs, expected);
@@ -370,17 +477,28 @@ fn scripts_that_do_not_load_say_why_and_are_tried_again() {
             aborted(&answer, AbortReason::Import, "RW0603");
             answer.logged("ModuleNotFoundError: No module named 'no_such_module'");
         }
-        directory.write("broken.wsgi", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n");
+        directory.write(
+            "broken.wsgi",
+            "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n",
+        );
         assert_eq!(site.worker.get(&broken, "/").whole(), "mended");
 
         let syntax = directory.write("syntax.wsgi", "def application(:\n");
         aborted(&site.worker.get(&syntax, "/"), AbortReason::Import, "RW0604");
-        let missing = directory.0.join("missing.wsgi").into_os_string().into_encoded_bytes();
+        let missing = directory
+            .0
+            .join("missing.wsgi")
+            .into_os_string()
+            .into_encoded_bytes();
         aborted(&site.worker.get(&missing, "/"), AbortReason::Import, "RW0602");
         let exits = directory.write("exits.wsgi", "import sys\nsys.exit()\n");
         aborted(&site.worker.get(&exits, "/"), AbortReason::Import, "RW0603");
         let flask = directory.write("flask.wsgi", "def app(e, s): pass\n");
-        aborted(&site.worker.get(&flask, "/"), AbortReason::Callable, "WSGICallableObject app");
+        aborted(
+            &site.worker.get(&flask, "/"),
+            AbortReason::Callable,
+            "WSGICallableObject app",
+        );
         let number = directory.write("number.wsgi", "application = 1\n");
         aborted(&site.worker.get(&number, "/"), AbortReason::Callable, "RW0606");
         let latin = directory.write("latin.wsgi", "");
@@ -398,7 +516,11 @@ fn twenty_thousand_requests_leave_no_object_behind() {
             for _ in 0..times {
                 client.get(&site.script, path);
             }
-            client.get(&site.script, "/blocks").whole().parse::<i64>().unwrap()
+            client
+                .get(&site.script, "/blocks")
+                .whole()
+                .parse::<i64>()
+                .unwrap()
         };
         // The first rounds fill caches.
         blocks("/two_blocks", 200);

@@ -165,7 +165,9 @@ fn definition(name: &'static CStr, function: Fast) -> ffi::PyMethodDef {
     let function = unsafe { std::mem::transmute::<Fast, ffi::PyCFunction>(function) };
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunction: function,
+        },
         ml_flags: METH_FASTCALL,
         ml_doc: ptr::null(),
     }
@@ -173,7 +175,11 @@ fn definition(name: &'static CStr, function: Fast) -> ffi::PyMethodDef {
 
 impl<T: Payload> Class<T> {
     /// Makes the type.
-    pub fn new<'py>(py: Attached<'py>, methods: Vec<Method<T>>, getters: Vec<Getter<T>>) -> PyResult<'py, Self> {
+    pub fn new<'py>(
+        py: Attached<'py>,
+        methods: Vec<Method<T>>,
+        getters: Vec<Getter<T>>,
+    ) -> PyResult<'py, Self> {
         Self::build(py, methods, getters, None)
     }
 
@@ -294,7 +300,11 @@ fn guarded<'py>(
     f: impl FnOnce() -> PyResult<'py, Option<Object<'py>>>,
 ) -> *mut ffi::PyObject {
     let result = catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| {
-        Err(Exception::new(py, Raise::Runtime, "rwsgi failed in itself (a panic; its place is in the error log)"))
+        Err(Exception::new(
+            py,
+            Raise::Runtime,
+            "rwsgi failed in itself (a panic; its place is in the error log)",
+        ))
     });
     match result {
         Ok(Some(object)) => object.into_ptr(),
@@ -333,7 +343,13 @@ where
     guarded(py, || {
         // SAFETY: P4; a pointer read as the reference it is, see `arguments`.
         let receiver = unsafe { &*(&raw const receiver).cast::<Object<'_>>() };
-        conjure::<F>()(Call { py, this, receiver, args }).map(Some)
+        conjure::<F>()(Call {
+            py,
+            this,
+            receiver,
+            args,
+        })
+        .map(Some)
     })
 }
 
@@ -352,7 +368,10 @@ where
     guarded(py, || conjure::<F>()(py, args).map(Some))
 }
 
-unsafe extern "C" fn getter<T: Payload, F>(receiver: *mut ffi::PyObject, _closure: *mut c_void) -> *mut ffi::PyObject
+unsafe extern "C" fn getter<T: Payload, F>(
+    receiver: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> *mut ffi::PyObject
 where
     F: for<'a, 'py> Fn(Call<'a, 'py, T>) -> PyResult<'py, Object<'py>> + Copy + 'static,
 {
@@ -371,7 +390,12 @@ where
     guarded(py, || {
         // SAFETY: P4, see `method`.
         let receiver = unsafe { &*(&raw const receiver).cast::<Object<'_>>() };
-        conjure::<F>()(Call { py, this, receiver, args: &[] })
+        conjure::<F>()(Call {
+            py,
+            this,
+            receiver,
+            args: &[],
+        })
     })
 }
 

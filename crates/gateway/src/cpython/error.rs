@@ -80,7 +80,10 @@ impl<'py> Exception<'py> {
             None => {
                 // SAFETY: P1; a static text.
                 unsafe {
-                    ffi::PyErr_SetString(Raise::Runtime.class(), c"a call failed without an exception".as_ptr());
+                    ffi::PyErr_SetString(
+                        Raise::Runtime.class(),
+                        c"a call failed without an exception".as_ptr(),
+                    );
                 }
                 Self::pending(py).unwrap_or_else(|| unreachable!("PyErr_SetString sets an exception"))
             }
@@ -106,7 +109,9 @@ impl<'py> Exception<'py> {
         // SAFETY: P1; our own reference from the fetch.
         unsafe { ffi::Py_DecRef(class) };
         // SAFETY: after normalisation the value is a new reference, never null.
-        unsafe { Object::from_new(py, value) }.ok().map(|value| Self { value })
+        unsafe { Object::from_new(py, value) }
+            .ok()
+            .map(|value| Self { value })
     }
 
     /// Turns CPython's -1 into the exception.
@@ -118,7 +123,11 @@ impl<'py> Exception<'py> {
     pub fn from_instance(value: Object<'py>) -> Result<Self, Object<'py>> {
         // SAFETY: P1, P2.
         let is_exception = unsafe { ffi::PyExceptionInstance_Check(value.as_ptr()) } != 0;
-        if is_exception { Ok(Self { value }) } else { Err(value) }
+        if is_exception {
+            Ok(Self { value })
+        } else {
+            Err(value)
+        }
     }
 
     /// Sets it again in this thread, for CPython to find after a callback returned null.

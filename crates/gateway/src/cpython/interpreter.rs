@@ -25,7 +25,10 @@ pub struct Interpreter<S: 'static> {
 
 impl<S> Clone for Interpreter<S> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), state: Arc::clone(&self.state) }
+        Self {
+            core: Arc::clone(&self.core),
+            state: Arc::clone(&self.state),
+        }
     }
 }
 
@@ -172,7 +175,11 @@ impl Core {
     fn come_in(&self) -> Result<Inside<'_>, Closed> {
         let before = self.inside.fetch_add(1, Ordering::SeqCst);
         let inside = Inside(self);
-        if before & CLOSED == 0 { Ok(inside) } else { Err(Closed) }
+        if before & CLOSED == 0 {
+            Ok(inside)
+        } else {
+            Err(Closed)
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ThreadState>> {
@@ -189,7 +196,8 @@ impl Core {
             // SAFETY: needs no GIL; the interpreter is alive, since this thread is counted as inside.
             let raw = unsafe { ffi::PyThreadState_New(self.raw.as_ptr()) };
             let state = ThreadState(
-                NonNull::new(raw).unwrap_or_else(|| unreachable!("PyThreadState_New aborts for want of memory")),
+                NonNull::new(raw)
+                    .unwrap_or_else(|| unreachable!("PyThreadState_New aborts for want of memory")),
             );
             mine.push((self.id, state, Arc::downgrade(self)));
             self.lock().push(state);

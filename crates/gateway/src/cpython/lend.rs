@@ -23,8 +23,12 @@ unsafe impl Sync for Lent {}
 pub fn lend<'a, R>(value: &'a mut (dyn Calls + 'a), f: impl FnOnce(&Arc<Lent>) -> R) -> R {
     let pointer: NonNull<dyn Calls + 'a> = NonNull::from(value);
     // SAFETY: only the lifetime changes; `_returned` takes the pointer back before `'a` ends, in a panic too.
-    let pointer = unsafe { std::mem::transmute::<NonNull<dyn Calls + 'a>, NonNull<dyn Calls + 'static>>(pointer) };
-    let lent = Arc::new(Lent { owner: thread::current().id(), place: Mutex::new(Some(pointer)) });
+    let pointer =
+        unsafe { std::mem::transmute::<NonNull<dyn Calls + 'a>, NonNull<dyn Calls + 'static>>(pointer) };
+    let lent = Arc::new(Lent {
+        owner: thread::current().id(),
+        place: Mutex::new(Some(pointer)),
+    });
     let _returned = Returned(&lent);
     f(&lent)
 }

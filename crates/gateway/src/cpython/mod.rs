@@ -21,8 +21,8 @@
 mod class;
 mod error;
 mod interpreter;
-mod module;
 mod lend;
+mod module;
 mod object;
 mod start;
 mod symbols;

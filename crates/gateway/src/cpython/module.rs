@@ -82,6 +82,10 @@ unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
 fn serve<'py>(py: Attached<'py>, args: &[Object<'py>]) -> PyResult<'py, Object<'py>> {
     match args {
         [listener, control] => crate::worker::serve(py, listener.to_int()?, control.to_int()?),
-        _ => Err(Exception::new(py, Raise::Type, "serve() takes 2 arguments: listener and control descriptor")),
+        _ => Err(Exception::new(
+            py,
+            Raise::Type,
+            "serve() takes 2 arguments: listener and control descriptor",
+        )),
     }
 }

@@ -48,7 +48,9 @@ impl Embedded {
         unsafe { ffi::Py_InitializeEx(0) };
         // SAFETY: initialised by this thread, which is attached now.
         let state = unsafe { ffi::PyEval_SaveThread() };
-        NonNull::new(state).map(|state| Self { state }).ok_or_else(|| "Python has no main thread state".into())
+        NonNull::new(state)
+            .map(|state| Self { state })
+            .ok_or_else(|| "Python has no main thread state".into())
     }
 
     /// Attaches to the main interpreter.
@@ -143,7 +145,10 @@ pub fn another<M, S>(
 /// Calls a function that takes a path as wide characters and keeps the pointer.
 fn set_path(name: &CStr, path: &[u8]) -> Result<(), String> {
     let function = find(name).ok_or_else(|| {
-        format!("this Python has no {}; it is newer than this build of rwsgi can embed", name.to_string_lossy())
+        format!(
+            "this Python has no {}; it is newer than this build of rwsgi can embed",
+            name.to_string_lossy()
+        )
     })?;
     // SAFETY: both functions have had this signature in every Python 3 that has them.
     let function = unsafe { std::mem::transmute::<*mut c_void, SetPath>(function) };

@@ -65,8 +65,9 @@ impl<'py> Attached<'py> {
     /// `str`, each byte one character (ISO-8859-1), as PEP 3333 wants it.
     pub fn latin1(self, value: &[u8]) -> PyResult<'py, Object<'py>> {
         // SAFETY: P1; copies `len` readable bytes; null stands for "strict".
-        let ptr =
-            unsafe { ffi::PyUnicode_DecodeLatin1(value.as_ptr().cast(), size(value.len()), std::ptr::null()) };
+        let ptr = unsafe {
+            ffi::PyUnicode_DecodeLatin1(value.as_ptr().cast(), size(value.len()), std::ptr::null())
+        };
         // SAFETY: P3.
         unsafe { Object::from_new(self, ptr) }
     }
@@ -206,7 +207,11 @@ impl<'py> Object<'py> {
     /// The UTF-8 form of a `str`; `TypeError` for anything else, `UnicodeEncodeError` for a lone surrogate.
     pub fn to_utf8(&self) -> PyResult<'py, &str> {
         let Some(as_utf8) = symbols().as_utf8_and_size else {
-            return Err(Exception::new(self.py(), Raise::Runtime, "PyUnicode_AsUTF8AndSize is missing"));
+            return Err(Exception::new(
+                self.py(),
+                Raise::Runtime,
+                "PyUnicode_AsUTF8AndSize is missing",
+            ));
         };
         if !self.is_text() {
             let message = format!("str expected, not {}", self.type_name());
@@ -219,7 +224,8 @@ impl<'py> Object<'py> {
             return Err(Exception::fetch(self.py()));
         }
         // SAFETY: the form is kept in the str object, which never changes, for its life.
-        let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), usize::try_from(len).unwrap_or(0)) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(start.cast::<u8>(), usize::try_from(len).unwrap_or(0)) };
         // SAFETY: CPython made it as UTF-8.
         Ok(unsafe { std::str::from_utf8_unchecked(bytes) })
     }
@@ -309,7 +315,9 @@ impl<'py> Object<'py> {
     /// `list.append(item)`
     pub fn append(&self, item: &Object<'py>) -> PyResult<'py, ()> {
         // SAFETY: P1, P2; CPython checks that it is a list.
-        Exception::check(self.py(), unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
+        Exception::check(self.py(), unsafe {
+            ffi::PyList_Append(self.as_ptr(), item.as_ptr())
+        })
     }
 
     /// `dict[key] = value`
@@ -333,7 +341,9 @@ impl<'py> Object<'py> {
     /// `del dict[key]`
     pub fn remove(&self, key: &Object<'py>) -> PyResult<'py, ()> {
         // SAFETY: P1, P2; CPython checks that it is a dict.
-        Exception::check(self.py(), unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) })
+        Exception::check(self.py(), unsafe {
+            ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr())
+        })
     }
 
     /// `dict.copy()`

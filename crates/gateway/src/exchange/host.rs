@@ -23,7 +23,10 @@ pub trait Calls {
 
 impl Calls for HostExchange<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyFailure> {
-        HostExchange::read(self, buffer).map_err(|(fault, text)| BodyFailure { fault: Some(fault), text })
+        HostExchange::read(self, buffer).map_err(|(fault, text)| BodyFailure {
+            fault: Some(fault),
+            text,
+        })
     }
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
         HostExchange::response(self, payload).map_err(|_| Gone)
@@ -56,7 +59,12 @@ struct Held {
 impl Carrier {
     /// For a host that is lent during the request.
     pub fn new(host: &Arc<Lent>, log: HostLog, has_body: bool) -> Self {
-        Self { host: Arc::clone(host), log, has_body, held: Mutex::default() }
+        Self {
+            host: Arc::clone(host),
+            log,
+            has_body,
+            held: Mutex::default(),
+        }
     }
 
     fn held_back(&self) -> MutexGuard<'_, Held> {
@@ -78,7 +86,11 @@ impl Carrier {
             if !late.is_empty() || (data.is_empty() && flush) {
                 host.data(&late, flush && data.is_empty())?;
             }
-            if data.is_empty() { Ok(()) } else { host.data(data, flush) }
+            if data.is_empty() {
+                Ok(())
+            } else {
+                host.data(data, flush)
+            }
         });
         let result = delivered.unwrap_or(Err(Gone));
         held.gone = result.is_err();
@@ -93,10 +105,15 @@ impl Exchange for Carrier {
         }
         let before = into.len();
         into.resize(before + credit.clamp(1, WANT_MAX), 0);
-        let read = self.host.with(|host| host.read(into.get_mut(before..).unwrap_or_default()));
+        let read = self
+            .host
+            .with(|host| host.read(into.get_mut(before..).unwrap_or_default()));
         let read = read.unwrap_or_else(|| {
             let text = "in embedded mode the body can be read on the thread of the request only";
-            Err(BodyFailure { fault: None, text: text.into() })
+            Err(BodyFailure {
+                fault: None,
+                text: text.into(),
+            })
         });
         into.truncate(before + read.as_ref().copied().unwrap_or(0));
         read
@@ -147,4 +164,3 @@ impl Exchange for Carrier {
         held.data.clear();
     }
 }
-

@@ -78,13 +78,19 @@ impl Connection {
         let mut reader = lock(&self.reader);
         loop {
             match reader.decoder.next().map_err(NoHead::Broken)? {
-                Some(Frame { kind: Kind::Head, payload }) => {
+                Some(Frame {
+                    kind: Kind::Head,
+                    payload,
+                }) => {
                     into.clear();
                     into.extend_from_slice(payload);
                     break;
                 }
                 // What the last exchange asked for and did not need any more.
-                Some(Frame { kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort, .. }) => continue,
+                Some(Frame {
+                    kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort,
+                    ..
+                }) => continue,
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
                 None => {}
             }
@@ -160,7 +166,10 @@ impl Exchange for Connection {
                 Body::Quiet | Body::Wanted => {}
             }
             match decoder.next() {
-                Ok(Some(Frame { kind: Kind::Body, payload })) => {
+                Ok(Some(Frame {
+                    kind: Kind::Body,
+                    payload,
+                })) => {
                     into.extend_from_slice(payload);
                     let n = payload.len();
                     *body = Body::Quiet;
@@ -168,8 +177,13 @@ impl Exchange for Connection {
                         return Ok(n);
                     }
                 }
-                Ok(Some(Frame { kind: Kind::BodyEnd, .. })) => *body = Body::Ended,
-                Ok(Some(Frame { kind: Kind::BodyAbort, payload })) => *body = Body::Failed(body_abort(payload)),
+                Ok(Some(Frame {
+                    kind: Kind::BodyEnd, ..
+                })) => *body = Body::Ended,
+                Ok(Some(Frame {
+                    kind: Kind::BodyAbort,
+                    payload,
+                })) => *body = Body::Failed(body_abort(payload)),
                 Ok(Some(Frame { kind, .. })) => *body = Body::Failed(broken(&unexpected(kind))),
                 Err(error) => *body = Body::Failed(broken(&error)),
                 Ok(None) => {
@@ -227,7 +241,9 @@ impl Exchange for Connection {
     }
 
     fn log(&self, level: Level, text: &[u8]) {
-        put_with(&mut lock(&self.logs), Kind::Log, |out| Log { level, text }.encode(out));
+        put_with(&mut lock(&self.logs), Kind::Log, |out| {
+            Log { level, text }.encode(out)
+        });
         if let Ok(mut writer) = self.writer.try_lock() {
             self.append_logs(&mut writer);
             let _ = writer.send(&self.stream, Wait::No);
@@ -270,7 +286,11 @@ impl Writer {
 
     fn put_abort(&mut self, reason: AbortReason, text: &str) {
         self.answer.clear();
-        let abort = Abort { reason, retry_after: 0, text: text.as_bytes() };
+        let abort = Abort {
+            reason,
+            retry_after: 0,
+            text: text.as_bytes(),
+        };
         put_with(&mut self.out, Kind::Abort, |out| abort.encode(out));
     }
 
@@ -334,15 +354,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn unexpected(kind: Kind) -> WireError {
-    WireError::Value { field: "frame kind at this point", found: u64::from(kind as u8) }
+    WireError::Value {
+        field: "frame kind at this point",
+        found: u64::from(kind as u8),
+    }
 }
 
 fn broken(error: &WireError) -> BodyFailure {
-    BodyFailure { fault: None, text: format!("httpd broke the protocol: {error}") }
+    BodyFailure {
+        fault: None,
+        text: format!("httpd broke the protocol: {error}"),
+    }
 }
 
 fn peer_gone() -> BodyFailure {
-    BodyFailure { fault: None, text: "httpd closed the connection of this request".into() }
+    BodyFailure {
+        fault: None,
+        text: "httpd closed the connection of this request".into(),
+    }
 }
 
 fn body_abort(payload: &[u8]) -> BodyFailure {
@@ -425,12 +454,19 @@ mod tests {
     fn a_broken_body_stays_broken() {
         let (connection, theirs) = connection();
         let mut payload = Vec::new();
-        BodyAbort { fault: BodyFault::ClientSlow, text: b"slow" }.encode(&mut payload);
+        BodyAbort {
+            fault: BodyFault::ClientSlow,
+            text: b"slow",
+        }
+        .encode(&mut payload);
         say(&theirs, Kind::BodyAbort, &payload);
         let mut body = Vec::new();
         for _ in 0..2 {
             let failure = connection.read(10, &mut body).unwrap_err();
-            assert_eq!((failure.fault, failure.text.as_str()), (Some(BodyFault::ClientSlow), "slow"));
+            assert_eq!(
+                (failure.fault, failure.text.as_str()),
+                (Some(BodyFault::ClientSlow), "slow")
+            );
         }
     }
 
@@ -444,8 +480,11 @@ mod tests {
             connection.write(&data).unwrap();
             connection.end().unwrap();
             let seen = reader.join().unwrap();
-            let joined: Vec<u8> =
-                seen.iter().filter(|(k, _)| *k == Kind::Data).flat_map(|(_, p)| p.clone()).collect();
+            let joined: Vec<u8> = seen
+                .iter()
+                .filter(|(k, _)| *k == Kind::Data)
+                .flat_map(|(_, p)| p.clone())
+                .collect();
             assert_eq!(joined, data);
             assert_eq!(seen[5].0, Kind::End);
         });

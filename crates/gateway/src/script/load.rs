@@ -28,7 +28,9 @@ pub fn load<'py>(py: Attached<'py>, script: &[u8]) -> Result<(Object<'py>, i64),
     drop(source);
     let module = execute(py, script, &code, &path).map_err(NotLoaded::Raised)?;
     let time = py.int(mtime).map_err(NotLoaded::Raised)?;
-    module.set_attribute(c"__mtime__", &time).map_err(NotLoaded::Raised)?;
+    module
+        .set_attribute(c"__mtime__", &time)
+        .map_err(NotLoaded::Raised)?;
     Ok((module, mtime))
 }
 
@@ -40,7 +42,9 @@ pub fn module_name(script: &[u8]) -> String {
 
 /// Modification time of a file in microseconds since 1970.
 pub fn mtime_of(script: &[u8]) -> Option<i64> {
-    std::fs::metadata(path_of(script)).ok().map(|status| microseconds(&status))
+    std::fs::metadata(path_of(script))
+        .ok()
+        .map(|status| microseconds(&status))
 }
 
 fn path_of(script: &[u8]) -> &Path {
@@ -48,7 +52,10 @@ fn path_of(script: &[u8]) -> &Path {
 }
 
 fn microseconds(status: &std::fs::Metadata) -> i64 {
-    status.mtime().saturating_mul(1_000_000).saturating_add(status.mtime_nsec() / 1000)
+    status
+        .mtime()
+        .saturating_mul(1_000_000)
+        .saturating_add(status.mtime_nsec() / 1000)
 }
 
 fn read(script: &[u8]) -> io::Result<(Vec<u8>, i64)> {
@@ -61,8 +68,13 @@ fn read(script: &[u8]) -> io::Result<(Vec<u8>, i64)> {
 
 fn compile<'py>(py: Attached<'py>, source: &[u8], path: &Object<'py>) -> Result<Object<'py>, Exception<'py>> {
     // Bytes, so that Python honours the coding cookie and a byte order mark.
-    let arguments: [&Object<'py>; 5] =
-        [&py.bytes(source)?, path, &py.text("exec")?, &py.int(0)?, &py.bool(true)];
+    let arguments: [&Object<'py>; 5] = [
+        &py.bytes(source)?,
+        path,
+        &py.text("exec")?,
+        &py.int(0)?,
+        &py.bool(true),
+    ];
     py.import(c"builtins")?.call_method(c"compile", &arguments)
 }
 

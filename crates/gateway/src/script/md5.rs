@@ -25,7 +25,10 @@ const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23],
 fn round(state: &mut [u32; 4], block: &[u8]) {
     let mut words = [0u32; 16];
     for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
-        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        *word = bytes
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u32::from(*byte));
     }
     let [mut a, mut b, mut c, mut d] = *state;
     for step in 0..64usize {
@@ -37,7 +40,10 @@ fn round(state: &mut [u32; 4], block: &[u8]) {
         };
         // The table of the RFC: the integer part of 2^32 times |sin(step + 1)|.
         let constant = (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
-        let sum = a.wrapping_add(mixed).wrapping_add(constant).wrapping_add(words[word % 16]);
+        let sum = a
+            .wrapping_add(mixed)
+            .wrapping_add(constant)
+            .wrapping_add(words[word % 16]);
         (a, d, c) = (d, c, b);
         b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16 % 4][step % 4]));
     }

@@ -39,7 +39,12 @@ pub struct Versions(Mutex<HashMap<Vec<u8>, i64>>);
 impl Versions {
     /// Whether `script` is loaded in a version older than the one on disk, which httpd saw with `mtime` (0: do not look).
     pub fn is_stale(&self, script: &[u8], mtime: i64) -> bool {
-        let loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(script).copied();
+        let loaded = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(script)
+            .copied();
         match loaded {
             Some(loaded) if mtime != 0 && loaded != mtime => load::mtime_of(script) != Some(loaded),
             _ => false,
@@ -47,7 +52,10 @@ impl Versions {
     }
 
     fn insert(&self, script: &[u8], mtime: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(script.to_vec(), mtime);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(script.to_vec(), mtime);
     }
 }
 
@@ -77,7 +85,9 @@ impl Scripts {
                 }
             }
         };
-        let name = py.latin1(head.callable).map_err(|e| not_found(py, request, head, &globals, Some(&e.sentence())))?;
+        let name = py
+            .latin1(head.callable)
+            .map_err(|e| not_found(py, request, head, &globals, Some(&e.sentence())))?;
         match globals.lookup(&name) {
             Ok(Some(application)) if application.is_callable() => Ok(application),
             Ok(Some(other)) => {
@@ -91,7 +101,13 @@ impl Scripts {
                 Err(Fault(AbortReason::Callable))
             }
             Ok(None) => Err(not_found(py, request, head, &globals, None)),
-            Err(exception) => Err(not_found(py, request, head, &globals, Some(&exception.sentence()))),
+            Err(exception) => Err(not_found(
+                py,
+                request,
+                head,
+                &globals,
+                Some(&exception.sentence()),
+            )),
         }
     }
 
@@ -111,7 +127,10 @@ impl Scripts {
     fn load<'py>(&self, py: Attached<'py>, script: &[u8]) -> Result<Object<'py>, NotLoaded<'py>> {
         let (module, mtime) = load::load(py, script)?;
         let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
-        let entry = Loaded { globals: globals.clone().store(), mtime };
+        let entry = Loaded {
+            globals: globals.clone().store(),
+            mtime,
+        };
         let before = self.loaded.borrow_mut().insert(script.to_vec(), entry);
         // Outside the borrow: this may run destructors of the old module.
         drop(before);
@@ -126,12 +145,19 @@ impl NotLoaded<'_> {
         let path = String::from_utf8_lossy(script);
         let (code, what, exception) = match self {
             Self::NotRead(error) => {
-                return format!("{}: script '{path}' cannot be read: {error}", codes::SCRIPT_NOT_READ);
+                return format!(
+                    "{}: script '{path}' cannot be read: {error}",
+                    codes::SCRIPT_NOT_READ
+                );
             }
             Self::NotCompiled(exception) => (codes::SCRIPT_NOT_COMPILED, "is not valid Python", exception),
             Self::Raised(exception) => (codes::SCRIPT_RAISED, "failed to load", exception),
         };
-        format!("{code}: script '{path}' {what}: {}\n{}", exception.sentence(), exception.traceback())
+        format!(
+            "{code}: script '{path}' {what}: {}\n{}",
+            exception.sentence(),
+            exception.traceback()
+        )
     }
 }
 
@@ -189,7 +215,11 @@ pub fn add_to_path<'py>(
     for index in 0..path.len() {
         let Some(entry) = path.item(index) else { break };
         let known = before.call_method(c"count", &[&entry])?.to_int()? > 0;
-        if known { rest.append(&entry)? } else { front.append(&entry)? }
+        if known {
+            rest.append(&entry)?
+        } else {
+            front.append(&entry)?
+        }
     }
     front.call_method(c"extend", &[&rest])?;
     // `sys.path[:] = …`, since others may hold the list itself.

@@ -15,8 +15,10 @@ use crate::exchange::socket::Connection;
 /// Accepts until the worker leaves.
 pub fn run(worker: &Worker) {
     while worker.seats.wait_for_room() {
-        let mut watches =
-            [Watch::new(worker.listener.as_fd(), Events::READ), Watch::new(worker.wake.as_fd(), Events::READ)];
+        let mut watches = [
+            Watch::new(worker.listener.as_fd(), Events::READ),
+            Watch::new(worker.wake.as_fd(), Events::READ),
+        ];
         if poll(&mut watches, None).is_err() {
             return;
         }

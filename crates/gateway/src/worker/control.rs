@@ -33,7 +33,13 @@ impl Control {
         let mut packet = vec![0; CONTROL_MAX];
         let n = message::receive(&socket, &mut packet).map_err(|error| error.to_string())?;
         match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
-            Ok(ToWorker::Start(start)) => Ok((Self { socket, level: start.log_level }, *start)),
+            Ok(ToWorker::Start(start)) => Ok((
+                Self {
+                    socket,
+                    level: start.log_level,
+                },
+                *start,
+            )),
             Ok(ToWorker::Drain) => Err("the manager said to leave before it said what to serve".into()),
             Err(error) => Err(format!("the manager's first message cannot be read: {error}")),
         }

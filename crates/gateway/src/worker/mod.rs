@@ -63,7 +63,10 @@ impl Worker {
     }
 
     fn is_leaving(&self) -> bool {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.leaving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 }
 
@@ -91,7 +94,10 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         fd::set_nonblocking(end, true).map_err(|error| failed(error.to_string()))?;
     }
     let interpreter = Interpreter::current(py, |py| set_up(py, &start, &control, signals_in.as_raw_fd()))?;
-    let versions = interpreter.state(py).map(|state| state.scripts.versions()).unwrap_or_default();
+    let versions = interpreter
+        .state(py)
+        .map(|state| state.scripts.versions())
+        .unwrap_or_default();
     let worker = Worker {
         pid: std::process::id(),
         listener,
@@ -112,7 +118,12 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     Ok(py.none())
 }
 
-fn set_up<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>, signals: RawFd) -> PyResult<'py, State> {
+fn set_up<'py>(
+    py: Attached<'py>,
+    start: &Start,
+    control: &Arc<Control>,
+    signals: RawFd,
+) -> PyResult<'py, State> {
     let log: Arc<dyn ProcessLog> = control.clone();
     let state = State::new(
         py,
@@ -143,10 +154,15 @@ fn set_up<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>, signals
 
 /// Loads scripts before the first request.
 fn preload(py: Attached<'_>, worker: &Worker) {
-    let Some(state) = worker.interpreter.state(py) else { return };
+    let Some(state) = worker.interpreter.state(py) else {
+        return;
+    };
     for script in &worker.start.preload {
         if let Err(failure) = state.scripts.preload(py, script) {
-            let text = format!("{}: a script could not be loaded in advance", codes::PRELOAD_FAILED);
+            let text = format!(
+                "{}: a script could not be loaded in advance",
+                codes::PRELOAD_FAILED
+            );
             worker.control.say(Level::Error, &text);
             worker.control.say(Level::Error, &failure.describe(script));
         }
@@ -155,7 +171,9 @@ fn preload(py: Attached<'_>, worker: &Worker) {
 
 fn greet(py: Attached<'_>, worker: &Worker) {
     if worker.control.wants(Level::Info) {
-        let version = py.import(c"platform").and_then(|m| m.call_method(c"python_version", &[]));
+        let version = py
+            .import(c"platform")
+            .and_then(|m| m.call_method(c"python_version", &[]));
         let version = version.and_then(|v| v.to_text()).unwrap_or_default();
         let text = format!(
             "worker {} of process group '{}', application group '{}' serves with Python {version} and {} threads",

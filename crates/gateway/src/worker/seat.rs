@@ -17,10 +17,18 @@ use crate::wsgi::serve::{Circumstances, now, serve};
 /// Serves on seat `index` until the worker leaves.
 pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
     let thread = worker.interpreter.enter(|py, _| {
-        let ident = py.import(c"_thread").and_then(|module| module.call_method(c"get_ident", &[]));
+        let ident = py
+            .import(c"_thread")
+            .and_then(|module| module.call_method(c"get_ident", &[]));
         ident.and_then(|ident| ident.to_int()).ok()
     });
-    let mut seat = Seat { worker, index, thread: thread.ok().flatten(), served, head: Vec::new() };
+    let mut seat = Seat {
+        worker,
+        index,
+        thread: thread.ok().flatten(),
+        served,
+        head: Vec::new(),
+    };
     while let Some(connection) = worker.seats.next_connection(index) {
         while seat.one_request(&connection) {}
         connection.close();
@@ -82,9 +90,14 @@ impl Seat<'_> {
     /// Runs the application; whether the answer is complete.
     fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>) -> bool {
         let exchange: Arc<dyn Exchange> = connection.clone();
-        let circumstances = Circumstances { thread_id: self.index as i64 + 1, daemon_start: now() };
+        let circumstances = Circumstances {
+            thread_id: self.index as i64 + 1,
+            daemon_start: now(),
+        };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.worker.interpreter.enter(|py, state| serve(py, state, &exchange, head, circumstances))
+            self.worker
+                .interpreter
+                .enter(|py, state| serve(py, state, &exchange, head, circumstances))
         }));
         match outcome {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),
@@ -104,7 +117,10 @@ impl Seat<'_> {
     }
 
     fn protocol_broken(&self, error: &rwsgi_wire::WireError) {
-        let text = format!("{}: a request of httpd cannot be read: {error}", codes::PROTOCOL_BROKEN);
+        let text = format!(
+            "{}: a request of httpd cannot be read: {error}",
+            codes::PROTOCOL_BROKEN
+        );
         self.worker.control.say(Level::Error, &text);
     }
 }

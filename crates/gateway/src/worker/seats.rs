@@ -61,7 +61,11 @@ impl Seats {
     pub fn new(count: usize) -> Self {
         let seats = std::iter::repeat_with(Seat::default).take(count).collect();
         Self {
-            table: Mutex::new(Table { seats, draining: false, clock: 0 }),
+            table: Mutex::new(Table {
+                seats,
+                draining: false,
+                clock: 0,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -77,7 +81,9 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
-        let table = self.changed.wait_while(self.lock(), |table| !table.draining && table.room().is_none());
+        let table = self
+            .changed
+            .wait_while(self.lock(), |table| !table.draining && table.room().is_none());
         !table.unwrap_or_else(PoisonError::into_inner).draining
     }
 
@@ -91,7 +97,9 @@ impl Seats {
         let Some(index) = table.room() else { return };
         let Some(connection) = accept() else { return };
         let clock = table.tick();
-        let Some(seat) = table.seats.get_mut(index) else { return };
+        let Some(seat) = table.seats.get_mut(index) else {
+            return;
+        };
         if let Some(idle) = &seat.connection {
             seat.recalled = true;
             idle.close();
@@ -115,7 +123,10 @@ impl Seats {
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        let mut table = self.changed.wait_while(table, is_waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut table = self
+            .changed
+            .wait_while(table, is_waiting)
+            .unwrap_or_else(PoisonError::into_inner);
         let draining = table.draining;
         let seat = table.seats.get_mut(index)?;
         // Once draining it is closed here, unread: its request is repeated elsewhere.
@@ -131,7 +142,9 @@ impl Seats {
         let draining = table.draining;
         match table.seats.get_mut(index) {
             Some(seat) if !draining && !seat.recalled => {
-                seat.state = State::Busy { since: Instant::now() };
+                seat.state = State::Busy {
+                    since: Instant::now(),
+                };
                 seat.thread = thread;
                 true
             }
@@ -144,7 +157,9 @@ impl Seats {
         let mut table = self.lock();
         let clock = table.tick();
         let draining = table.draining;
-        let Some(seat) = table.seats.get_mut(index) else { return false };
+        let Some(seat) = table.seats.get_mut(index) else {
+            return false;
+        };
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
@@ -167,7 +182,12 @@ impl Seats {
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
-        let is_busy = |table: &mut Table| table.seats.iter().any(|seat| matches!(seat.state, State::Busy { .. }));
+        let is_busy = |table: &mut Table| {
+            table
+                .seats
+                .iter()
+                .any(|seat| matches!(seat.state, State::Busy { .. }))
+        };
         let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -180,7 +200,11 @@ impl Seats {
                 let age = since.elapsed();
                 if age > limit {
                     seat.state = State::Overdue;
-                    found.push(Overdue { connection: Arc::clone(connection), thread: seat.thread, age });
+                    found.push(Overdue {
+                        connection: Arc::clone(connection),
+                        thread: seat.thread,
+                        age,
+                    });
                 }
             }
         }

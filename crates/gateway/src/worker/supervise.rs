@@ -28,7 +28,9 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for index in 0..worker.seats.count() {
-            let thread = std::thread::Builder::new().stack_size(STACK).name(format!("rwsgi-{}", index + 1));
+            let thread = std::thread::Builder::new()
+                .stack_size(STACK)
+                .name(format!("rwsgi-{}", index + 1));
             let served = &served;
             threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index, served)));
         }
@@ -38,7 +40,9 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
             worker.control.ready();
             serve(worker, signals);
         } else {
-            worker.control.say(Level::Crit, "the worker cannot start its threads");
+            worker
+                .control
+                .say(Level::Crit, "the worker cannot start its threads");
             worker.leave(LeaveReason::Asked);
         }
         drain(worker);
@@ -65,7 +69,11 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
         ];
         let waited = poll(&mut watches, tick);
         let [control, signal, _] = watches.map(|watch| watch.found().is_readable());
-        let said = if control { worker.control.hear() } else { Said::Nothing };
+        let said = if control {
+            worker.control.hear()
+        } else {
+            Said::Nothing
+        };
         let signalled = signal && fd::read(signals, &mut [0; 64]).is_ok_and(|n| n > 0);
         if waited.is_err() || signalled || said != Said::Nothing {
             worker.leave(LeaveReason::Asked);
@@ -97,12 +105,18 @@ fn end_by_force_later(worker: &Worker) {
     // Without this thread the manager does it, a little later.
     let _ = reaper.spawn(move || {
         std::thread::sleep(Duration::from_secs(limit.into()));
-        end_by_force(&control, &format!("requests, threads or exit functions did not end within {limit} s"));
+        end_by_force(
+            &control,
+            &format!("requests, threads or exit functions did not end within {limit} s"),
+        );
     });
 }
 
 fn end_by_force(control: &Control, why: &str) -> ! {
-    control.say(Level::Warn, &format!("{}: the worker is ended by force: {why}", codes::EXIT_FORCED));
+    control.say(
+        Level::Warn,
+        &format!("{}: the worker is ended by force: {why}", codes::EXIT_FORCED),
+    );
     process::exit_now(1)
 }
 
@@ -132,21 +146,27 @@ fn check_time(worker: &Worker) {
 
 /// Where the thread is. Another thread asks, since the GIL may never be free again.
 fn stack_of(worker: &Worker, overdue: &Overdue) -> String {
-    let Some(thread) = overdue.thread else { return String::new() };
+    let Some(thread) = overdue.thread else {
+        return String::new();
+    };
     let (sender, receiver) = mpsc::channel();
     let interpreter = worker.interpreter.clone();
-    let asking = std::thread::Builder::new().name("rwsgi-stack".into()).spawn(move || {
-        let stack = interpreter.enter(|py, _| {
-            let stack = || -> PyResult<'_, String> {
-                let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
-                let Some(frame) = frames.lookup(&py.int(thread)?)? else { return Ok(String::new()) };
-                let lines = py.import(c"traceback")?.call_method(c"format_stack", &[&frame])?;
-                py.text("")?.call_method(c"join", &[&lines])?.to_text()
-            };
-            stack().unwrap_or_default()
+    let asking = std::thread::Builder::new()
+        .name("rwsgi-stack".into())
+        .spawn(move || {
+            let stack = interpreter.enter(|py, _| {
+                let stack = || -> PyResult<'_, String> {
+                    let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
+                    let Some(frame) = frames.lookup(&py.int(thread)?)? else {
+                        return Ok(String::new());
+                    };
+                    let lines = py.import(c"traceback")?.call_method(c"format_stack", &[&frame])?;
+                    py.text("")?.call_method(c"join", &[&lines])?.to_text()
+                };
+                stack().unwrap_or_default()
+            });
+            let _ = sender.send(stack.unwrap_or_default());
         });
-        let _ = sender.send(stack.unwrap_or_default());
-    });
     match asking.map(|_| receiver.recv_timeout(TICK)) {
         Ok(Ok(stack)) if !stack.is_empty() => format!("it is here:\n{stack}"),
         _ => "its stack cannot be shown, since its thread keeps the GIL".into(),

@@ -11,14 +11,20 @@ pub fn set(name: &[u8]) {
     // Shown by `ps -o comm` and `top`; the kernel cuts it at 15 bytes.
     let _ = write("/proc/self/comm", name);
     let stat = read_to_string("/proc/self/stat").unwrap_or_default();
-    let Some((start, end)) = argument_range(&stat) else { return };
-    let Ok(memory) = OpenOptions::new().write(true).open("/proc/self/mem") else { return };
+    let Some((start, end)) = argument_range(&stat) else {
+        return;
+    };
+    let Ok(memory) = OpenOptions::new().write(true).open("/proc/self/mem") else {
+        return;
+    };
     overwrite(&memory, name, start, end);
 }
 
 /// The arguments are plain bytes that Python has long copied, so overwriting them changes nothing but what `ps` reads.
 fn overwrite(memory: &File, name: &[u8], start: u64, end: u64) {
-    let Ok(room) = usize::try_from(end.saturating_sub(start)) else { return };
+    let Ok(room) = usize::try_from(end.saturating_sub(start)) else {
+        return;
+    };
     // The last byte stays NUL.
     let mut text = name.get(..room.saturating_sub(1)).unwrap_or(name).to_vec();
     text.resize(room, 0);

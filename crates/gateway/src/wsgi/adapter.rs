@@ -37,8 +37,15 @@ impl Adapters {
     }
 
     /// `start_response` for a request.
-    pub fn start_response<'py>(&self, py: Attached<'py>, request: &Arc<Request>) -> PyResult<'py, Object<'py>> {
-        let adapter = Adapter { request: Arc::clone(request), write: self.write };
+    pub fn start_response<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Arc<Request>,
+    ) -> PyResult<'py, Object<'py>> {
+        let adapter = Adapter {
+            request: Arc::clone(request),
+            write: self.write,
+        };
         let adapter = self.class.make(py, adapter)?;
         self.class.bind(self.start_response, &adapter)
     }
@@ -62,7 +69,11 @@ fn start_response<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py
         return Err(Exception::new(py, Raise::Type, &message));
     }
     if exc_info.is_some_and(|info| !info.is_tuple()) {
-        return Err(Exception::new(py, Raise::Runtime, "exc_info must be None or a sys.exc_info() tuple"));
+        return Err(Exception::new(
+            py,
+            Raise::Runtime,
+            "exc_info must be None or a sys.exc_info() tuple",
+        ));
     }
     let mut output = lock(py, &request.output);
     if output.is_committed() {
@@ -82,7 +93,11 @@ fn too_late<'py>(py: Attached<'py>, exc_info: Option<&Object<'py>>) -> Exception
     let value = if info.len() == 3 { info.item(1) } else { None };
     match value.map(Exception::from_instance) {
         Some(Ok(exception)) => exception,
-        _ => Exception::new(py, Raise::Type, "exc_info must be a tuple (type, value, traceback)"),
+        _ => Exception::new(
+            py,
+            Raise::Type,
+            "exc_info must be a tuple (type, value, traceback)",
+        ),
     }
 }
 
@@ -99,26 +114,41 @@ fn set_head<'py>(
     for index in 0..headers.len() {
         let Some(header) = headers.item(index) else { break };
         if !header.is_tuple() {
-            let message = format!("each header must be a tuple (name, value), not {}", header.type_name());
+            let message = format!(
+                "each header must be a tuple (name, value), not {}",
+                header.type_name()
+            );
             return Err(Exception::new(py, Raise::Type, &message));
         }
         let (2, Some(name), Some(value)) = (header.len(), header.item(0), header.item(1)) else {
             let message = format!("each header must be a tuple of 2 items, not {}", header.len());
             return Err(Exception::new(py, Raise::Value, &message));
         };
-        pairs.push((Latin1::new(&name, "header name")?, Latin1::new(&value, "header value")?));
+        pairs.push((
+            Latin1::new(&name, "header name")?,
+            Latin1::new(&value, "header value")?,
+        ));
     }
     for (name, value) in &pairs {
         validate::header(name.bytes(), value.bytes()).map_err(refuse)?;
     }
-    let slices = pairs.iter().map(|(name, value)| (name.bytes(), value.bytes())).collect::<Vec<_>>();
+    let slices = pairs
+        .iter()
+        .map(|(name, value)| (name.bytes(), value.bytes()))
+        .collect::<Vec<_>>();
     if slices.len() > RESPONSE_HEADERS_MAX {
-        let message = format!("{} headers; at most {RESPONSE_HEADERS_MAX} can be sent", slices.len());
+        let message = format!(
+            "{} headers; at most {RESPONSE_HEADERS_MAX} can be sent",
+            slices.len()
+        );
         return Err(Exception::new(py, Raise::Value, &message));
     }
     output.set_head(status, slices).map_err(refuse)?;
     if output.head_size() > RESPONSE_MAX {
-        let message = format!("headers of {} bytes; at most {RESPONSE_MAX} can be sent", output.head_size());
+        let message = format!(
+            "headers of {} bytes; at most {RESPONSE_MAX} can be sent",
+            output.head_size()
+        );
         *output = Output::default();
         return Err(Exception::new(py, Raise::Value, &message));
     }
@@ -150,7 +180,10 @@ impl<'py> Latin1<'py> {
                 Some(bytes.as_bytes().unwrap_or_default().to_vec())
             }
         };
-        Ok(Self { text: text.clone(), converted })
+        Ok(Self {
+            text: text.clone(),
+            converted,
+        })
     }
 
     fn bytes(&self) -> &[u8] {
@@ -163,7 +196,9 @@ impl<'py> Latin1<'py> {
 
 fn write<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {
     let py = call.py;
-    let [data] = call.args else { return Err(call.wrong_count("write", "1")) };
+    let [data] = call.args else {
+        return Err(call.wrong_count("write", "1"));
+    };
     let Some(bytes) = data.as_bytes() else {
         let message = format!(
             "write() takes bytes, not {} (PEP 3333: \"all strings ... yielded by the application or passed to write() must be \
@@ -179,4 +214,3 @@ fn write<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {
     }
     Ok(py.none())
 }
-

@@ -57,7 +57,11 @@ const UNLIKE_REQUESTS: u32 = 16;
 
 impl Environs {
     /// Prepares for one interpreter; `file_wrapper` is the type offered as `wsgi.file_wrapper`.
-    pub fn new<'py>(py: Attached<'py>, constants: &Constants, file_wrapper: &Object<'py>) -> PyResult<'py, Self> {
+    pub fn new<'py>(
+        py: Attached<'py>,
+        constants: &Constants,
+        file_wrapper: &Object<'py>,
+    ) -> PyResult<'py, Self> {
         let dict = py.dict()?;
         let set = |name: &str, value: &Object<'py>| dict.set(&py.text(name)?, value);
         set("wsgi.version", &py.tuple(&[&py.int(1)?, &py.int(0)?])?)?;
@@ -68,7 +72,10 @@ impl Environs {
         set("wsgi.file_wrapper", file_wrapper)?;
         set("wsgi.url_scheme", &py.text("http")?)?;
         set("mod_wsgi.version", &version(py)?)?;
-        Ok(Self { constants: dict.store(), cache: RefCell::default() })
+        Ok(Self {
+            constants: dict.store(),
+            cache: RefCell::default(),
+        })
     }
 
     /// The environ of a request, but for what belongs to its objects.
@@ -110,11 +117,20 @@ fn decode<'py>(py: Attached<'py>, name: &[u8], value: &[u8]) -> PyResult<'py, Ob
 
 /// Whether the value may be remembered beyond its request.
 fn may_be_kept(name: &[u8], value: &[u8]) -> bool {
-    value.len() <= VALUE_MAX && !matches!(name, b"HTTP_COOKIE" | b"HTTP_AUTHORIZATION" | b"HTTP_PROXY_AUTHORIZATION")
+    value.len() <= VALUE_MAX
+        && !matches!(
+            name,
+            b"HTTP_COOKIE" | b"HTTP_AUTHORIZATION" | b"HTTP_PROXY_AUTHORIZATION"
+        )
 }
 
 impl Cache {
-    fn build<'py>(&mut self, py: Attached<'py>, head: &Head<'_>, constants: &Stored) -> PyResult<'py, Object<'py>> {
+    fn build<'py>(
+        &mut self,
+        py: Attached<'py>,
+        head: &Head<'_>,
+        constants: &Stored,
+    ) -> PyResult<'py, Object<'py>> {
         self.request += 1;
         let template = match &self.template {
             Some(template) if self.unlike < UNLIKE_REQUESTS => template.get(py),
@@ -130,7 +146,9 @@ impl Cache {
             };
             next = place + 1;
             let request = self.request;
-            let Some(slot) = self.slots.get_mut(place) else { continue };
+            let Some(slot) = self.slots.get_mut(place) else {
+                continue;
+            };
             let repeated = slot.request == request;
             slot.request = request;
             match &slot.value {
@@ -149,16 +167,29 @@ impl Cache {
         let missing = self.in_template - found;
         if missing > 0 {
             let request = self.request;
-            for slot in self.slots.iter().filter(|slot| slot.value.is_some() && slot.request != request) {
+            for slot in self
+                .slots
+                .iter()
+                .filter(|slot| slot.value.is_some() && slot.request != request)
+            {
                 slot.key.with(py, |key| environ.remove(key))?;
             }
         }
-        self.unlike = if missing + extra > UNLIKE_KEYS { self.unlike + 1 } else { 0 };
+        self.unlike = if missing + extra > UNLIKE_KEYS {
+            self.unlike + 1
+        } else {
+            0
+        };
         Ok(environ)
     }
 
     /// Makes this request the template.
-    fn renew<'py>(&mut self, py: Attached<'py>, head: &Head<'_>, constants: &Stored) -> PyResult<'py, Object<'py>> {
+    fn renew<'py>(
+        &mut self,
+        py: Attached<'py>,
+        head: &Head<'_>,
+        constants: &Stored,
+    ) -> PyResult<'py, Object<'py>> {
         let template = constants.get(py).copy_dict()?;
         self.unlike = 0;
         self.in_template = 0;
@@ -167,8 +198,12 @@ impl Cache {
             if !may_be_kept(name, value) {
                 continue;
             }
-            let Some(place) = self.place(py, 0, name)? else { continue };
-            let Some(slot) = self.slots.get_mut(place) else { continue };
+            let Some(place) = self.place(py, 0, name)? else {
+                continue;
+            };
+            let Some(slot) = self.slots.get_mut(place) else {
+                continue;
+            };
             let object = decode(py, name, value)?;
             slot.key.with(py, |key| template.set(key, &object))?;
             if slot.value.replace((*value).into()).is_none() {
@@ -192,7 +227,12 @@ impl Cache {
         }
         let key = py.latin1(name)?.store();
         self.index.insert(name.into(), self.slots.len());
-        self.slots.push(Slot { name: name.into(), key, value: None, request: 0 });
+        self.slots.push(Slot {
+            name: name.into(),
+            key,
+            value: None,
+            request: 0,
+        });
         Ok(Some(self.slots.len() - 1))
     }
 }

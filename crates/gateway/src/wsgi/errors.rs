@@ -7,7 +7,9 @@ use rwsgi_wire::response::Level;
 
 use super::lines::Lines;
 use super::request::{ProcessLog, Request};
-use crate::cpython::{Attached, Call, Class, Exception, Getter, Method, Object, Payload, PyResult, Raise, Stored};
+use crate::cpython::{
+    Attached, Call, Class, Exception, Getter, Method, Object, Payload, PyResult, Raise, Stored,
+};
 
 /// The payload of the type `mod_wsgi.Log`.
 pub struct Log {
@@ -20,7 +22,10 @@ enum Target {
     /// `wsgi.errors` of one request; the next one when the object is reused.
     Request(RefCell<Arc<Request>>),
     /// A standard stream: the request that the writing thread serves, else the log of the process.
-    Thread { process: Arc<dyn ProcessLog>, lines: Mutex<Lines> },
+    Thread {
+        process: Arc<dyn ProcessLog>,
+        lines: Mutex<Lines>,
+    },
 }
 
 impl Payload for Log {
@@ -72,14 +77,26 @@ impl Logs {
         let idle = self.idle.try_borrow_mut().ok().and_then(|mut idle| idle.pop());
         if let Some((log, stream)) = idle {
             let (log, stream) = (log.get(py), stream.get(py));
-            if let Some(Log { target: Target::Request(target), closed, .. }) = self.class.payload(&log) {
+            if let Some(Log {
+                target: Target::Request(target),
+                closed,
+                ..
+            }) = self.class.payload(&log)
+            {
                 target.replace(Arc::clone(request));
                 closed.set(false);
                 return Ok(Errors { log, stream });
             }
         }
         let target = Target::Request(RefCell::new(Arc::clone(request)));
-        let (log, stream) = self.open(py, Log { name: "<wsgi.errors>", target, closed: Cell::new(false) })?;
+        let (log, stream) = self.open(
+            py,
+            Log {
+                name: "<wsgi.errors>",
+                target,
+                closed: Cell::new(false),
+            },
+        )?;
         Ok(Errors { log, stream })
     }
 
@@ -104,8 +121,19 @@ impl Logs {
         name: &'static str,
         process: &Arc<dyn ProcessLog>,
     ) -> PyResult<'py, Object<'py>> {
-        let target = Target::Thread { process: Arc::clone(process), lines: Mutex::default() };
-        self.open(py, Log { name, target, closed: Cell::new(false) }).map(|(_, stream)| stream)
+        let target = Target::Thread {
+            process: Arc::clone(process),
+            lines: Mutex::default(),
+        };
+        self.open(
+            py,
+            Log {
+                name,
+                target,
+                closed: Cell::new(false),
+            },
+        )
+        .map(|(_, stream)| stream)
     }
 
     fn open<'py>(&self, py: Attached<'py>, log: Log) -> PyResult<'py, (Object<'py>, Object<'py>)> {
@@ -136,11 +164,17 @@ fn class(py: Attached<'_>) -> PyResult<'_, Class<Log>> {
         Method::new(c"seekable", |call: This<'_, '_>| Ok(call.py.bool(false))),
         Method::new(c"isatty", |call: This<'_, '_>| Ok(call.py.bool(false))),
         Method::new(c"fileno", |call: This<'_, '_>| {
-            Err(Exception::new(call.py, Raise::Os, "this stream writes to the error log and has no descriptor"))
+            Err(Exception::new(
+                call.py,
+                Raise::Os,
+                "this stream writes to the error log and has no descriptor",
+            ))
         }),
     ];
     let getters = vec![
-        Getter::new(c"closed", |call: This<'_, '_>| Ok(call.py.bool(call.this.closed.get()))),
+        Getter::new(c"closed", |call: This<'_, '_>| {
+            Ok(call.py.bool(call.this.closed.get()))
+        }),
         Getter::new(c"name", |call: This<'_, '_>| call.py.text(call.this.name)),
         Getter::new(c"mode", |call: This<'_, '_>| call.py.text("wb")),
     ];

@@ -26,9 +26,14 @@ pub fn report_exception(request: &Request, code: &Code, what: &str, exception: &
 pub fn application_raised(request: &Request, script: &[u8], exception: &Exception<'_>) -> Fault {
     let script = String::from_utf8_lossy(script);
     let what = if exception.is(Raise::SystemExit) {
-        format!("the application in '{script}' raised SystemExit; a request cannot end the process, so it counts as an error")
+        format!(
+            "the application in '{script}' raised SystemExit; a request cannot end the process, so it counts as an error"
+        )
     } else {
-        format!("{} raised by the application in '{script}'", exception.type_name())
+        format!(
+            "{} raised by the application in '{script}'",
+            exception.type_name()
+        )
     };
     report_exception(request, &codes::APPLICATION_RAISED, &what, exception);
     Fault(AbortReason::Application)

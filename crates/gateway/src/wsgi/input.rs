@@ -41,7 +41,10 @@ impl Body {
             Need::Bytes(n) => (n, None),
             Need::Line(limit) => {
                 let fresh = unread.get(self.searched..).unwrap_or_default();
-                let end = fresh.iter().position(|byte| *byte == b'\n').map(|at| self.searched + at + 1);
+                let end = fresh
+                    .iter()
+                    .position(|byte| *byte == b'\n')
+                    .map(|at| self.searched + at + 1);
                 self.searched = if end.is_some() { 0 } else { unread.len() };
                 (limit, end)
             }
@@ -104,11 +107,16 @@ impl Input {
         let methods = vec![
             Method::new(c"read", |call: Call<'_, '_, Self>| {
                 let n = call.optional_int("read", -1)?;
-                call.this.take(call.py, "read", usize::try_from(n).map_or(Need::All, Need::Bytes))
+                call.this
+                    .take(call.py, "read", usize::try_from(n).map_or(Need::All, Need::Bytes))
             }),
             Method::new(c"readline", |call: Call<'_, '_, Self>| {
                 let n = call.optional_int("readline", -1)?;
-                call.this.take(call.py, "readline", Need::Line(usize::try_from(n).unwrap_or(usize::MAX)))
+                call.this.take(
+                    call.py,
+                    "readline",
+                    Need::Line(usize::try_from(n).unwrap_or(usize::MAX)),
+                )
             }),
             Method::new(c"readlines", |call: Call<'_, '_, Self>| {
                 let hint = usize::try_from(call.optional_int("readlines", -1)?).unwrap_or(0);
@@ -171,7 +179,11 @@ mod tests {
     use super::*;
 
     fn body(unread: &[u8], ended: bool) -> Body {
-        Body { buffer: unread.to_vec(), ended, ..Body::default() }
+        Body {
+            buffer: unread.to_vec(),
+            ended,
+            ..Body::default()
+        }
     }
 
     #[test]

@@ -44,10 +44,12 @@ pub fn send_all<'py>(
 impl Answer<'_> {
     fn blocks<'py>(&self, py: Attached<'py>, result: &Object<'py>) -> Result<(), Fault> {
         let raised = |exception| application_raised(self.request, self.script, &exception);
-        let iterator = result.iterate().map_err(|exception| match exception.is(Raise::Type) {
-            true => rule_broken(self.request, &not_iterable(result)),
-            false => raised(exception),
-        })?;
+        let iterator = result
+            .iterate()
+            .map_err(|exception| match exception.is(Raise::Type) {
+                true => rule_broken(self.request, &not_iterable(result)),
+                false => raised(exception),
+            })?;
         while let Some(block) = iterator.advance().map_err(raised)? {
             if !self.block(py, result, &block, true)? {
                 break;
@@ -94,7 +96,10 @@ impl Answer<'_> {
         };
         if let Some(exception) = failed {
             let script = String::from_utf8_lossy(self.script);
-            let what = format!("close() of the response of '{script}' raised {}", exception.type_name());
+            let what = format!(
+                "close() of the response of '{script}' raised {}",
+                exception.type_name()
+            );
             report_exception(self.request, &codes::CLOSE_RAISED, &what, &exception);
         }
     }

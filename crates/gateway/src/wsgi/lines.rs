@@ -42,7 +42,10 @@ impl Lines {
 pub fn cut(mut line: &[u8], emit: &mut impl FnMut(&[u8])) {
     while line.len() > LINE_MAX {
         let is_boundary = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
-        let at = (LINE_MAX - 3..=LINE_MAX).rev().find(is_boundary).unwrap_or(LINE_MAX);
+        let at = (LINE_MAX - 3..=LINE_MAX)
+            .rev()
+            .find(is_boundary)
+            .unwrap_or(LINE_MAX);
         let (piece, rest) = line.split_at(at);
         emit(piece);
         line = rest;

@@ -56,7 +56,12 @@ impl Output {
             }
         }
         self.payload.clear();
-        Response { status: status.code, reason: status.reason, headers }.encode(&mut self.payload);
+        Response {
+            status: status.code,
+            reason: status.reason,
+            headers,
+        }
+        .encode(&mut self.payload);
         self.status = Some(status.code);
         self.declared = declared;
         Ok(())
@@ -91,16 +96,25 @@ impl Output {
         now: bool,
     ) -> Result<(), Gone> {
         self.commit(exchange);
-        let room = self.declared.map_or(u64::MAX, |declared| declared.saturating_sub(self.produced));
+        let room = self
+            .declared
+            .map_or(u64::MAX, |declared| declared.saturating_sub(self.produced));
         self.produced = self.produced.saturating_add(data.len() as u64);
-        let data = usize::try_from(room).ok().and_then(|room| data.get(..room)).unwrap_or(data);
+        let data = usize::try_from(room)
+            .ok()
+            .and_then(|room| data.get(..room))
+            .unwrap_or(data);
         let result = if data.len() >= LARGE {
             py.detach(|| exchange.write(data))
         } else {
             if !data.is_empty() {
                 exchange.push(data);
             }
-            if now || exchange.held() >= HOLD { send(py, exchange) } else { Ok(()) }
+            if now || exchange.held() >= HOLD {
+                send(py, exchange)
+            } else {
+                Ok(())
+            }
         };
         self.gone |= result.is_err();
         result
@@ -139,19 +153,42 @@ mod tests {
     use super::*;
 
     fn output(headers: Vec<(&[u8], &[u8])>, status: u16, produced: u64) -> Result<Output, Violation> {
-        let mut output = Output { produced, ..Output::default() };
-        output.set_head(Status { code: status, reason: b"" }, headers)?;
+        let mut output = Output {
+            produced,
+            ..Output::default()
+        };
+        output.set_head(
+            Status {
+                code: status,
+                reason: b"",
+            },
+            headers,
+        )?;
         Ok(output)
     }
 
     #[test]
     fn a_declared_length_is_compared_to_what_was_produced() {
         let length = |status, produced, head_only| {
-            output(vec![(b"content-LENGTH", b"10")], status, produced).unwrap().length(head_only)
+            output(vec![(b"content-LENGTH", b"10")], status, produced)
+                .unwrap()
+                .length(head_only)
         };
         assert_eq!(length(200, 10, false), Length::Right);
-        assert_eq!(length(200, 9, false), Length::Short { declared: 10, produced: 9 });
-        assert_eq!(length(200, 11, false), Length::Long { declared: 10, produced: 11 });
+        assert_eq!(
+            length(200, 9, false),
+            Length::Short {
+                declared: 10,
+                produced: 9
+            }
+        );
+        assert_eq!(
+            length(200, 11, false),
+            Length::Long {
+                declared: 10,
+                produced: 11
+            }
+        );
         assert_eq!(length(200, 0, true), Length::Right);
         assert_eq!(length(304, 0, false), Length::Right);
     }

@@ -56,13 +56,20 @@ impl Request {
     /// The exchange, or `RuntimeError` after the end of the request. `what` was called.
     pub fn exchange<'py>(&self, py: Attached<'py>, what: &str) -> PyResult<'py, Arc<dyn Exchange>> {
         self.if_open().ok_or_else(|| {
-            Exception::new(py, Raise::Runtime, &format!("{what}() was called after the request had ended"))
+            Exception::new(
+                py,
+                Raise::Runtime,
+                &format!("{what}() was called after the request had ended"),
+            )
         })
     }
 
     /// The exchange, unless the request has ended.
     pub fn if_open(&self) -> Option<Arc<dyn Exchange>> {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.exchange
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the request: waits for other threads that read or write it, lets the last unfinished log line out, and takes the
@@ -76,7 +83,9 @@ impl Request {
 
     /// Text for the error log of the request, as the application wrote it. False when the request has ended.
     pub fn write_log(&self, text: &[u8]) -> bool {
-        let Some(exchange) = self.if_open() else { return false };
+        let Some(exchange) = self.if_open() else {
+            return false;
+        };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(text, |line| exchange.log(Level::Error, line));
         true

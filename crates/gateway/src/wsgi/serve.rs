@@ -49,7 +49,11 @@ fn run<'py>(
     circumstances: Circumstances,
 ) -> Result<(), Fault> {
     let application = state.scripts.application(py, request, head)?;
-    let answer = Answer { request, exchange, script: head.script };
+    let answer = Answer {
+        request,
+        exchange,
+        script: head.script,
+    };
     let raised = |exception| application_raised(request, head.script, &exception);
     let errors = state.logs.errors(py, request).map_err(raised)?;
     let environ = environ(py, state, request, head, circumstances, &errors.stream).map_err(raised)?;
@@ -57,7 +61,10 @@ fn run<'py>(
     let result = application.call(&[&environ, &start_response]);
     drop((environ, start_response));
     let outcome = match result {
-        Ok(result) => state.keys.close.with(py, |close| send_all(py, &answer, &result, close)),
+        Ok(result) => state
+            .keys
+            .close
+            .with(py, |close| send_all(py, &answer, &result, close)),
         Err(exception) => Err(raised(exception)),
     };
     request.flush_lines();
@@ -77,13 +84,22 @@ fn environ<'py>(
     let environ = state.environs.build(py, head)?;
     let keys = &state.keys;
     let set = |key: &crate::cpython::Stored, value: &Object<'py>| key.with(py, |key| environ.set(key, value));
-    set(&keys.input, &state.input.make(py, Input::new(Arc::clone(request)))?)?;
+    set(
+        &keys.input,
+        &state.input.make(py, Input::new(Arc::clone(request)))?,
+    )?;
     set(&keys.errors, errors)?;
     let [major, minor, patch] = head.httpd_version.map(i64::from);
-    set(&keys.httpd_version, &py.tuple(&[&py.int(major)?, &py.int(minor)?, &py.int(patch)?])?)?;
+    set(
+        &keys.httpd_version,
+        &py.tuple(&[&py.int(major)?, &py.int(minor)?, &py.int(patch)?])?,
+    )?;
     set(&keys.request_start, &py.float(seconds(head.request_start))?)?;
     set(&keys.queue_start, &py.float(seconds(head.queue_start))?)?;
-    set(&keys.daemon_start, &py.float(seconds(circumstances.daemon_start))?)?;
+    set(
+        &keys.daemon_start,
+        &py.float(seconds(circumstances.daemon_start))?,
+    )?;
     set(&keys.application_start, &py.float(seconds(now()))?)?;
     set(&keys.thread_id, &py.int(circumstances.thread_id)?)?;
     Ok(environ)
@@ -102,7 +118,8 @@ fn complete(py: Attached<'_>, answer: &Answer<'_>, head: &Head<'_>) -> Result<()
     match output.length(head.head_only) {
         Length::Right => Ok(()),
         Length::Short { declared, produced } => {
-            let text = format!("the application declared Content-Length {declared} and produced {produced} bytes");
+            let text =
+                format!("the application declared Content-Length {declared} and produced {produced} bytes");
             report(answer.request, &codes::SHORT_BODY, &text);
             Err(Fault(rwsgi_wire::response::AbortReason::Application))
         }

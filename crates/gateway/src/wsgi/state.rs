@@ -111,8 +111,9 @@ impl State {
 fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Object<'py>> {
     let name = py.text("mod_wsgi")?;
     let path = py.text("<mod_wsgi>")?;
-    let code =
-        py.import(c"builtins")?.call_method(c"compile", &[&py.text(MODULE)?, &path, &py.text("exec")?])?;
+    let code = py
+        .import(c"builtins")?
+        .call_method(c"compile", &[&py.text(MODULE)?, &path, &py.text("exec")?])?;
     let module = py.execute_module(&name, &code, &path)?;
     module.set_attribute(c"version", &version(py)?)?;
     module.set_attribute(c"process_group", &py.latin1(with.process_group)?)?;
@@ -123,7 +124,10 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Obj
         module.call_method(c"_watch_signals", &[&py.int(pipe.into())?])?;
     }
     if with.restrict_signal {
-        let message = format!("{}: signal.signal({{}}, ...) was ignored", codes::SIGNAL_HANDLER_IGNORED);
+        let message = format!(
+            "{}: signal.signal({{}}, ...) was ignored",
+            codes::SIGNAL_HANDLER_IGNORED
+        );
         module.call_method(c"_restrict_signal", &[&py.text(&message)?])?;
     }
     Ok(module)

@@ -83,7 +83,9 @@ pub fn status(line: &[u8]) -> Result<Status<'_>, Violation> {
     if reason.iter().any(|byte| is_control(*byte)) {
         return Err(Violation::StatusControl);
     }
-    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let code = digits
+        .iter()
+        .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     if code / 100 == 1 {
         return Err(Violation::StatusInformational);
     }
@@ -116,12 +118,22 @@ pub fn content_length(value: &[u8]) -> Result<u64, Violation> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(refuse());
     }
-    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or_else(refuse)
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(refuse)
 }
 
 /// RFC 2616, 13.5.1, except `Proxy-Authenticate`, which an application may have to send end to end, and `Trailer`.
-const HOP_BY_HOP: [&[u8]; 7] =
-    [b"connection", b"keep-alive", b"proxy-authorization", b"te", b"trailers", b"transfer-encoding", b"upgrade"];
+const HOP_BY_HOP: [&[u8]; 7] = [
+    b"connection",
+    b"keep-alive",
+    b"proxy-authorization",
+    b"te",
+    b"trailers",
+    b"transfer-encoding",
+    b"upgrade",
+];
 
 /// Everything below a space but TAB, and DEL.
 fn is_control(byte: u8) -> bool {
@@ -143,9 +155,12 @@ mod tests {
 
     #[test]
     fn well_formed_statuses_are_taken_apart() {
-        for (line, code, reason) in
-            [("200 OK", 200, "OK"), ("404", 404, ""), ("599 ", 599, ""), ("200 Tr\u{e8}s", 200, "Tr\u{e8}s")]
-        {
+        for (line, code, reason) in [
+            ("200 OK", 200, "OK"),
+            ("404", 404, ""),
+            ("599 ", 599, ""),
+            ("200 Tr\u{e8}s", 200, "Tr\u{e8}s"),
+        ] {
             let found = status(line.as_bytes()).unwrap();
             assert_eq!((found.code, found.reason), (code, reason.as_bytes()));
         }
@@ -166,7 +181,10 @@ mod tests {
     fn header_names_are_tokens() {
         assert_eq!(header(b"X-Good_1", b"v"), Ok(()));
         for name in ["", "a b", "a:b", "a\r", "\u{e9}", "a\0", "(a)"] {
-            assert!(matches!(header(name.as_bytes(), b"v"), Err(Violation::HeaderName(_))), "{name:?}");
+            assert!(
+                matches!(header(name.as_bytes(), b"v"), Err(Violation::HeaderName(_))),
+                "{name:?}"
+            );
         }
     }
 
@@ -174,14 +192,20 @@ mod tests {
     fn header_values_hold_no_control_character_but_tab() {
         assert_eq!(header(b"A", b"tab\there \xff"), Ok(()));
         for value in ["a\r\nB: c", "\n", "\0", "\x1b[0m", "\x7f"] {
-            assert!(matches!(header(b"A", value.as_bytes()), Err(Violation::HeaderControl(_))), "{value:?}");
+            assert!(
+                matches!(header(b"A", value.as_bytes()), Err(Violation::HeaderControl(_))),
+                "{value:?}"
+            );
         }
     }
 
     #[test]
     fn hop_by_hop_headers_are_refused_in_any_case() {
         for name in ["Connection", "TRANSFER-encoding", "Upgrade", "Keep-Alive", "TE"] {
-            assert!(matches!(header(name.as_bytes(), b"x"), Err(Violation::HopByHop(_))), "{name}");
+            assert!(
+                matches!(header(name.as_bytes(), b"x"), Err(Violation::HopByHop(_))),
+                "{name}"
+            );
         }
         assert_eq!(header(b"Proxy-Authenticate", b"Basic"), Ok(()));
     }

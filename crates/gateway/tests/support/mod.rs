@@ -48,7 +48,12 @@ pub fn pythons() -> Vec<PathBuf> {
             found.push((minor, program));
         }
     };
-    for entry in versions.and_then(|path| path.read_dir().ok()).into_iter().flatten().flatten() {
+    for entry in versions
+        .and_then(|path| path.read_dir().ok())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         consider(entry.path().join("bin/python3"));
     }
     (9..=13).for_each(|minor| consider(PathBuf::from(format!("/usr/bin/python3.{minor}"))));
@@ -134,7 +139,11 @@ impl Worker {
     /// Starts one in a directory that is prepared already.
     pub fn launch(python: &Path, directory: Directory, start: Start) -> Self {
         let address = directory.0.join("socket").into_os_string().into_encoded_bytes();
-        let access = Access { mode: 0o600, uid: None, gid: None };
+        let access = Access {
+            mode: 0o600,
+            uid: None,
+            gid: None,
+        };
         let listener = socket::listen(SocketKind::Stream, &address, access, 16).expect("a listener");
         let (control, theirs) = socket::pair(SocketKind::SeqPacket, Mode::Blocking).expect("a pair");
         let (output, output_in) = fd::pipe().expect("a pipe");
@@ -161,7 +170,16 @@ impl Worker {
         .expect("python starts");
         message::send(&control, &ToWorker::Start(Box::new(start)).encode()).expect("the settings are sent");
         let version = python.display().to_string();
-        Self { directory, pid, control, output, address, said: vec![], ended: false, version }
+        Self {
+            directory,
+            pid,
+            control,
+            output,
+            address,
+            said: vec![],
+            ended: false,
+            version,
+        }
     }
 
     /// Waits until what it said fulfils a condition.
@@ -171,11 +189,21 @@ impl Worker {
             let left = deadline.saturating_duration_since(Instant::now());
             let mut packet = vec![0; CONTROL_MAX];
             let came = poll::readable(&self.control, Some(left)).expect("poll");
-            let n = if came { message::receive(&self.control, &mut packet).unwrap_or(0) } else { 0 };
+            let n = if came {
+                message::receive(&self.control, &mut packet).unwrap_or(0)
+            } else {
+                0
+            };
             if n == 0 {
-                panic!("{}: waited in vain until {what}; it said {:?}; {}", self.version, self.said, self.text());
+                panic!(
+                    "{}: waited in vain until {what}; it said {:?}; {}",
+                    self.version,
+                    self.said,
+                    self.text()
+                );
             }
-            self.said.push(FromWorker::decode(&packet[..n]).expect("a message"));
+            self.said
+                .push(FromWorker::decode(&packet[..n]).expect("a message"));
         }
     }
 
@@ -186,7 +214,8 @@ impl Worker {
             if n == 0 {
                 return;
             }
-            self.said.push(FromWorker::decode(&packet[..n]).expect("a message"));
+            self.said
+                .push(FromWorker::decode(&packet[..n]).expect("a message"));
         }
     }
 
@@ -228,7 +257,12 @@ impl Worker {
         let deadline = Instant::now() + PATIENCE;
         let pidfd = process::open(self.pid).expect("it was not reaped");
         let left = deadline.saturating_duration_since(Instant::now());
-        assert!(poll::readable(&pidfd, Some(left)).expect("poll"), "{}: it does not end; {}", self.version, self.text());
+        assert!(
+            poll::readable(&pidfd, Some(left)).expect("poll"),
+            "{}: it does not end; {}",
+            self.version,
+            self.text()
+        );
         self.listen();
         self.ended = true;
         process::wait(self.pid).expect("a child")
@@ -236,7 +270,10 @@ impl Worker {
 
     pub fn connect(&self) -> Client {
         let stream = socket::connect(SocketKind::Stream, &self.address, Mode::Blocking).expect("it listens");
-        Client { stream, decoder: Decoder::new() }
+        Client {
+            stream,
+            decoder: Decoder::new(),
+        }
     }
 
     /// One request on a new connection.
@@ -295,11 +332,18 @@ impl Answer {
 
     #[track_caller]
     pub fn logged(&self, text: &str) {
-        assert!(self.logs.iter().any(|line| line.contains(text)), "{text:?} is not in {:#?}", self.logs);
+        assert!(
+            self.logs.iter().any(|line| line.contains(text)),
+            "{text:?} is not in {:#?}",
+            self.logs
+        );
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -332,7 +376,11 @@ pub fn variables(path: &str) -> Vec<(&'static [u8], Vec<u8>)> {
         (b"REMOTE_ADDR", b"127.0.0.1".to_vec()),
         (b"SCRIPT_FILENAME", b"/srv/\xc3\xa9.wsgi".to_vec()),
     ];
-    for (name, value) in [(b"HTTP_HOST".as_slice(), "localhost"), (b"HTTP_ACCEPT", "*/*"), (b"HTTP_USER_AGENT", "test")] {
+    for (name, value) in [
+        (b"HTTP_HOST".as_slice(), "localhost"),
+        (b"HTTP_ACCEPT", "*/*"),
+        (b"HTTP_USER_AGENT", "test"),
+    ] {
         list.push((name, value.into()));
     }
     list
@@ -341,14 +389,35 @@ pub fn variables(path: &str) -> Vec<(&'static [u8], Vec<u8>)> {
 impl Client {
     pub fn get(&mut self, script: &[u8], path: &str) -> Answer {
         let variables = variables(path);
-        let environ = variables.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-        self.exchange(&Head { script, callable: b"application", environ, httpd_version: [2, 4, 71], ..Head::default() }, Body::Whole(b""))
+        let environ = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_slice()))
+            .collect();
+        self.exchange(
+            &Head {
+                script,
+                callable: b"application",
+                environ,
+                httpd_version: [2, 4, 71],
+                ..Head::default()
+            },
+            Body::Whole(b""),
+        )
     }
 
     pub fn post(&mut self, script: &[u8], path: &str, body: Body<'_>) -> Answer {
         let variables = variables(path);
-        let environ = variables.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-        let head = Head { script, callable: b"application", environ, has_body: true, ..Head::default() };
+        let environ = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_slice()))
+            .collect();
+        let head = Head {
+            script,
+            callable: b"application",
+            environ,
+            has_body: true,
+            ..Head::default()
+        };
         self.exchange(&head, body)
     }
 
@@ -385,7 +454,9 @@ impl Client {
             match kind {
                 Kind::Taken => answer.taken = Some(Taken::decode(&payload).unwrap().pid),
                 Kind::Log => {
-                    answer.logs.push(String::from_utf8_lossy(Log::decode(&payload).unwrap().text).into_owned());
+                    answer
+                        .logs
+                        .push(String::from_utf8_lossy(Log::decode(&payload).unwrap().text).into_owned());
                 }
                 Kind::Response => {
                     let response = Response::decode(&payload).unwrap();
@@ -403,7 +474,10 @@ impl Client {
                     if n > 0 {
                         put(&mut out, Kind::Body, piece);
                     } else if breaks {
-                        let abort = BodyAbort { fault: BodyFault::ClientGone, text: b"the client went away" };
+                        let abort = BodyAbort {
+                            fault: BodyFault::ClientGone,
+                            text: b"the client went away",
+                        };
                         put_with(&mut out, Kind::BodyAbort, |out| abort.encode(out));
                     }
                     rest = later;
@@ -436,7 +510,10 @@ impl Client {
             if let Some(frame) = self.decoder.next().expect("well-formed frames") {
                 return Some((frame.kind, frame.payload.to_vec()));
             }
-            assert!(poll::readable(&self.stream, Some(PATIENCE)).expect("poll"), "no frame came in time");
+            assert!(
+                poll::readable(&self.stream, Some(PATIENCE)).expect("poll"),
+                "no frame came in time"
+            );
             match message::receive(&self.stream, self.decoder.space()) {
                 Ok(n) if n > 0 => self.decoder.filled(n),
                 _ => return None,
