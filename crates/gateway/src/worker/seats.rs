@@ -18,6 +18,8 @@ struct Table {
     draining: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
+    /// Threads that wait for a request to end. Without one, the end of a request wakes nobody.
+    waiting: u32,
 }
 
 #[derive(Default)]
@@ -40,6 +42,11 @@ enum State {
     Free,
     /// Has a connection and waits for a request on it.
     Idle,
+    /// Has a connection that has not carried a request yet: its first one is on the way.
+    Fresh {
+        /// Since when.
+        since: Instant,
+    },
     /// Runs a request.
     Busy { since: Instant },
     /// Runs a request that nobody waits for any more.
@@ -65,6 +72,7 @@ impl Seats {
                 seats,
                 draining: false,
                 clock: 0,
+                waiting: 0,
             }),
             changed: Condvar::new(),
         }
@@ -81,10 +89,21 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
-        let table = self
-            .changed
-            .wait_while(self.lock(), |table| !table.draining && table.room().is_none());
-        !table.unwrap_or_else(PoisonError::into_inner).draining
+        let mut table = self.lock();
+        table.waiting += 1;
+        while !table.draining && table.room().is_none() {
+            // A fresh connection becomes recallable by time alone.
+            table = self.wait(table, FRESH);
+        }
+        table.waiting -= 1;
+        !table.draining
+    }
+
+    fn wait<'a>(&'a self, table: MutexGuard<'a, Table>, limit: Duration) -> MutexGuard<'a, Table> {
+        self.changed
+            .wait_timeout(table, limit)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     /// Takes a connection from `accept`, if there is room for one and while nothing can change that. A free seat gets it, the one
@@ -131,7 +150,9 @@ impl Seats {
         let seat = table.seats.get_mut(index)?;
         // Once draining it is closed here, unread: its request is repeated elsewhere.
         let connection = seat.next.take().filter(|_| !draining)?;
-        seat.state = State::Idle;
+        seat.state = State::Fresh {
+            since: Instant::now(),
+        };
         seat.connection = Some(Arc::clone(&connection));
         Some(connection)
     }
@@ -163,7 +184,9 @@ impl Seats {
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
-        self.changed.notify_all();
+        if table.waiting > 0 {
+            self.changed.notify_all();
+        }
         !draining && !overdue
     }
 
@@ -172,7 +195,7 @@ impl Seats {
         let mut table = self.lock();
         table.draining = true;
         for seat in &mut table.seats {
-            if let (State::Idle, Some(connection)) = (seat.state, &seat.connection) {
+            if let (State::Idle | State::Fresh { .. }, Some(connection)) = (seat.state, &seat.connection) {
                 seat.recalled = true;
                 connection.close();
             }
@@ -182,14 +205,20 @@ impl Seats {
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
-        let is_busy = |table: &mut Table| {
+        let deadline = Instant::now() + limit;
+        let mut table = self.lock();
+        table.waiting += 1;
+        let is_busy = |table: &Table| {
             table
                 .seats
                 .iter()
                 .any(|seat| matches!(seat.state, State::Busy { .. }))
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        while is_busy(&table) && Instant::now() < deadline {
+            table = self.wait(table, deadline.saturating_duration_since(Instant::now()));
+        }
+        table.waiting -= 1;
+        !is_busy(&table)
     }
 
     /// Requests that have run longer than `limit` and were not reported before.
@@ -221,17 +250,44 @@ impl Table {
         self.clock
     }
 
-    /// The seat that would get a new connection.
+    /// The seat that would get a new connection: the free one used last, else the one whose connection has been idle longest.
     fn room(&self) -> Option<usize> {
-        let open = |state| {
-            let seats = self.seats.iter().enumerate();
-            seats.filter(move |(_, seat)| seat.state == state && seat.next.is_none())
+        let seats = || {
+            self.seats
+                .iter()
+                .enumerate()
+                .filter(|(_, seat)| seat.next.is_none())
         };
-        let free = open(State::Free).max_by_key(|(_, seat)| seat.changed);
-        let idle = || open(State::Idle).min_by_key(|(_, seat)| seat.changed);
+        let free = seats()
+            .filter(|(_, seat)| seat.state == State::Free)
+            .max_by_key(|(_, seat)| seat.changed);
+        let idle = || {
+            seats()
+                .filter(|(_, seat)| seat.may_be_recalled())
+                .min_by_key(|(_, seat)| seat.changed)
+        };
         free.or_else(idle).map(|(index, _)| index)
     }
 }
+
+impl Seat {
+    fn may_be_recalled(&self) -> bool {
+        let quiet = match self.state {
+            State::Idle => true,
+            State::Fresh { since } => since.elapsed() >= FRESH,
+            _ => false,
+        };
+        // A request that has arrived is about to begin.
+        quiet
+            && self
+                .connection
+                .as_ref()
+                .is_some_and(|connection| !connection.has_input())
+    }
+}
+
+/// A child connects in order to send a request: so long its connection is not taken away again.
+const FRESH: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -266,6 +322,7 @@ mod tests {
         let ((first, peer), (second, _keep)) = (connection(), connection());
         seats.seat(|| Some(first));
         assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None) && seats.end(0));
         seats.seat(|| Some(second));
         assert!(is_closed(&peer));
         assert!(!seats.begin(0, None));
@@ -283,6 +340,19 @@ mod tests {
         seats.seat(|| unreachable!("a busy worker must leave connections to the others"));
         assert!(seats.end(0));
         assert!(seats.wait_for_room());
+    }
+
+    #[test]
+    fn a_connection_is_not_taken_away_before_or_while_its_request_arrives() {
+        let seats = Seats::new(1);
+        let (first, peer) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        seats.seat(|| unreachable!("its first request is on the way"));
+        assert!(seats.begin(0, None) && seats.end(0));
+        rwsgi_os::message::send_all(&peer, b"the next").unwrap();
+        seats.seat(|| unreachable!("a request has arrived"));
+        assert!(!is_closed(&peer));
     }
 
     #[test]
