@@ -1,5 +1,6 @@
 //! A request is executed at most once, whatever happens to workers: the application keeps a ledger.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Signal, Topic, test};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -70,8 +71,8 @@ fn audit(httpd: &Httpd, deaths: usize, disturb: impl Fn(&dyn Fn(usize))) {
     assert!(answered.len() > 50, "only {} answers", answered.len());
 }
 
-fn finish(case: &Case, httpd: &Httpd) {
-    httpd.announce(case.said("RW0", "WSGI"));
+fn finish(httpd: &Httpd) {
+    httpd.provoked(&[codes::DEATH, codes::BACK_OFF]);
 }
 
 fn nothing_runs_twice_while_workers_are_killed(case: &Case) {
@@ -89,7 +90,7 @@ fn nothing_runs_twice_while_workers_are_killed(case: &Case) {
         }
         more(60);
     });
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn nothing_runs_twice_while_applications_kill_their_worker(case: &Case) {
@@ -99,7 +100,7 @@ fn nothing_runs_twice_while_applications_kill_their_worker(case: &Case) {
         .app("ledger.wsgi")
         .start();
     audit(&httpd, 29, |more| more(180));
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn nothing_runs_twice_over_restarts_and_new_scripts(case: &Case) {
@@ -118,5 +119,5 @@ fn nothing_runs_twice_over_restarts_and_new_scripts(case: &Case) {
         }
         more(60);
     });
-    finish(case, &httpd);
+    finish(&httpd);
 }

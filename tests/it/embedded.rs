@@ -161,7 +161,9 @@ fn a_dying_child_is_replaced(case: &Case) {
         "the connection ends with the child"
     );
     // prefork may be content with the other child.
-    until("a child that answers", Duration::from_secs(10), || httpd.get("/pid").status == 200);
+    until("a child that answers", Duration::from_secs(10), || {
+        httpd.get("/pid").status == 200
+    });
     httpd.wait_log("AH00052");
 }
 

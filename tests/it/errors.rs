@@ -1,5 +1,6 @@
 //! Broken scripts and broken applications: one clear 500 each, and a log entry that says which rule was broken.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Topic, test};
 
 pub fn tests(topic: &mut Topic) {
@@ -52,10 +53,9 @@ fn log_quotes(case: &Case, httpd: &Httpd, words: &[&str]) {
     }
 }
 
-fn finish(case: &Case, httpd: &Httpd) {
+fn finish(httpd: &Httpd) {
     httpd.announce_traceback();
-    httpd.announce(case.said("RW0", "WSGI"));
-    let _ = case;
+    httpd.provoked(&[codes::APPLICATION, codes::LENGTH]);
 }
 
 fn broken(case: &Case, source: &str) -> Httpd {
@@ -68,7 +68,7 @@ fn import_error_is_a_500_with_its_traceback(case: &Case) {
     expect_500(&httpd, "/again");
     httpd.wait_log("ModuleNotFoundError: No module named 'no_such_module_here'");
     httpd.wait_log("broken.wsgi");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn syntax_error_names_file_and_line(case: &Case) {
@@ -76,14 +76,14 @@ fn syntax_error_names_file_and_line(case: &Case) {
     expect_500(&httpd, "/");
     httpd.wait_log("SyntaxError");
     httpd.wait_log("broken.wsgi\", line 2");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn exit_at_import_is_a_500(case: &Case) {
     let httpd = broken(case, "import sys\nsys.exit(7)\n");
     expect_500(&httpd, "/");
     httpd.wait_log("SystemExit");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn missing_callable_is_named(case: &Case) {
@@ -103,7 +103,7 @@ fn missing_callable_is_named(case: &Case) {
         }
     );
     httpd.wait_log("no_such_thing");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn not_callable_is_named(case: &Case) {
@@ -115,7 +115,7 @@ fn not_callable_is_named(case: &Case) {
     expect_500(&httpd, "/");
     httpd.wait_log("not callable");
     log_quotes(case, &httpd, &["not_callable"]);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn unreadable_script_is_named(case: &Case) {
@@ -127,7 +127,7 @@ fn unreadable_script_is_named(case: &Case) {
     expect_500(&httpd, "/");
     httpd.wait_log("hello.wsgi");
     httpd.wait_log("ermission denied");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn a_script_that_failed_is_loaded_again_when_mended(case: &Case) {
@@ -139,7 +139,7 @@ fn a_script_that_failed_is_loaded_again_when_mended(case: &Case) {
     );
     assert_eq!(httpd.get("/").text(), "mended");
     httpd.wait_log("not yet");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn table(case: &Case) -> Httpd {
@@ -154,7 +154,7 @@ fn all_500(case: &Case, paths: &[(&str, &str)]) {
         log_quotes(case, &httpd, &[words]);
     }
     assert!(httpd.get("/fine").text().starts_with("fine"), "it serves on");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn wrong_return_values_are_500(case: &Case) {
@@ -187,7 +187,7 @@ fn exceptions_before_output_are_500(case: &Case) {
         httpd.wait_log(words);
     }
     httpd.wait_log("RuntimeError: the effect");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn exceptions_after_output_look_truncated(case: &Case) {
@@ -204,7 +204,7 @@ fn exceptions_after_output_look_truncated(case: &Case) {
     }
     httpd.wait_log("ValueError: in the middle");
     httpd.wait_log("ValueError: after write");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn bad_statuses_are_500(case: &Case) {
@@ -267,7 +267,7 @@ fn error_documents_apply_to_failures(case: &Case) {
     let reply = httpd.get("/raises");
     assert_eq!((reply.status, reply.text().as_str()), (500, "our own apology"));
     httpd.wait_log("ValueError: before anything");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn the_traceback_is_logged_whole_with_its_request(case: &Case) {
@@ -290,5 +290,5 @@ fn the_traceback_is_logged_whole_with_its_request(case: &Case) {
         "[client 127.0.0.1"
     };
     assert!(line.text.contains(tag), "belongs to a request: {}", line.text);
-    finish(case, &httpd);
+    finish(&httpd);
 }

@@ -220,7 +220,7 @@ fn a_group_of_another_virtual_host_is_refused(case: &Case) {
         .header("Host", "wiki.example.org")
         .send();
     assert_eq!(refused.status, 500);
-    httpd.wait_log(case.said("shop", "WSGI0152"));
+    httpd.wait_log(case.said("RW0208", "WSGI0152"));
 }
 
 fn two_pythons_and_two_venvs_in_one_httpd(case: &Case) {

@@ -117,8 +117,8 @@ fn directory_of_scripts(case: &Case) {
     );
     assert_eq!(httpd.get("/apps/missing.wsgi").status, 404);
     assert_eq!(httpd.get("/apps/").status, 403, "a directory is no script");
-    httpd.wait_log(case.said("missing.wsgi", "WSGI0135"));
-    httpd.wait_log(case.said("directory", "WSGI0136"));
+    httpd.wait_log(case.said("RW0201", "WSGI0135"));
+    httpd.wait_log(case.said("RW0202", "WSGI0136"));
 }
 
 fn directory_of_scripts_by_set_handler(case: &Case) {
@@ -241,5 +241,7 @@ fn alias_options_choose_the_callable(case: &Case) {
 fn request_name_is_in_the_access_log(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").start();
     text(&httpd, "/");
-    until("the request in the access log", Duration::from_secs(5), || httpd.access_log().contains(&case.name));
+    until("the request in the access log", Duration::from_secs(5), || {
+        httpd.access_log().contains(&case.name)
+    });
 }

@@ -1,5 +1,6 @@
 //! `wsgi.input`: the same calls on an `io.BytesIO` of the body are the oracle.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Topic, Value, test, until};
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ fn reads_chunked_bodies_like_a_bytes_io(case: &Case) {
 fn chunked_bodies_need_the_directive(case: &Case) {
     let httpd = case.httpd().app("input.wsgi").start();
     assert_eq!(httpd.request("POST", "/length").chunked("abc").send().status, 411);
-    httpd.wait_log(case.said("WSGIChunkedRequest", "WSGI0139"));
+    httpd.wait_log(case.said("RW0205", "WSGI0139"));
 }
 
 fn wrong_arguments_raise_type_errors(case: &Case) {
@@ -202,7 +203,7 @@ fn an_interrupted_body_is_an_error_for_the_application(case: &Case) {
     });
     httpd.wait_log("OSError");
     httpd.announce_traceback();
-    httpd.announce(case.said("RW", "WSGI"));
+    httpd.provoked(&[codes::APPLICATION]);
 }
 
 fn content_length_over_the_limit_is_refused(case: &Case) {

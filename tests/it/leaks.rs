@@ -1,5 +1,6 @@
 //! Descriptors, processes and memory after traffic of every kind: what the checks after each test cannot see from outside.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Process, Topic, test, until};
 use std::time::Duration;
 
@@ -49,10 +50,9 @@ fn traffic(httpd: &Httpd) {
     drop(raw);
 }
 
-fn finish(case: &Case, httpd: &Httpd) {
+fn finish(httpd: &Httpd) {
     httpd.announce_traceback();
-    httpd.announce(case.said("RW0", "WSGI"));
-    httpd.announce(case.said("Content-Length", "WSGI"));
+    httpd.provoked(&[codes::APPLICATION, codes::LENGTH]);
 }
 
 fn descriptors(processes: &[Process]) -> Vec<usize> {
@@ -97,7 +97,7 @@ fn descriptors_do_not_grow_with_traffic(case: &Case) {
             .zip(&before)
             .all(|(now, then)| *now <= then + 4)
     });
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn resident_kib(process: &Process) -> u64 {
@@ -128,7 +128,7 @@ fn memory_does_not_grow_with_traffic(case: &Case) {
         // Allocators settle for a while in each thread; a kilobyte and a bit of every request would show.
         assert!(grown < 2500, "{process:?} grew by {grown} KiB in 2000 requests");
     }
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn restarts_leave_no_descriptors_behind(case: &Case) {
@@ -151,5 +151,5 @@ fn restarts_leave_no_descriptors_behind(case: &Case) {
         after.iter().zip(&before).all(|(now, then)| *now <= then + 1),
         "{before:?} then {after:?}"
     );
-    finish(case, &httpd);
+    finish(&httpd);
 }

@@ -6,6 +6,7 @@ use rwsgi_testkit::Suite;
 
 mod applications;
 mod at_most_once;
+mod codes;
 mod conf_examples;
 mod directives;
 mod embedded;

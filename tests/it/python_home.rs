@@ -1,5 +1,6 @@
 //! A python-home may be a venv or a prefix; each wrong one gets a message that says which and what to do.
 
+use crate::codes;
 use rwsgi_testkit::{Builder, Case, Topic, python, test, venv_of};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -60,7 +61,7 @@ fn is_refused(case: &Case, builder: Builder, home: &Path, words: &[&str]) {
             for word in words {
                 httpd.wait_log(word);
             }
-            httpd.announce("RW0");
+            httpd.provoked(&[codes::PYTHON_HOME, codes::BACK_OFF]);
         }
     }
 }
@@ -111,7 +112,7 @@ fn a_python_that_the_user_cannot_reach_is_named(case: &Case) {
     std::fs::create_dir(&closed).expect("mkdir");
     let venv = venv_of(&python, &closed, "private");
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).expect("chmod");
-    is_refused(case, builder, &venv, &["ermission"]);
+    is_refused(case, builder, &venv, &["may not pass"]);
 }
 
 fn a_venv_whose_python_has_gone_is_named(case: &Case) {
@@ -123,5 +124,5 @@ fn a_venv_whose_python_has_gone_is_named(case: &Case) {
         std::fs::remove_file(&link).expect("unlink");
         std::os::unix::fs::symlink("/nonexistent/python3.12", &link).expect("symlink");
     }
-    is_refused(case, builder, &venv, &["bin/python"]);
+    is_refused(case, builder, &venv, &["gone"]);
 }

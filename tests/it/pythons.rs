@@ -1,5 +1,6 @@
 //! Python 3.9 to 3.13 with the same two binaries, in both modes.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Topic, json, python, test, venv_of};
 
 pub fn tests(topic: &mut Topic) {
@@ -76,5 +77,5 @@ fn serves_with(case: &Case, version: &str) {
     assert_eq!(httpd.get("/errors/raises").status, 500);
     httpd.wait_log("ValueError: before anything");
     httpd.announce_traceback();
-    httpd.announce("RW0");
+    httpd.provoked(&[codes::APPLICATION]);
 }

@@ -1,5 +1,6 @@
 //! `start_response`, `write`, iterables, lengths and statuses, as PEP 3333 has them.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, RawReply, Topic, test, until};
 use std::time::Duration;
 
@@ -106,7 +107,7 @@ fn close_is_called_once(case: &Case) {
     httpd.wait_log("ValueError: at the beginning");
     httpd.wait_log("ValueError: in the middle");
     httpd.announce_traceback();
-    httpd.announce(case.said("RW0", "WSGI"));
+    httpd.provoked(&[codes::APPLICATION]);
 }
 
 fn close_is_called_when_the_client_goes_away(case: &Case) {
@@ -126,7 +127,7 @@ fn an_error_in_close_is_logged_and_harmless(case: &Case) {
     httpd.wait_log("ValueError: close failed");
     assert_eq!(notes(&httpd, "closed"), 1);
     httpd.announce_traceback();
-    httpd.announce(case.said("RW0", "WSGI"));
+    httpd.provoked(&[codes::CLOSE]);
 }
 
 fn right_content_length_is_kept(case: &Case) {
@@ -281,7 +282,7 @@ fn start_response_after_the_head_is_refused(case: &Case) {
     assert_eq!(again.body, b"begun");
     httpd.wait_log("ValueError: found out too late");
     httpd.announce_traceback();
-    httpd.announce(case.said("RW0", "WSGI"));
+    httpd.provoked(&[codes::APPLICATION]);
     // The original's daemon mode ends such answers as if they were whole.
     if !case.theirs() || case.embedded() {
         assert!(

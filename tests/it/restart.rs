@@ -1,5 +1,6 @@
 //! Restarts, replaced scripts and killed processes, with and without traffic.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Load, Process, Reply, Signal, Topic, test, until};
 use std::time::Duration;
 
@@ -195,7 +196,7 @@ fn a_touched_script_that_fails_leaves_the_old_version_serving(case: &Case) {
     httpd.rewrite_script("app.wsgi", &saying("mended"));
     until("the mended version", SLOW, || httpd.get("/").text() == "mended");
     httpd.announce_traceback();
-    httpd.announce("RW0");
+    httpd.provoked(&[codes::APPLICATION, codes::BACK_OFF]);
 }
 
 fn a_killed_worker_is_replaced(case: &Case) {
@@ -211,7 +212,7 @@ fn a_killed_worker_is_replaced(case: &Case) {
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_ne!(reply.json()["pid"].as_u64(), Some(before));
     }
-    httpd.announce(case.said("RW0", "WSGI"));
+    httpd.provoked(&[codes::DEATH]);
 }
 
 fn a_worker_that_cannot_load_backs_off(case: &Case) {
@@ -227,7 +228,8 @@ fn a_worker_that_cannot_load_backs_off(case: &Case) {
     assert!(matches!(status, 500 | 502 | 503), "{status}");
     let again = httpd.get("/").status;
     assert!(matches!(again, 500 | 502 | 503), "{again}");
-    httpd.wait_log("RW0");
+    httpd.wait_log("status 5");
+    httpd.provoked(&[codes::DEATH, codes::BACK_OFF]);
     let starts = || std::fs::read(httpd.data().join("starts")).map_or(0, |text| text.len());
     assert!(starts() < 6, "{} starts for two requests", starts());
 }
@@ -243,7 +245,7 @@ fn a_killed_manager_is_replaced(case: &Case) {
     });
     until("answers again", SLOW, || httpd.get("/").status == 200);
     until("one set of workers", SLOW, || httpd.workers().len() == 1);
-    httpd.announce("RW0");
+    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
 }
 
 fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
@@ -263,7 +265,6 @@ fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
     for child in children {
         signal(u64::from(child.pid), Signal::SIGKILL);
     }
-    httpd.announce("RW0");
     httpd.was_killed();
 }
 

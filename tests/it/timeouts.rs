@@ -1,5 +1,6 @@
 //! The time limits that protect a request, one by one.
 
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Process, Signal, Topic, test, until};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,8 @@ fn httpd(case: &Case, options: &str) -> Httpd {
     case.httpd().daemon(options).app("streams.wsgi").start()
 }
 
-fn finish(case: &Case, httpd: &Httpd) {
-    httpd.announce(case.said("RW0", "WSGI"));
+fn finish(httpd: &Httpd) {
+    httpd.provoked(&[codes::LATE, codes::FORCE]);
 }
 
 /// Occupies the only thread until `go` is there.
@@ -78,7 +79,7 @@ fn a_request_that_waits_too_long_is_a_504_and_never_run(case: &Case) {
     assert_eq!(first.reply().body, b"done");
     assert_eq!(started(&httpd), 1, "the application has not seen it");
     assert_eq!(httpd.get("/pid").status, 200);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn a_full_queue_is_a_503(case: &Case) {
@@ -100,7 +101,7 @@ fn a_full_queue_is_a_503(case: &Case) {
         "{statuses:?}"
     );
     assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn a_silent_application_is_a_504(case: &Case) {
@@ -108,7 +109,7 @@ fn a_silent_application_is_a_504(case: &Case) {
     answers_within(&httpd, "/slow_compute", 504, Duration::from_secs(1));
     release(&httpd);
     assert_eq!(httpd.get("/pid").status, 200);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn an_application_that_falls_silent_looks_truncated(case: &Case) {
@@ -118,7 +119,7 @@ fn an_application_that_falls_silent_looks_truncated(case: &Case) {
     // The original's answer ends as if it were whole.
     assert_eq!(reply.complete, case.theirs());
     release(&httpd);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn httpds_timeout_counts_without_a_socket_timeout(case: &Case) {
@@ -130,7 +131,7 @@ fn httpds_timeout_counts_without_a_socket_timeout(case: &Case) {
         .start();
     answers_within(&httpd, "/slow_compute", 504, Duration::from_secs(1));
     release(&httpd);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
@@ -152,8 +153,9 @@ fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
     });
     if !case.theirs() {
         httpd.wait_log("request-timeout");
+        httpd.announce_traceback();
     }
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn a_slow_request_within_its_limits_is_left_alone(case: &Case) {
@@ -176,7 +178,7 @@ fn a_worker_that_will_not_end_is_killed(case: &Case) {
         while True:\n            time.sleep(1)\n    return [b'%d' % os.getpid()]\n";
     let httpd = case
         .httpd()
-        .daemon("threads=2 shutdown-timeout=1")
+        .daemon("threads=2 shutdown-timeout=1 graceful-timeout=1")
         .source("/", "app.wsgi", stubborn)
         .start();
     let worker: u32 = httpd.get("/").text().parse().expect("pid");
@@ -189,7 +191,7 @@ fn a_worker_that_will_not_end_is_killed(case: &Case) {
         Process::read(worker).is_none_or(|p| p.state == 'Z')
     });
     until("answers again", SLOW, || httpd.get("/").status == 200);
-    finish(case, &httpd);
+    finish(&httpd);
 }
 
 fn requests_under_way_get_the_graceful_timeout(case: &Case) {

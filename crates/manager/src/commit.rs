@@ -234,4 +234,27 @@ impl Manager {
         self.open_door(&directory)?;
         Ok(directory)
     }
+
+    /// After somebody has removed sockets, or the whole directory: a new door, in a new directory if it must be. Pools of a vanished
+    /// directory are superseded by new ones.
+    pub(crate) fn renew_directory(&mut self, old: &Rc<RuntimeDir>) -> Result<(), String> {
+        if old.is_in_place() {
+            self.close_doors(old);
+            return self.open_door(old);
+        }
+        let Some(config) = self.config.as_ref().filter(|c| Rc::ptr_eq(&c.directory, old)) else {
+            // Of an earlier configuration: nobody needs it any more.
+            self.close_doors(old);
+            return Ok(());
+        };
+        let (path, gid) = (config.begin.runtime_dir.clone(), config.begin.server_gid);
+        let new = Rc::new(RuntimeDir::make(&path, gid, self.root)?);
+        self.close_doors(old);
+        self.open_door(&new)?;
+        if let Some(config) = &mut self.config {
+            config.directory = new;
+        }
+        self.adjust_pools();
+        Ok(())
+    }
 }

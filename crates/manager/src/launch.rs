@@ -73,6 +73,7 @@ impl Manager {
             python_home: g.python_home.clone(),
             home: g.home.clone(),
             umask: g.umask.unwrap_or(0o022),
+            descriptors: self.descriptors,
             lang: g.lang.clone(),
             locale: g.locale.clone(),
         }

@@ -25,6 +25,8 @@ const POOLS_MAX: usize = 4096;
 const NAME_MAX: usize = 4096;
 /// After a refusal, so long before a connection causes the next try.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// How long a pool's connections are left alone when descriptors have run out.
+const LOOK_AWAY: Duration = Duration::from_millis(500);
 /// How long a superseded pool goes on serving when nobody asks for the new one. Old children find that one too.
 const SUPERSEDED_GRACE: Duration = Duration::from_secs(10);
 
@@ -292,7 +294,16 @@ impl Manager {
             };
             match socket::accept(&pool.listener, Mode::NonBlocking) {
                 Ok(connection) => self.turn_away(connection, reason, retry_after, &text),
-                Err(_) => return,
+                Err(e) if e.is_would_block() => return,
+                Err(_) => {
+                    // Out of descriptors: look away for a while instead of being woken for ever.
+                    let _ = self.epoll.remove(&pool.listener);
+                    if let Some(pool) = self.pools.get_mut(&id) {
+                        pool.watched = false;
+                    }
+                    self.timers.set(now + LOOK_AWAY, Token::Pool(id));
+                    return;
+                }
             }
         }
     }

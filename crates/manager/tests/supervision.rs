@@ -237,6 +237,20 @@ fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
+fn a_runtime_directory_that_somebody_removes_is_made_anew() {
+    let mut httpd = Httpd::start("removed");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    httpd.pool("site");
+    httpd.nth_ready(1);
+    std::fs::remove_dir_all(httpd.runtime_dir()).unwrap();
+    httpd.logged("RW0461", 1);
+    let path = httpd.pool("site");
+    httpd.nth_ready(2);
+    socket::connect(Kind::Stream, &path, Mode::Blocking).unwrap();
+}
+
+#[test]
 fn a_malformed_question_closes_its_connection_only() {
     let mut httpd = Httpd::start("malformed");
     let home = httpd.python("py", SERVE);

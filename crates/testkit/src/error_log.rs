@@ -47,11 +47,29 @@ pub fn read(path: &Path) -> Vec<Line> {
         .collect()
 }
 
+/// What a test said that it would find in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    /// Lines with one of these texts.
+    pub texts: Vec<String>,
+    /// Lines of the module without a code: tracebacks, and what an application writes.
+    pub uncoded: bool,
+}
+
+impl Announced {
+    fn covers(&self, line: &Line) -> bool {
+        let coded = line.text.contains(" RW0") || line.text.contains(" WSGI0");
+        let of_the_module = matches!(line.module.as_str(), "wsgi" | "rwsgi");
+        (self.uncoded && of_the_module && !coded)
+            || self.texts.iter().any(|text| line.text.contains(text.as_str()))
+    }
+}
+
 /// The lines that nobody announced.
-pub fn unannounced(lines: Vec<Line>, announced: &[String]) -> Vec<Line> {
+pub fn unannounced(lines: Vec<Line>, announced: &Announced) -> Vec<Line> {
     lines
         .into_iter()
-        .filter(|line| line.is_bad() && !announced.iter().any(|text| line.text.contains(text.as_str())))
+        .filter(|line| line.is_bad() && !announced.covers(line))
         .collect()
 }
 
@@ -75,8 +93,28 @@ mod tests {
 
     #[test]
     fn an_announced_line_is_forgiven() {
+        let announce = |text: &str| Announced {
+            texts: vec![text.to_owned()],
+            uncoded: true,
+        };
         let lines = vec![Line::parse(WARNING)];
-        assert!(unannounced(lines.clone(), &["RW0001".to_owned()]).is_empty());
-        assert_eq!(unannounced(lines, &["RW0002".to_owned()]).len(), 1);
+        assert!(unannounced(lines.clone(), &announce("RW0001")).is_empty());
+        assert_eq!(unannounced(lines, &announce("RW0002")).len(), 1);
+    }
+
+    #[test]
+    fn tracebacks_are_lines_without_a_code() {
+        let line = Line::parse(&WARNING.replace("RW0001: hm", "[client ::1] ValueError: hm"));
+        assert!(
+            unannounced(
+                vec![line.clone()],
+                &Announced {
+                    uncoded: true,
+                    ..Announced::default()
+                }
+            )
+            .is_empty()
+        );
+        assert_eq!(unannounced(vec![line], &Announced::default()).len(), 1);
     }
 }

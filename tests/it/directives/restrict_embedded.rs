@@ -30,7 +30,7 @@ fn restricted_requests_are_refused(case: &Case) {
         .conf("WSGIRestrictEmbedded On")
         .start();
     assert_eq!(httpd.get("/").status, 500);
-    httpd.wait_log(case.said("WSGIRestrictEmbedded", "WSGI0143"));
+    httpd.wait_log(case.said("RW0209", "WSGI0143"));
     for child in httpd.children() {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.pid)).unwrap_or_default();
         // The original is linked with libpython and has it mapped in any case.

@@ -9,17 +9,21 @@ use crate::exchange::socket::Connection;
 /// All seats.
 pub struct Seats {
     table: Mutex<Table>,
-    /// Something changed: a connection was given, a seat became free or idle, draining began.
-    changed: Condvar,
+    /// A connection was given to the seat of this number, or draining began. One each, so that only the thread concerned wakes.
+    given: Vec<Condvar>,
+    /// There may be room for a connection, or draining began.
+    room: Condvar,
+    /// A request has ended while draining.
+    quieter: Condvar,
 }
 
 struct Table {
     seats: Vec<Seat>,
     draining: bool,
+    /// The acceptor waits for room.
+    wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
-    /// Threads that wait for a request to end. Without one, the end of a request wakes nobody.
-    waiting: u32,
 }
 
 #[derive(Default)]
@@ -43,10 +47,7 @@ enum State {
     /// Has a connection and waits for a request on it.
     Idle,
     /// Has a connection that has not carried a request yet: its first one is on the way.
-    Fresh {
-        /// Since when.
-        since: Instant,
-    },
+    Fresh { since: Instant },
     /// Runs a request.
     Busy { since: Instant },
     /// Runs a request that nobody waits for any more.
@@ -71,10 +72,12 @@ impl Seats {
             table: Mutex::new(Table {
                 seats,
                 draining: false,
+                wants_room: false,
                 clock: 0,
-                waiting: 0,
             }),
-            changed: Condvar::new(),
+            given: std::iter::repeat_with(Condvar::new).take(count).collect(),
+            room: Condvar::new(),
+            quieter: Condvar::new(),
         }
     }
 
@@ -89,21 +92,24 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
+        let full = |table: &mut Table| {
+            table.wants_room = !table.draining && table.room().is_none();
+            table.wants_room
+        };
         let mut table = self.lock();
-        table.waiting += 1;
-        while !table.draining && table.room().is_none() {
+        while full(&mut table) {
             // A fresh connection becomes recallable by time alone.
-            table = self.wait(table, FRESH);
+            let waited = self.room.wait_timeout(table, FRESH);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        table.waiting -= 1;
         !table.draining
     }
 
-    fn wait<'a>(&'a self, table: MutexGuard<'a, Table>, limit: Duration) -> MutexGuard<'a, Table> {
-        self.changed
-            .wait_timeout(table, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+    /// A seat has become free or idle: the acceptor wakes if it waits for that.
+    fn tell_room(&self, table: &mut Table) {
+        if std::mem::take(&mut table.wants_room) {
+            self.room.notify_one();
+        }
     }
 
     /// Takes a connection from `accept`, if there is room for one and while nothing can change that. A free seat gets it, the one
@@ -125,7 +131,9 @@ impl Seats {
         }
         seat.next = Some(connection);
         seat.changed = clock;
-        self.changed.notify_all();
+        if let Some(given) = self.given.get(index) {
+            given.notify_one();
+        }
     }
 
     /// Waits for a connection for this seat; `None` once draining.
@@ -138,12 +146,12 @@ impl Seats {
         if let Some(seat) = table.seats.get_mut(index) {
             seat.changed = clock;
         }
-        self.changed.notify_all();
+        self.tell_room(&mut table);
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        let mut table = self
-            .changed
+        let given = self.given.get(index)?;
+        let mut table = given
             .wait_while(table, is_waiting)
             .unwrap_or_else(PoisonError::into_inner);
         let draining = table.draining;
@@ -184,8 +192,10 @@ impl Seats {
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
-        if table.waiting > 0 {
-            self.changed.notify_all();
+        if draining {
+            self.quieter.notify_all();
+        } else {
+            self.tell_room(&mut table);
         }
         !draining && !overdue
     }
@@ -200,25 +210,20 @@ impl Seats {
                 connection.close();
             }
         }
-        self.changed.notify_all();
+        self.room.notify_all();
+        self.given.iter().for_each(Condvar::notify_all);
     }
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let mut table = self.lock();
-        table.waiting += 1;
-        let is_busy = |table: &Table| {
+        let is_busy = |table: &mut Table| {
             table
                 .seats
                 .iter()
                 .any(|seat| matches!(seat.state, State::Busy { .. }))
         };
-        while is_busy(&table) && Instant::now() < deadline {
-            table = self.wait(table, deadline.saturating_duration_since(Instant::now()));
-        }
-        table.waiting -= 1;
-        !is_busy(&table)
+        let waited = self.quieter.wait_timeout_while(self.lock(), limit, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Requests that have run longer than `limit` and were not reported before.
@@ -238,7 +243,7 @@ impl Seats {
             }
         }
         if !found.is_empty() {
-            self.changed.notify_all();
+            self.quieter.notify_all();
         }
         found
     }

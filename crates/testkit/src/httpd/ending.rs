@@ -66,9 +66,9 @@ impl Httpd {
         self.family.kill_all();
         let _ = self.child.lock().expect("child").wait();
         let mut announced = self.announced.lock().expect("announced").clone();
-        announced.extend(OF_THE_STOP.map(str::to_owned));
+        announced.texts.extend(OF_THE_STOP.map(str::to_owned));
         if self.under_test == UnderTest::Theirs {
-            announced.extend(OF_THEIR_STOP.map(str::to_owned));
+            announced.texts.extend(OF_THEIR_STOP.map(str::to_owned));
         }
         let lines = error_log::unannounced(self.log(), &announced);
         complaints.extend(

@@ -94,26 +94,27 @@ impl Httpd {
 
     /// Allows lines of level warn or worse that contain `text`.
     pub fn announce(&self, text: &str) {
-        self.announced.lock().expect("announced").push(text.to_owned());
+        self.announced
+            .lock()
+            .expect("announced")
+            .texts
+            .push(text.to_owned());
     }
 
-    /// Allows what an exception of the application leaves in the log: its traceback, but no other coded message of ours.
-    pub fn announce_traceback(&self) {
+    /// Allows messages with these codes of ours, which the test provokes on purpose. The original's codes are not told apart.
+    pub fn provoked(&self, codes: &[&[&str]]) {
         match self.under_test {
-            // One record per line, each with the script's name or without; no way to tell them apart.
-            UnderTest::Theirs => self.announce("[wsgi:error]"),
-            UnderTest::Ours => {
-                for text in [
-                    "Traceback (most recent call last)",
-                    "  File \"",
-                    "    ",
-                    "Error: ",
-                    "Exception: ",
-                ] {
-                    self.announce(text);
-                }
-            }
+            UnderTest::Ours => codes
+                .iter()
+                .flat_map(|list| list.iter())
+                .for_each(|code| self.announce(code)),
+            UnderTest::Theirs => self.announce("WSGI0"),
         }
+    }
+
+    /// Allows what an exception of the application leaves in the log: lines of the module without a code.
+    pub fn announce_traceback(&self) {
+        self.announced.lock().expect("announced").uncoded = true;
     }
 
     /// Waits for a line that contains `text`, allows such lines, and returns the first.

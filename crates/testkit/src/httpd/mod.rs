@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::case::UnderTest;
 use crate::cgroup::Cgroup;
 use crate::conf::{Builder, write_readable};
-use crate::error_log;
+use crate::error_log::{self, Announced};
 use crate::family::Family;
 use crate::places;
 use crate::poll::until_some;
@@ -36,7 +36,7 @@ pub struct Httpd {
     under_test: UnderTest,
     child: Mutex<Child>,
     family: Family,
-    announced: Mutex<Vec<String>>,
+    announced: Mutex<Announced>,
     descriptors: usize,
     stopped: AtomicBool,
 }

@@ -1,0 +1,33 @@
+//! The messages that tests provoke on purpose, by code. Everything else of level warn or worse fails a test.
+
+/// The application raised, could not be loaded, or broke PEP 3333.
+pub const APPLICATION: &[&str] = &[
+    "RW0307", "RW0600", "RW0601", "RW0602", "RW0603", "RW0604", "RW0605", "RW0606", "RW0609",
+];
+
+/// `close()` of the iterable raised.
+pub const CLOSE: &[&str] = &["RW0610"];
+
+/// More or fewer bytes than the Content-Length.
+pub const LENGTH: &[&str] = &["RW0307", "RW0312", "RW0313", "RW0607", "RW0608"];
+
+/// A worker died: told by the child for its request, by the manager for its pool.
+pub const DEATH: &[&str] = &["RW0300", "RW0453"];
+
+/// Workers die so often that their pool waits before it tries again.
+pub const BACK_OFF: &[&str] = &["RW0311", "RW0452", "RW0455"];
+
+/// No worker took the request, or none answered, in time.
+pub const LATE: &[&str] = &["RW0302", "RW0303", "RW0304", "RW0309"];
+
+/// A request ran too long, or a worker would not end: it is ended by force.
+pub const FORCE: &[&str] = &["RW0300", "RW0305", "RW0454", "RW0611", "RW0612"];
+
+/// A python-home cannot be used, in daemon mode or in httpd's children.
+pub const PYTHON_HOME: &[&str] = &[
+    "RW0030", "RW0210", "RW0310", "RW0441", "RW0442", "RW0443", "RW0444", "RW0445", "RW0446", "RW0447",
+    "RW0450", "RW0620",
+];
+
+/// The manager was killed and started again.
+pub const MANAGER: &[&str] = &["RW0022", "RW0301", "RW0302", "RW0309"];
