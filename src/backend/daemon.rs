@@ -335,6 +335,10 @@ fn pass(
 
 /// Answers a `Want`: reads what the client has and hands it to the worker.
 fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u8>) -> Result<(), Broken> {
+    if relay.body_has_ended() {
+        // Its end crossed this question on the way, and answers it.
+        return Ok(());
+    }
     body.clear();
     let mut out = Vec::new();
     let ended = match relay.read_body(want.bytes as usize, body) {

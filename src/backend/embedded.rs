@@ -39,7 +39,14 @@ pub struct Start {
 /// Python, running.
 pub struct Python {
     guest: Guest,
-    end: Mutex<Option<(SyncSender<()>, Receiver<()>, JoinHandle<()>)>>,
+    end: Mutex<Option<MainThread>>,
+}
+
+/// The thread that started Python, parked.
+struct MainThread {
+    end: SyncSender<()>,
+    is_done: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 /// How long Python may take to end with its child.
@@ -90,7 +97,7 @@ impl Python {
         told.recv().map_err(|_| "Python ended while it started")??;
         Ok(Self {
             guest,
-            end: Mutex::new(Some((end, is_done, thread))),
+            end: Mutex::new(Some(MainThread { end, is_done, thread })),
         })
     }
 
@@ -102,9 +109,9 @@ impl Python {
     /// Ends Python, as far as it goes in the time.
     pub fn stop(&self) {
         let end = self.end.lock().ok().and_then(|mut end| end.take());
-        if let Some((end, done, thread)) = end {
+        if let Some(MainThread { end, is_done, thread }) = end {
             let _ = end.send(());
-            if done.recv_timeout(END_LIMIT).is_ok() {
+            if is_done.recv_timeout(END_LIMIT).is_ok() {
                 let _ = thread.join();
             }
         }

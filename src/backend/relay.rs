@@ -106,6 +106,11 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Whether the end of the request body has been read.
+    pub fn body_has_ended(&self) -> bool {
+        self.body_ended
+    }
+
     /// Reads up to `limit` bytes of the request body into `into`; `true` at its end.
     pub fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<bool, (BodyFault, String)> {
         if self.body_ended {

@@ -3,12 +3,12 @@
 //! A directive is declared once, in a family file: name, context, kind, where it is kept and its reference text. The field, the
 //! parser, the merge, httpd's command table ([`ALL`]) and the reference page ([`pages`]) follow from that line.
 //!
-//! - [`scoped`]: directives of directories (and of servers)
-//! - [`server`]: directives of whole servers
-//! - [`daemon`]: `WSGIDaemonProcess` and its options
-//! - [`script`]: aliases
-//! - [`unbuilt`]: directives of mod_wsgi that this version knows by name only
-//! - [`kinds`]: what a value may be; all refusals come from there
+//! - [`scoped`], for directives of directories (and of servers)
+//! - [`server`], for directives of whole servers
+//! - [`daemon`], for `WSGIDaemonProcess` and its options
+//! - [`script`], for aliases
+//! - [`unbuilt`], for directives of mod_wsgi that this version knows by name only
+//! - [`kinds`], for what a value may be; all refusals come from there
 //!
 //! Nothing is opened or looked up here; that is [`crate::config`].
 

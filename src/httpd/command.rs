@@ -109,7 +109,9 @@ fn apply(
     let place = place(parms);
     if parms.path.is_null() {
         // SAFETY: H1: the server whose section is being read.
-        let slot = unsafe { c::ap_get_module_config((*parms.server).module_config, module::record()) };
+        let configs = unsafe { (*parms.server).module_config };
+        // SAFETY: H6.
+        let slot = unsafe { c::ap_get_module_config(configs, module::record()) };
         // SAFETY: H6: while the configuration is read nobody else looks at the slot.
         let slot = unsafe { slot.cast::<ServerSlot>().as_mut() }.ok_or("mod_rwsgi: no server settings")?;
         directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)

@@ -83,7 +83,10 @@ fn ask(query: u32) -> Option<c_int> {
 /// Who httpd's children run as: `User` and `Group`.
 pub fn unix_identity() -> (u32, u32) {
     // SAFETY: H1: written while the configuration is read, which is this thread's doing.
-    unsafe { (c::ap_unixd_config.user_id, c::ap_unixd_config.group_id) }
+    let uid = unsafe { c::ap_unixd_config.user_id };
+    // SAFETY: as above.
+    let gid = unsafe { c::ap_unixd_config.group_id };
+    (uid, gid)
 }
 
 /// `SERVER_SOFTWARE`.

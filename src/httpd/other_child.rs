@@ -66,16 +66,13 @@ pub fn watch_child(pconf: &Pool<'_>, pid: i32, on_death: impl FnMut(Pool<'_>, Se
         armed: true,
     };
     let watch = pconf.own(watch);
+    // SAFETY: `own` returns a live value.
+    let process = unsafe { &raw mut (*watch).process };
+    let data = watch.cast::<c_void>();
     // SAFETY: H4: the record and its owner live in `pconf`; httpd unregisters it when that is cleared.
     unsafe {
-        c::apr_proc_other_child_register(
-            &raw mut (*watch).process,
-            Some(maintain),
-            watch.cast(),
-            core::ptr::null_mut(),
-            pconf.raw(),
-        );
-    }
+        c::apr_proc_other_child_register(process, Some(maintain), data, core::ptr::null_mut(), pconf.raw())
+    };
 }
 
 fn no_process() -> c::apr_proc_t {
@@ -96,8 +93,10 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, _status: c_int) 
         }
         // SAFETY: takes the dead process from APR's list; may call us again with another reason, which returns above.
         unsafe { c::apr_proc_other_child_unregister(data) };
-        // SAFETY: H4: it was registered with that pool, which is alive as long as the registration.
-        let Some(pconf) = (unsafe { Pool::lend((*watch).pconf) }) else {
+        // SAFETY: H4: the watch is still there: its pool owns it.
+        let pconf = unsafe { (*watch).pconf };
+        // SAFETY: H4: alive as long as the registration was.
+        let Some(pconf) = (unsafe { Pool::lend(pconf) }) else {
             return;
         };
         // SAFETY: as above; nobody else borrows the closure: it runs once.

@@ -1,10 +1,10 @@
 //! A request as data. Pure: nothing here knows httpd, and nothing logs.
 //!
-//! - [`View`]: what the rest may know of a request
-//! - [`target`]: which file; which process group, application group and callable
-//! - [`template`]: `%{…}`
-//! - [`environ`]: CGI and `mod_wsgi.*` variables
-//! - [`response`]: what of an application's answer goes to the client
+//! - [`View`], what the rest may know of a request
+//! - [`target`], which file; which process group, application group and callable
+//! - [`template`], `%{…}`
+//! - [`environ`], CGI and `mod_wsgi.*` variables
+//! - [`response`], what of an application's answer goes to the client
 
 pub mod environ;
 pub mod response;

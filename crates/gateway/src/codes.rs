@@ -117,6 +117,11 @@ codes! {
         "Report it with the place named in the message.";
 }
 
+/// The message for a panic: a defect, with its place.
+pub fn panicked(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    format!("{PANICKED}: rwsgi failed in itself: {panic}").replace('\n', " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::TABLE;

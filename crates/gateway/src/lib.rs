@@ -6,7 +6,7 @@
 //!
 //! Two entrances:
 //! - a **worker** is the site's own `python`, which imports `_rwsgi` and calls `serve(listener, control)`: [`worker`];
-//! - **embedded**, the library is opened in an httpd child and called through the C table of `rwsgi-embedding`: `embedded`.
+//! - **embedded**, the library is opened in an httpd child and called through the C table of `rwsgi-embedding`: [`embedded`].
 //!
 //! The life of a request: a thread receives a head ([`exchange`]), attaches to the interpreter once, loads the script
 //! ([`script`]), builds the environ, calls the application and takes its blocks ([`wsgi`]), detaches, ends the exchange. The GIL
@@ -18,6 +18,7 @@
 
 pub mod codes;
 pub mod cpython;
+pub mod embedded;
 pub mod exchange;
 pub mod script;
 pub mod worker;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::process::Pid;
 use rwsgi_os::socket::{self, Kind, Mode};
-use rwsgi_os::{OwnedFd, message};
+use rwsgi_os::{OwnedFd, file, message};
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::{AbortReason, Level};
@@ -22,12 +22,16 @@ const BACKLOG: u32 = 511;
 const DEATH_WAIT: Duration = Duration::from_secs(1);
 /// How long the door stays shut when descriptors have run out.
 const SHUT: Duration = Duration::from_millis(500);
+/// How often it is looked whether the door is still there.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A socket on which children connect.
 pub(crate) struct Door {
     listener: OwnedFd,
     directory: Rc<RuntimeDir>,
     path: Vec<u8>,
+    /// When to look whether it is still there.
+    look: Instant,
 }
 
 /// A connected child.
@@ -45,12 +49,15 @@ impl Manager {
         let id = self.fresh_id();
         self.watch(&listener, Token::Door(id))
             .map_err(|e| e.to_string())?;
+        let look = Instant::now() + LOOK;
+        self.timers.set(look, Token::Door(id));
         self.doors.insert(
             id,
             Door {
                 listener,
                 directory: Rc::clone(directory),
                 path,
+                look,
             },
         );
         Ok(())
@@ -89,10 +96,34 @@ impl Manager {
         }
     }
 
+    /// Opens a door that was shut, and makes one anew that somebody has removed.
     pub(crate) fn wake_door(&mut self, id: u64) {
-        if let Some(door) = self.doors.get(&id) {
-            // Fails only if it is open already.
-            let _ = self.watch(&door.listener, Token::Door(id));
+        let now = Instant::now();
+        let Some(door) = self.doors.get_mut(&id).filter(|_| !self.ending) else {
+            return;
+        };
+        let look = door.look <= now;
+        if look {
+            door.look = now + LOOK;
+            self.timers.set(door.look, Token::Door(id));
+        }
+        let Some(door) = self.doors.get(&id) else {
+            return;
+        };
+        // Fails if it is open already.
+        let _ = self.watch(&door.listener, Token::Door(id));
+        if !look || file::status_of_link(&door.path).is_ok_and(|s| s.is_socket()) {
+            return;
+        }
+        let old = Rc::clone(&door.directory);
+        let text = match self.renew_directory(&old) {
+            Ok(()) => "the manager's socket was removed by somebody and has been made anew".to_owned(),
+            Err(why) => {
+                format!("the manager's socket was removed by somebody and cannot be made anew: {why}")
+            }
+        };
+        if self.may_tell_peer() {
+            self.log.say(Level::Warn, codes::SPOILED_DOOR, &text);
         }
     }
 

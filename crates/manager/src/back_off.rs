@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub const LONGEST: Duration = Duration::from_secs(60);
 /// So long without a failure, and earlier ones are forgotten.
 const STEADY: Duration = Duration::from_secs(60);
-/// More deaths of ready workers than this within [`CRASH_WINDOW`] count as a failure.
+/// More deaths of ready workers than this within [`CRASH_WINDOW`] are too many.
 const CRASHES_MAX: usize = 5;
 const CRASH_WINDOW: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,7 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// A start failed, or ready workers die too often: wait. Answers how long.
+    /// A start failed: wait. Answers how long.
     pub fn failed(&mut self, now: Instant, jitter: u8) -> Duration {
         if self
             .last
@@ -47,7 +47,15 @@ impl BackOff {
         pause
     }
 
-    /// A ready worker died: `true` if that happens too often and must be counted as a failure.
+    /// Ready workers die too often: rest for a moment. No longer each time: what makes them die may be a request that anybody can send,
+    /// and must not close the site for a minute.
+    pub fn rests(&mut self, now: Instant, jitter: u8) -> Duration {
+        let pause = pause(1, jitter);
+        self.until = Some(now + pause);
+        pause
+    }
+
+    /// A ready worker died: `true` if that happens too often.
     pub fn crashed(&mut self, now: Instant) -> bool {
         self.crashes.push_back(now);
         while self
@@ -111,6 +119,7 @@ mod tests {
         let t = Instant::now();
         assert!((0..5).all(|i| !b.crashed(t + Duration::from_secs(i))));
         assert!(b.crashed(t + Duration::from_secs(9)));
+        assert!((0..9).all(|_| b.rests(t, 255) < Duration::from_millis(1250)));
         let mut b = BackOff::default();
         assert!((0..20).all(|i| !b.crashed(t + Duration::from_secs(3 * i))));
     }

@@ -160,6 +160,9 @@ codes! {
     TOO_MANY_POOLS = 460, "Too many pools",
         "More application groups are in use than the manager keeps.", "Requests for further ones get 503.",
         "Name application groups explicitly.";
+    SPOILED_DOOR = 461, "manager.sock has vanished",
+        "Something removed it, or the whole runtime directory.", "It is made anew; in between, requests for pools not yet known got 503.",
+        "Keep cleaners of temporary files away from the runtime directory.";
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ impl Manager {
     /// Messages from httpd's parent.
     pub(crate) fn on_control(&mut self) -> Result<(), OsError> {
         let mut buffer = vec![0; CONTROL_MAX];
-        loop {
+        // A bound, so that whoever floods the socket does not keep the manager from its other work.
+        for _ in 0..256 {
             let received = match message::receive_packet(&self.control, &mut buffer) {
                 Ok(received) => received,
                 Err(e) if e.is_would_block() => return Ok(()),
@@ -96,6 +97,7 @@ impl Manager {
                 }
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, answer: ToHttpd) {
@@ -231,5 +233,28 @@ impl Manager {
         let directory = Rc::new(RuntimeDir::make(&begin.runtime_dir, begin.server_gid, self.root)?);
         self.open_door(&directory)?;
         Ok(directory)
+    }
+
+    /// After somebody has removed sockets, or the whole directory: a new door, in a new directory if it must be. Pools of a vanished
+    /// directory are superseded by new ones.
+    pub(crate) fn renew_directory(&mut self, old: &Rc<RuntimeDir>) -> Result<(), String> {
+        if old.is_in_place() {
+            self.close_doors(old);
+            return self.open_door(old);
+        }
+        let Some(config) = self.config.as_ref().filter(|c| Rc::ptr_eq(&c.directory, old)) else {
+            // Of an earlier configuration: nobody needs it any more.
+            self.close_doors(old);
+            return Ok(());
+        };
+        let (path, gid) = (config.begin.runtime_dir.clone(), config.begin.server_gid);
+        let new = Rc::new(RuntimeDir::make(&path, gid, self.root)?);
+        self.close_doors(old);
+        self.open_door(&new)?;
+        if let Some(config) = &mut self.config {
+            config.directory = new;
+        }
+        self.adjust_pools();
+        Ok(())
     }
 }

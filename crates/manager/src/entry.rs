@@ -30,6 +30,8 @@ pub struct Entry {
     pub home: Vec<u8>,
     /// File mode creation mask.
     pub umask: u32,
+    /// Soft and hard limit on descriptors, as the manager was started with; it raises its own.
+    pub descriptors: (u64, u64),
     /// As in `Group`.
     pub lang: Vec<u8>,
     /// As in `Group`.
@@ -55,6 +57,8 @@ impl Entry {
         out.put_bytes(&self.python_home);
         out.put_bytes(&self.home);
         out.put_u32(self.umask);
+        out.put_u64(self.descriptors.0);
+        out.put_u64(self.descriptors.1);
         out.put_bytes(&self.lang);
         out.put_bytes(&self.locale);
         out
@@ -78,6 +82,7 @@ impl Entry {
             python_home: f.bytes("python home")?.into(),
             home: f.bytes("home")?.into(),
             umask: f.u32("umask")?,
+            descriptors: (f.u64("descriptors")?, f.u64("descriptors")?),
             lang: f.bytes("lang")?.into(),
             locale: f.bytes("locale")?.into(),
         };
@@ -98,6 +103,7 @@ mod tests {
             groups: vec![4, 5],
             user: b"ann".to_vec(),
             umask: 0o027,
+            descriptors: (1024, 4096),
             ..Entry::default()
         };
         assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);

@@ -167,8 +167,10 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 
     fn limits(&mut self) -> Result<(), Stop> {
         self.system.umask(self.entry.umask);
-        self.system
-            .set_limit(Resource::Core, 0, 0)
+        let (soft, hard) = self.entry.descriptors;
+        let cores = self.system.set_limit(Resource::Core, 0, 0);
+        cores
+            .and_then(|()| self.system.set_limit(Resource::Descriptors, soft, hard))
             .map_err(|e| Stop::call(codes::LIMITS_FAILED, &e))
     }
 
@@ -333,7 +335,9 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 
     fn exec(&mut self, program: &[u8], environment: &[Vec<u8>]) -> Result<std::convert::Infallible, Stop> {
         let mut arguments = vec![program.to_vec()];
-        if self.entry.lang.is_empty() && self.entry.locale.is_empty() {
+        // A program not named python3 may be Python 2, which does not know the option but can say what it is.
+        let is_3 = program.ends_with(b"/python3");
+        if is_3 && self.entry.lang.is_empty() && self.entry.locale.is_empty() {
             arguments.extend([b"-X".to_vec(), b"utf8".to_vec()]);
         }
         arguments.extend([b"-c".to_vec(), BOOT.as_bytes().to_vec()]);

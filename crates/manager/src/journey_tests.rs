@@ -31,8 +31,9 @@ fn machine() -> Fake {
 }
 
 /// The calls that change what the process is or may do.
-const CHANGING: [&str; 11] = [
+const CHANGING: [&str; 12] = [
     "umask",
+    "set_limit",
     "set_limit",
     "new_session",
     "set_groups",

@@ -7,7 +7,7 @@
 //! **What it believes.** User and group ids come from httpd's parent alone. What it never does: read a file that a lesser user can
 //! write, run a program as root (besides itself), fall back to another user.
 //!
-//! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `workers`, `turned_away`: what happens to each part
+//! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `workers`, `launch`, `burial`, `turned_away`: what happens to each part
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`codes`]: every message at warning or above
@@ -21,12 +21,14 @@
 
 mod asking;
 pub mod back_off;
+mod burial;
 pub mod codes;
 mod commit;
 pub mod deaths;
 pub mod enter;
 pub mod entry;
 pub mod journey;
+mod launch;
 pub mod lines;
 pub mod log;
 mod memory;

@@ -76,9 +76,9 @@ pub struct Flow {
 }
 
 /// Lines per second in the long run.
-const RATE: f64 = 200.0;
+const RATE: f64 = 1000.0;
 /// Lines at once.
-const BURST: f64 = 2000.0;
+const BURST: f64 = 5000.0;
 /// How often a loss is told while it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -168,7 +168,7 @@ mod tests {
     fn a_flood_is_cut_to_the_rate_and_the_loss_is_counted() {
         let t = Instant::now();
         let mut flow = Flow::new(t);
-        let passed = (0..5000).filter(|_| flow.admits(t)).count();
+        let passed = (0..8000).filter(|_| flow.admits(t)).count();
         assert_eq!(passed, BURST as usize);
         assert_eq!(flow.take_dropped(), Some(3000));
         assert_eq!(flow.take_dropped(), None);

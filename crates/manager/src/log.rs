@@ -122,7 +122,7 @@ impl Target {
     /// A message of the manager at warning or above.
     pub fn coded(&self, level: Level, code: u16, text: &str) {
         if self.wants(level) {
-            let text = format!("RW{code:04} {text}");
+            let text = format!("RW{code:04}: {text}");
             self.logs.write(self.index, level, process::this(), &text);
         }
     }
@@ -148,11 +148,11 @@ mod tests {
             "Fri Nov 20 12:33:06.123456 2026",
             Level::Warn,
             Pid(7),
-            "RW0453 text",
+            "RW0453: text",
         );
         assert_eq!(
             got,
-            "[Fri Nov 20 12:33:06.123456 2026] [rwsgi:warn] [pid 7:tid 7] RW0453 text\n"
+            "[Fri Nov 20 12:33:06.123456 2026] [rwsgi:warn] [pid 7:tid 7] RW0453: text\n"
         );
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let n = fd::read(&read_end, &mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
         assert!(
-            text.contains("[rwsgi:error]") && text.ends_with(" RW0453 x\n"),
+            text.contains("[rwsgi:error]") && text.ends_with(" RW0453: x\n"),
             "{text}"
         );
     }

@@ -25,8 +25,10 @@ const POOLS_MAX: usize = 4096;
 const NAME_MAX: usize = 4096;
 /// After a refusal, so long before a connection causes the next try.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
-/// How long a superseded pool goes on serving httpd's old children.
-const SUPERSEDED_GRACE: Duration = Duration::from_secs(15);
+/// How long a pool's connections are left alone when descriptors have run out.
+const LOOK_AWAY: Duration = Duration::from_millis(500);
+/// How long a superseded pool goes on serving when nobody asks for the new one. Old children find that one too.
+const SUPERSEDED_GRACE: Duration = Duration::from_secs(10);
 
 /// Workers that serve one application group of one process group with the same settings.
 pub(crate) struct Pool {
@@ -292,7 +294,16 @@ impl Manager {
             };
             match socket::accept(&pool.listener, Mode::NonBlocking) {
                 Ok(connection) => self.turn_away(connection, reason, retry_after, &text),
-                Err(_) => return,
+                Err(e) if e.is_would_block() => return,
+                Err(_) => {
+                    // Out of descriptors: look away for a while instead of being woken for ever.
+                    let _ = self.epoll.remove(&pool.listener);
+                    if let Some(pool) = self.pools.get_mut(&id) {
+                        pool.watched = false;
+                    }
+                    self.timers.set(now + LOOK_AWAY, Token::Pool(id));
+                    return;
+                }
             }
         }
     }
@@ -319,18 +330,34 @@ impl Manager {
         pool.refused = Some(Instant::now());
     }
 
-    /// The pool waits before its next start. Told once per reason.
+    /// A start has failed: the pool waits before the next. Told when it begins.
     pub(crate) fn back_off(&mut self, id: u64, text: &str) {
+        self.wait(id, text, BackOff::failed);
+    }
+
+    /// A ready worker has died: if that happens too often, the pool rests for a moment.
+    pub(crate) fn crashed(&mut self, id: u64, text: &str) {
+        let now = Instant::now();
+        if self.pools.get_mut(&id).is_some_and(|p| p.back_off.crashed(now)) {
+            self.wait(
+                id,
+                &format!("its workers die too often; the last one, {text}"),
+                BackOff::rests,
+            );
+        }
+    }
+
+    fn wait(&mut self, id: u64, text: &str, how_long: fn(&mut BackOff, Instant, u8) -> Duration) {
         let jitter = self.jitter();
         let now = Instant::now();
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };
-        let pause = pool.back_off.failed(now, jitter);
+        let pause = how_long(&mut pool.back_off, now, jitter);
         if pool.trouble.is_none() {
             let title = pool.title();
             let seconds = pause.as_secs_f32();
-            let text = format!("{title} waits {seconds:.1} s, then longer, before it tries again: {text}");
+            let text = format!("{title} waits {seconds:.1} s before it tries again: {text}");
             pool.target.say(Level::Warn, codes::BACKING_OFF, &text);
         }
         pool.trouble = Some(text.to_owned());
@@ -338,17 +365,35 @@ impl Manager {
         self.timers.set(now + pause, Token::Pool(id));
     }
 
-    /// One of its workers is ready.
+    /// One of its workers is ready, so what it supersedes may end.
     pub(crate) fn recovered(&mut self, id: u64) {
         if let Some(pool) = self.pools.get_mut(&id) {
             pool.back_off.recovered();
             pool.refused = None;
             if pool.trouble.take().is_some() {
+                let title = pool.title();
                 pool.target
-                    .note(Level::Notice, || format!("{} serves again", pool.title()));
+                    .note(Level::Notice, || format!("{title} serves again"));
             }
         }
+        for superseded in self.superseded_by(id) {
+            self.retire(superseded);
+        }
         self.tend(id, false);
+    }
+
+    fn superseded_by(&self, id: u64) -> Vec<u64> {
+        let Some(new) = self.pools.get(&id).filter(|p| p.phase == Phase::Current) else {
+            return Vec::new();
+        };
+        let same = |p: &Pool| {
+            p.settings.group.name == new.settings.group.name && p.application_group == new.application_group
+        };
+        let old = self
+            .pools
+            .iter()
+            .filter(|(_, p)| matches!(p.phase, Phase::Superseded(_)) && same(p));
+        old.map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn wake_pool(&mut self, id: u64) {

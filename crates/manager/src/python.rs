@@ -213,7 +213,7 @@ impl Search<'_> {
         Stop::new(
             codes::VENV_ORPHANED,
             format!(
-                "python-home={} was made with a Python that is gone ({what} is missing): create the venv again",
+                "python-home={} is a venv whose own Python is gone ({what} is missing), so that its bin/python leads nowhere: create the venv again",
                 self.shown
             ),
         )
@@ -224,7 +224,7 @@ impl Search<'_> {
         Stop::new(
             codes::PYTHON_FORBIDDEN,
             format!(
-                "{} may not pass {} on the way to python-home={}: open it to this user, or install Python where this user may read",
+                "{} has no permission to pass {} on the way to python-home={}: open it to this user, or install Python where this user may read",
                 self.user,
                 text(&at),
                 self.shown
@@ -400,7 +400,7 @@ mod tests {
         fake.forbidden = vec![b"/opt".to_vec()];
         let (code, text) = refusal(&mut fake, "/venv");
         assert_eq!(code, 445);
-        assert!(text.contains("ann may not pass /opt "), "{text}");
+        assert!(text.contains("ann has no permission to pass /opt "), "{text}");
     }
 
     #[test]

@@ -60,6 +60,14 @@ impl RuntimeDir {
         Ok(made)
     }
 
+    /// Whether it is still there under its name; somebody may have cleaned up.
+    pub fn is_in_place(&self) -> bool {
+        match (file::status_of_link(&self.path), file::status(&self.opened)) {
+            (Ok(named), Ok(opened)) => named.identity == opened.identity,
+            _ => false,
+        }
+    }
+
     /// Opens it to another group of httpd's children; sockets made from now on belong to that.
     pub fn open_to(&self, server_gid: u32) -> Result<(), String> {
         if self.group.get().is_some_and(|g| g != server_gid) {
@@ -110,8 +118,11 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        self.remove_sockets();
-        let _ = file::remove_directory(&self.path);
+        // Under this name may be another's directory by now.
+        if self.is_in_place() {
+            self.remove_sockets();
+            let _ = file::remove_directory(&self.path);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::epoll::{Epoll, Trigger};
 use rwsgi_os::poll::Events;
 use rwsgi_os::process::{self, Pid};
+use rwsgi_os::rlimit::{self, Resource};
 use rwsgi_os::signal::{self, Mask, Signal};
 use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
 use rwsgi_wire::response::Level;
@@ -90,6 +91,8 @@ pub(crate) struct Manager {
     /// Whether identities can be switched.
     pub(crate) root: bool,
     pub(crate) uid: u32,
+    /// The limit on descriptors that workers get: the one there was before the manager raised its own.
+    pub(crate) descriptors: (u64, u64),
     /// Where messages about no group go.
     pub(crate) log: Target,
     pub(crate) pending: Pending,
@@ -161,6 +164,9 @@ impl Manager {
         watch(&parent_end, Token::Parent)?;
         watch(&signals, Token::Signals)?;
         let uid = ids::user_ids().effective;
+        let descriptors = rlimit::of(Resource::Descriptors)?;
+        // A few per pool and worker. A soft limit may always rise to the hard one.
+        rlimit::set(Resource::Descriptors, descriptors.1, descriptors.1)?;
         Ok(Some(Self {
             epoll,
             timers: Timers::new(),
@@ -170,6 +176,7 @@ impl Manager {
             signals,
             root: uid == 0,
             uid,
+            descriptors,
             log: Target {
                 logs: Rc::new(Logs::inherited()),
                 index: 0,

@@ -1,25 +1,20 @@
 //! Workers: started, listened to, asked to leave, killed when they do not, buried with their cause of death.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::Signal;
-use rwsgi_os::socket::{self, Kind, Mode};
-use rwsgi_os::spawn::Spawn;
-use rwsgi_os::{OsError, OwnedFd, fd, file, message};
-use rwsgi_wire::control::{DeathKind, FromWorker, LeaveReason, Start, ToWorker};
+use rwsgi_os::{OwnedFd, fd, message};
+use rwsgi_wire::control::{FromWorker, LeaveReason, ToWorker};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 
 use crate::codes;
-use crate::deaths::{self, Cause, Known};
-use crate::entry::Entry;
+use crate::deaths::Known;
 use crate::journey::{Event, Refusal, Step};
 use crate::lines::{Flow, Lines, escape};
 use crate::log::Target;
 use crate::memory;
-use crate::pools::Pool;
 use crate::report;
 use crate::supervise::{Manager, Token};
 
@@ -47,24 +42,24 @@ pub(crate) enum State {
 
 /// One worker process.
 pub(crate) struct Worker {
-    pool: u64,
-    pid: Pid,
+    pub(crate) pool: u64,
+    pub(crate) pid: Pid,
     pub(crate) state: State,
-    target: Target,
+    pub(crate) target: Target,
     control: OwnedFd,
     output: Option<OwnedFd>,
-    lines: Lines,
+    pub(crate) lines: Lines,
     flow: Flow,
     status: Option<OwnedFd>,
     report: report::Reader,
     /// The step it was at, as far as it has told.
-    step: Option<Step>,
+    pub(crate) step: Option<Step>,
     /// Why its journey ended, or why it says that it cannot serve.
-    refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
     /// When it is killed, and why ("did not …").
     deadline: Option<(Instant, &'static str)>,
-    known: Known,
-    memory_kills: u64,
+    pub(crate) known: Known,
+    pub(crate) memory_kills: u64,
 }
 
 impl Worker {
@@ -72,14 +67,6 @@ impl Worker {
     pub(crate) fn is_doomed(&self) -> bool {
         self.known.killed.is_some() || self.refusal.is_some() || self.known.asked
     }
-}
-
-/// The descriptors of a new worker: the manager's ends.
-struct Ends {
-    pid: Pid,
-    control: OwnedFd,
-    output: OwnedFd,
-    status: OwnedFd,
 }
 
 impl Manager {
@@ -135,62 +122,6 @@ impl Manager {
         };
         self.workers.insert(id, worker);
         true
-    }
-
-    fn launch(&self, pool: &Pool) -> Result<Ends, OsError> {
-        let null = file::null()?;
-        let (output, output_theirs) = fd::pipe()?;
-        let (status, status_theirs) = fd::pipe()?;
-        let (control, control_theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking)?;
-        for end in [&output, &status, &control] {
-            fd::set_nonblocking(end, true)?;
-        }
-        let settings = fd::memory_file("rwsgi-settings")?;
-        fd::write_all(&settings, &self.entry_of(pool).encode())?;
-        message::send(&control, &ToWorker::Start(Box::new(start_of(pool))).encode())?;
-        let pid = Spawn {
-            program: b"/proc/self/exe",
-            arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
-            environment: &[],
-            descriptors: &[
-                null.as_fd(),
-                output_theirs.as_fd(),
-                output_theirs.as_fd(),
-                pool.listener.as_fd(),
-                control_theirs.as_fd(),
-                pool.settings.gateway.as_fd(),
-                status_theirs.as_fd(),
-                settings.as_fd(),
-            ],
-            dies_with_parent: true,
-        }
-        .start()?;
-        Ok(Ends {
-            pid,
-            control,
-            output,
-            status,
-        })
-    }
-
-    fn entry_of(&self, pool: &Pool) -> Entry {
-        let g = &pool.settings.group;
-        Entry {
-            manager: process::this().0.unsigned_abs(),
-            switch: self.root,
-            uid: g.uid,
-            gid: g.gid,
-            groups: g.groups.clone(),
-            server_uid: pool.settings.server_uid,
-            user: g.user.clone(),
-            user_home: g.user_home.clone(),
-            shell: g.shell.clone(),
-            python_home: g.python_home.clone(),
-            home: g.home.clone(),
-            umask: g.umask.unwrap_or(0o022),
-            lang: g.lang.clone(),
-            locale: g.locale.clone(),
-        }
     }
 
     /// What a worker says on its control socket.
@@ -275,11 +206,27 @@ impl Manager {
         });
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
-        let pool = worker.pool;
-        if !self.ending {
-            self.limit_leaving(id);
-            self.tend(pool, false);
+        let (pool, asked) = (worker.pool, worker.known.asked);
+        if self.ending {
+            return;
         }
+        if reason == LeaveReason::Asked && !asked {
+            // By a signal that is not ours: as the original, without the grace of a planned replacement.
+            let limit = self
+                .pools
+                .get(&pool)
+                .map_or(0, |p| p.settings.group.shutdown_timeout);
+            if limit > 0 {
+                self.expect_end(
+                    id,
+                    Duration::from_secs(limit.into()),
+                    "did not end within shutdown-timeout",
+                );
+            }
+        } else {
+            self.limit_leaving(id);
+        }
+        self.tend(pool, false);
     }
 
     /// Asks a worker to finish what it has and end.
@@ -296,7 +243,7 @@ impl Manager {
         self.limit_leaving(id);
     }
 
-    /// A leaving worker has graceful-timeout for its requests and shutdown-timeout for its end; a limit of 0 is none.
+    /// A leaving worker has graceful-timeout for its requests and shutdown-timeout for its end; a shutdown-timeout of 0 is no limit.
     fn limit_leaving(&mut self, id: u64) {
         let Some(worker) = self.workers.get(&id) else {
             return;
@@ -305,7 +252,7 @@ impl Manager {
             return;
         };
         let group = &pool.settings.group;
-        if group.graceful_timeout > 0 && group.shutdown_timeout > 0 {
+        if group.shutdown_timeout > 0 {
             let limit = u64::from(group.graceful_timeout) + u64::from(group.shutdown_timeout) + 1;
             self.expect_end(
                 id,
@@ -396,157 +343,11 @@ impl Manager {
             worker.read_status();
         }
     }
-
-    /// Reaps every child that has ended: workers, and processes they left behind.
-    pub(crate) fn reap_all(&mut self) -> Result<(), OsError> {
-        let mut strays = false;
-        while let Some(pid) = process::ended_child()? {
-            match self.by_pid.get(&pid).copied() {
-                Some(id) => self.bury(id, pid),
-                None => {
-                    let _ = process::reap(pid);
-                }
-            }
-            strays = true;
-        }
-        if strays {
-            self.kill_strays();
-        }
-        Ok(())
-    }
-
-    fn bury(&mut self, id: u64, pid: Pid) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.read_status();
-        }
-        self.on_worker(id);
-        // What it left behind in its process group goes with it; the number is still its own until it is reaped.
-        let _ = process::signal_group(pid, Signal::KILL);
-        let end = process::reap(pid);
-        self.by_pid.remove(&pid);
-        let Some(mut worker) = self.workers.remove(&id) else {
-            return;
-        };
-        for _ in 0..64 {
-            if !worker.read_output() {
-                break;
-            }
-        }
-        let target = worker.target.clone();
-        worker.lines.flush(|line| {
-            target.line_of(pid, Level::Error, line);
-        });
-        worker.tell_dropped();
-        let kills = memory::kills();
-        worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);
-        let cause = match end {
-            Ok(Some(end)) => deaths::cause(end, &worker.known),
-            _ => Cause {
-                kind: DeathKind::Unknown,
-                text: "ended, and how is not known".to_owned(),
-            },
-        };
-        if cause.kind == DeathKind::Memory {
-            self.memory_kills = kills;
-        }
-        self.deaths.record(pid, cause.clone());
-        self.tell_death(pid);
-        if let Some(pool) = self.pools.get_mut(&worker.pool) {
-            pool.workers.remove(&id);
-        }
-        self.after_death(&worker, &cause);
-        self.tend(worker.pool, false);
-    }
-
-    /// What a death means for the pool.
-    fn after_death(&mut self, worker: &Worker, cause: &Cause) {
-        let (pid, pool, target) = (worker.pid, worker.pool, &worker.target);
-        let why = format!("worker {pid} {}", cause.text);
-        let killed = worker.known.killed.is_some();
-        let leaving = worker.known.asked || worker.known.leaving.is_some();
-        if leaving && killed {
-            return target.say(Level::Warn, codes::KILLED_LATE, &why);
-        }
-        // A worker that is asked to end while it starts dies of the signal, and its unfinished journey means nothing.
-        let started = matches!(worker.state, State::Ready | State::Leaving);
-        if matches!(cause.kind, DeathKind::Asked | DeathKind::TimeLimit) && leaving
-            || worker.known.asked && !started
-        {
-            return target.note(Level::Info, || why);
-        }
-        if let Some(refusal) = &worker.refusal {
-            if !refusal.passing {
-                return self.refuse(pool, refusal.code, &refusal.text);
-            }
-            let why = format!("{} while {}", refusal.text, refusal.step.words());
-            target.coded(
-                Level::Error,
-                refusal.code,
-                &format!("worker {pid} did not start: {why}"),
-            );
-            return self.back_off(pool, &why);
-        }
-        match worker.state {
-            State::Entering => {
-                let why = format!("{why} while {}", worker.step.map_or("starting", Step::words));
-                target.say(Level::Error, codes::LOST_ON_THE_WAY, &why);
-                self.back_off(pool, &why);
-            }
-            State::Booting if killed => {
-                target.say(Level::Error, codes::START_LIMIT, &why);
-                self.back_off(pool, &why);
-            }
-            State::Booting => {
-                target.say(
-                    Level::Error,
-                    codes::DIED_BEFORE_READY,
-                    &format!("{why} before it was ready"),
-                );
-                self.back_off(pool, &why);
-            }
-            State::Ready | State::Leaving => {
-                target.say(Level::Error, codes::DIED, &why);
-                let too_often = self
-                    .pools
-                    .get_mut(&pool)
-                    .is_some_and(|p| p.back_off.crashed(Instant::now()));
-                if too_often {
-                    self.back_off(pool, &format!("its workers die too often; the last one, {why}"));
-                }
-            }
-        }
-    }
-
-    /// Kills adopted processes of sessions whose worker is dead. One that made a session of its own meant to outlive the worker, and may.
-    fn kill_strays(&self) {
-        let me = process::this();
-        let path = format!("/proc/self/task/{me}/children");
-        let Ok(children) =
-            file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 20))
-        else {
-            return;
-        };
-        let children = String::from_utf8_lossy(&children).into_owned();
-        for pid in children
-            .split_ascii_whitespace()
-            .filter_map(|p| p.parse().ok())
-            .map(Pid)
-        {
-            if self.by_pid.contains_key(&pid) {
-                continue;
-            }
-            let dead =
-                session_of(pid).is_some_and(|s| !self.by_pid.contains_key(&s) && self.deaths.of(s).is_some());
-            if dead {
-                let _ = process::signal_child(pid, Signal::KILL);
-            }
-        }
-    }
 }
 
 impl Worker {
     /// Reads some output; `false` when there is none left now.
-    fn read_output(&mut self) -> bool {
+    pub(crate) fn read_output(&mut self) -> bool {
         let Some(output) = &self.output else {
             return false;
         };
@@ -570,7 +371,7 @@ impl Worker {
         }
     }
 
-    fn tell_dropped(&mut self) {
+    pub(crate) fn tell_dropped(&mut self) {
         if let Some(n) = self.flow.take_dropped() {
             let text = format!(
                 "{n} lines of worker {} were dropped: it writes faster than the log takes",
@@ -580,7 +381,7 @@ impl Worker {
         }
     }
 
-    fn read_status(&mut self) {
+    pub(crate) fn read_status(&mut self) {
         let mut buffer = [0; 4096];
         while let Some(status) = &self.status {
             match fd::read(status, &mut buffer) {
@@ -603,62 +404,11 @@ impl Worker {
     }
 }
 
-fn start_of(pool: &Pool) -> Start {
-    let g = &pool.settings.group;
-    let display_name = if g.display_name == b"%{GROUP}" {
-        [b"(wsgi:", &g.name[..], b")"].concat()
-    } else {
-        g.display_name.clone()
-    };
-    Start {
-        group: g.name.clone(),
-        application_group: pool.application_group.clone(),
-        server_uid: pool.settings.server_uid,
-        threads: g.threads,
-        multiprocess: g.multiprocess,
-        python_path: g.python_path.clone(),
-        home: g.home.clone(),
-        display_name,
-        maximum_requests: g.maximum_requests,
-        request_timeout: g.request_timeout,
-        shutdown_timeout: g.shutdown_timeout,
-        graceful_timeout: g.graceful_timeout,
-        log_level: g.log_level,
-        preload: g
-            .preload
-            .iter()
-            .filter(|p| p.application_group == pool.application_group)
-            .map(|p| p.script.clone())
-            .collect(),
-    }
-}
-
 fn words(reason: LeaveReason) -> &'static str {
     match reason {
         LeaveReason::MaximumRequests => "it has served maximum-requests",
         LeaveReason::RequestTimeout => "a request exceeded request-timeout",
         LeaveReason::ScriptReload => "a script has changed",
         LeaveReason::Asked => "it was asked to",
-    }
-}
-
-/// The session of a process: the fourth field after the name, which is in parentheses and may hold anything.
-fn session_of(pid: Pid) -> Option<Pid> {
-    let stat = file::open(format!("/proc/{pid}/stat").as_bytes(), file::Links::Follow)
-        .and_then(|f| fd::read_all(&f, 8192))
-        .ok()?;
-    let text = String::from_utf8_lossy(&stat).into_owned();
-    let after = text.get(text.rfind(')')? + 1..)?;
-    after.split_ascii_whitespace().nth(3)?.parse().ok().map(Pid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_session_of_this_process_is_found() {
-        assert!(session_of(process::this()).is_some());
-        assert_eq!(session_of(Pid(i32::MAX)), None);
     }
 }

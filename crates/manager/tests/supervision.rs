@@ -179,14 +179,33 @@ fn an_unchanged_group_keeps_its_workers_over_a_new_configuration_and_a_changed_o
     other.threads = 7;
     assert_eq!(httpd.configure(&[kept, other]), ToHttpd::Ready);
     assert_eq!(httpd.pool("kept"), kept_path);
-    let new_path = httpd.pool("changed");
-    assert_ne!(new_path, changed_path);
-    httpd.nth_ready(3);
-    assert!(
-        is_alive(first) && is_alive(second),
-        "old children are still served"
-    );
+    assert!(is_alive(second), "the old one serves until the new one is ready");
     socket::connect(Kind::Stream, &changed_path, Mode::Blocking).unwrap();
+    assert_ne!(httpd.pool("changed"), changed_path);
+    let third = httpd.nth_ready(3);
+    eventually("the end of the old one", || (!is_alive(second)).then_some(()));
+    assert!(is_alive(first) && is_alive(third));
+    let gone = socket::connect(Kind::Stream, &changed_path, Mode::Blocking).unwrap_err();
+    assert!(gone.is_not_found(), "{gone}");
+}
+
+#[test]
+fn workers_that_die_too_often_rest_for_a_moment_only() {
+    let mut httpd = Httpd::start("crashes");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    let path = httpd.pool("site");
+    for n in 1..=6 {
+        kill(httpd.nth_ready(n));
+    }
+    let (reason, retry_after, text) = httpd.abort_from(&path);
+    assert_eq!(reason, AbortReason::BackOff);
+    assert!(
+        (1..=2).contains(&retry_after) && text.contains("die too often"),
+        "{retry_after} {text}"
+    );
+    httpd.nth_ready(7);
+    httpd.logged("RW0455", 1);
 }
 
 #[test]
@@ -215,6 +234,20 @@ fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
     }
     httpd.pool("site");
     httpd.nth_ready(1);
+}
+
+#[test]
+fn a_runtime_directory_that_somebody_removes_is_made_anew() {
+    let mut httpd = Httpd::start("removed");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    httpd.pool("site");
+    httpd.nth_ready(1);
+    std::fs::remove_dir_all(httpd.runtime_dir()).unwrap();
+    httpd.logged("RW0461", 1);
+    let path = httpd.pool("site");
+    httpd.nth_ready(2);
+    socket::connect(Kind::Stream, &path, Mode::Blocking).unwrap();
 }
 
 #[test]

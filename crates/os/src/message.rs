@@ -145,6 +145,9 @@ pub struct Received {
 }
 
 /// Receives one packet with what travels along (`recvmsg`), never waiting if the descriptor is non-blocking.
+///
+/// A peer that closes with packets unread leaves ECONNRESET *before* its own last packets in a SEQPACKET socket; here it is passed over, so
+/// that its last words are heard.
 pub fn receive_packet(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, OsError> {
     let room =
         space(DESCRIPTORS_MAX * std::mem::size_of::<RawFd>()) + space(std::mem::size_of::<libc::ucred>());
@@ -157,12 +160,19 @@ pub fn receive_packet(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
     header.msg_iov = &raw mut piece;
     header.msg_iovlen = 1;
     let raw = socket.as_fd().as_raw_fd();
-    let len = retry_size("recvmsg", || {
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = room as _;
-        // SAFETY: the header names the buffer and the control buffer, both writable for the lengths given.
-        unsafe { libc::recvmsg(raw, &raw mut header, libc::MSG_CMSG_CLOEXEC) }
-    })?;
+    let mut receive = || {
+        retry_size("recvmsg", || {
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = room as _;
+            // SAFETY: the header names the buffer and the control buffer, both writable for the lengths given.
+            unsafe { libc::recvmsg(raw, &raw mut header, libc::MSG_CMSG_CLOEXEC) }
+        })
+    };
+    let len = match receive() {
+        // The peer closed without having read all that it was sent. What it had said before is still there.
+        Err(e) if e.errno == libc::ECONNRESET => receive()?,
+        other => other?,
+    };
     let mut received = Received {
         len,
         fds: Vec::new(),
@@ -259,6 +269,17 @@ mod tests {
         assert_eq!(got.sender.unwrap().pid, std::process::id() as i32);
         fd::write_all(&got.fds[0], b"x").unwrap();
         assert_eq!(fd::read(&read_end, &mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_left_packets_unread_are_heard() {
+        let (a, b) = pair(Kind::SeqPacket, Mode::Blocking).unwrap();
+        send(&a, b"unread").unwrap();
+        send(&b, b"last words").unwrap();
+        drop(b);
+        let mut buffer = [0; 16];
+        assert_eq!(receive_packet(&a, &mut buffer).unwrap().len, 10);
+        assert_eq!(receive_packet(&a, &mut buffer).unwrap().len, 0);
     }
 
     #[test]

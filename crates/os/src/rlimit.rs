@@ -23,14 +23,34 @@ impl Resource {
     }
 
     fn set(self, limit: &libc::rlimit) -> libc::c_int {
-        let number = match self {
+        // SAFETY: the number is that of a limit, the structure is readable.
+        unsafe { libc::setrlimit(self.number(), std::ptr::from_ref(limit)) }
+    }
+
+    fn read(self, limit: &mut libc::rlimit) -> libc::c_int {
+        // SAFETY: the number is that of a limit, the structure is writable.
+        unsafe { libc::getrlimit(self.number(), std::ptr::from_mut(limit)) }
+    }
+
+    fn number(self) -> libc::__rlimit_resource_t {
+        match self {
             Self::Core => libc::RLIMIT_CORE,
             Self::Descriptors => libc::RLIMIT_NOFILE,
             Self::Processes => libc::RLIMIT_NPROC,
-        };
-        // SAFETY: the structure is readable.
-        unsafe { libc::setrlimit(number, std::ptr::from_ref(limit)) }
+        }
     }
+}
+
+/// The soft and the hard limit (`getrlimit`).
+pub fn of(resource: Resource) -> Result<(u64, u64), OsError> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    if resource.read(&mut limit) < 0 {
+        return Err(OsError::last("getrlimit", resource.name()));
+    }
+    Ok((limit.rlim_cur, limit.rlim_max))
 }
 
 /// Sets the soft and the hard limit (`setrlimit`). EPERM: the hard limit would rise.
@@ -43,5 +63,17 @@ pub fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), OsError> {
         Err(OsError::last("setrlimit", resource.name()))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_can_be_set_to_what_it_is() {
+        let (soft, hard) = of(Resource::Descriptors).unwrap();
+        assert!(soft > 0 && soft <= hard);
+        set(Resource::Descriptors, soft, hard).unwrap();
     }
 }

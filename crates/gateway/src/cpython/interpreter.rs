@@ -57,7 +57,7 @@ unsafe impl Send for Core {}
 unsafe impl Sync for Core {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct ThreadState(NonNull<ffi::PyThreadState>);
+pub(super) struct ThreadState(pub(super) NonNull<ffi::PyThreadState>);
 
 // SAFETY: the pointer moves between threads only inside the registry, for the thread that closes the interpreter (P6).
 unsafe impl Send for ThreadState {}
@@ -116,6 +116,16 @@ impl<S: 'static> Interpreter<S> {
         }
         // SAFETY: attached to this interpreter.
         unsafe { &*self.state.0.get() }.as_ref()
+    }
+
+    pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {
+        self.core.raw.as_ptr()
+    }
+
+    /// Keeps the thread state that the interpreter was made with until [`clear`](Self::clear), though no thread uses it: an
+    /// interpreter that is left without any cannot get a new one (fatal on 3.11).
+    pub(super) fn keep(&self, state: ThreadState) {
+        self.core.lock().push(state);
     }
 
     /// Lets nobody in any more and waits until nobody is inside, at most until `deadline`. False when somebody stays: then the

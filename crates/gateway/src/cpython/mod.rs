@@ -21,12 +21,16 @@
 mod class;
 mod error;
 mod interpreter;
+mod lend;
 mod module;
 mod object;
+mod start;
 mod symbols;
 mod values;
 
 pub use class::{Call, Class, Function, Getter, Method, Payload, free_function};
 pub use error::{Exception, PyResult, Raise};
 pub use interpreter::{Closed, Interpreter};
+pub use lend::{Lent, lend};
 pub use object::{Attached, Object, Stored};
+pub use start::{Embedded, StartUp, another};

@@ -1,4 +1,4 @@
-//! `_rwsgi` as Python imports it: a multi-phase module with one function.
+//! The two entrances: `_rwsgi` as Python imports it, a multi-phase module with one function, and the C table for httpd children.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -15,6 +15,12 @@ use super::symbols::symbols;
 /// refuse slots that they do not know, so the array is made for the version that is running.
 const MULTIPLE_INTERPRETERS: (c_int, usize, u32) = (3, 2, 12);
 const GIL: (c_int, usize, u32) = (4, 0, 13);
+
+/// What the Apache half looks up when it opens this library in an httpd child ([`rwsgi_embedding::table::GUEST_ENTRY`]).
+#[unsafe(no_mangle)]
+pub extern "C" fn rwsgi_guest() -> *const rwsgi_embedding::table::GuestTable {
+    rwsgi_embedding::guest::table::<crate::embedded::Guest>()
+}
 
 struct Definition(*mut ffi::PyModuleDef);
 // SAFETY: a pointer to a leaked definition, which CPython alone writes to, under the GIL.

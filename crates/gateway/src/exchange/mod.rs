@@ -1,7 +1,8 @@
-//! One request and its answer, whoever carries it: frames over a socket ([`socket`]) or calls through the C table (`host`).
+//! One request and its answer, whoever carries it: frames over a socket ([`socket`]) or calls through the C table ([`host`]).
 //!
 //! Nothing here knows Python. What blocks says so: callers detach first.
 
+pub mod host;
 pub mod socket;
 
 use rwsgi_wire::response::{AbortReason, BodyFault, Level};

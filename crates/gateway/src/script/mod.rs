@@ -11,9 +11,9 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::codes;
-use crate::cpython::{Attached, Object, PyResult, Stored};
+use crate::cpython::{Attached, Exception, Object, PyResult, Stored};
 use crate::wsgi::fault::{Fault, report};
-use crate::wsgi::request::{Request, lock};
+use crate::wsgi::request::{ProcessLog, Request, lock};
 use load::{NotLoaded, module_name};
 
 /// The loaded scripts of one interpreter.
@@ -195,7 +195,7 @@ fn not_found<'py>(
 pub fn add_to_path<'py>(
     py: Attached<'py>,
     directories: &[Vec<u8>],
-) -> PyResult<'py, Option<(Vec<u8>, crate::cpython::Exception<'py>)>> {
+) -> PyResult<'py, Option<(Vec<u8>, Exception<'py>)>> {
     if directories.is_empty() {
         return Ok(None);
     }
@@ -226,4 +226,15 @@ pub fn add_to_path<'py>(
     path.call_method(c"clear", &[])?;
     path.call_method(c"extend", &[&front])?;
     Ok(failed)
+}
+
+/// Says that a directory is not on `sys.path`; `option` is where it was written.
+pub fn path_not_added(log: &dyn ProcessLog, option: &str, directory: &[u8], exception: &Exception<'_>) {
+    let text = format!(
+        "{}: {option} '{}' was not added to sys.path, nor what follows it: {}",
+        codes::PATH_NOT_ADDED,
+        String::from_utf8_lossy(directory),
+        exception.sentence()
+    );
+    log.line(Level::Warn, text.as_bytes());
 }

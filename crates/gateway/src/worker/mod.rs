@@ -26,7 +26,7 @@ use rwsgi_wire::response::Level;
 
 use crate::codes;
 use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
-use crate::script::{Versions, add_to_path};
+use crate::script::{Versions, add_to_path, path_not_added};
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
 use crate::wsgi::state::{SetUp, State};
@@ -143,13 +143,7 @@ fn set_up<'py>(
         },
     )?;
     if let Some((directory, exception)) = add_to_path(py, &start.python_path)? {
-        let text = format!(
-            "{}: python-path '{}' was not added to sys.path: {}",
-            codes::PATH_NOT_ADDED,
-            String::from_utf8_lossy(&directory),
-            exception.sentence()
-        );
-        control.say(Level::Warn, &text);
+        path_not_added(&**control, "python-path", &directory, &exception);
     }
     if !start.home.is_empty() {
         let path = py.import(c"sys")?.attribute(c"path")?;
@@ -196,9 +190,6 @@ fn greet(py: Attached<'_>, worker: &Worker) {
 fn panic_log(control: &Arc<Control>) {
     let control = Arc::clone(control);
     std::panic::set_hook(Box::new(move |panic| {
-        control.say(
-            Level::Crit,
-            &format!("{}: rwsgi failed in itself: {panic}", codes::PANICKED),
-        );
+        control.say(Level::Crit, &codes::panicked(panic));
     }));
 }

@@ -9,13 +9,19 @@ use crate::exchange::socket::Connection;
 /// All seats.
 pub struct Seats {
     table: Mutex<Table>,
-    /// Something changed: a connection was given, a seat became free or idle, draining began.
-    changed: Condvar,
+    /// A connection was given to the seat of this number, or draining began. One each, so that only the thread concerned wakes.
+    given: Vec<Condvar>,
+    /// There may be room for a connection, or draining began.
+    room: Condvar,
+    /// A request has ended while draining.
+    quieter: Condvar,
 }
 
 struct Table {
     seats: Vec<Seat>,
     draining: bool,
+    /// The acceptor waits for room.
+    wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
 }
@@ -64,9 +70,12 @@ impl Seats {
             table: Mutex::new(Table {
                 seats,
                 draining: false,
+                wants_room: false,
                 clock: 0,
             }),
-            changed: Condvar::new(),
+            given: std::iter::repeat_with(Condvar::new).take(count).collect(),
+            room: Condvar::new(),
+            quieter: Condvar::new(),
         }
     }
 
@@ -81,10 +90,19 @@ impl Seats {
 
     /// Waits until a connection could be taken; false once draining.
     pub fn wait_for_room(&self) -> bool {
-        let table = self
-            .changed
-            .wait_while(self.lock(), |table| !table.draining && table.room().is_none());
+        let full = |table: &mut Table| {
+            table.wants_room = !table.draining && table.room().is_none();
+            table.wants_room
+        };
+        let table = self.room.wait_while(self.lock(), full);
         !table.unwrap_or_else(PoisonError::into_inner).draining
+    }
+
+    /// A seat has become free or idle: the acceptor wakes if it waits for that.
+    fn tell_room(&self, table: &mut Table) {
+        if std::mem::take(&mut table.wants_room) {
+            self.room.notify_one();
+        }
     }
 
     /// Takes a connection from `accept`, if there is room for one and while nothing can change that. A free seat gets it, the one
@@ -106,7 +124,9 @@ impl Seats {
         }
         seat.next = Some(connection);
         seat.changed = clock;
-        self.changed.notify_all();
+        if let Some(given) = self.given.get(index) {
+            given.notify_one();
+        }
     }
 
     /// Waits for a connection for this seat; `None` once draining.
@@ -119,12 +139,12 @@ impl Seats {
         if let Some(seat) = table.seats.get_mut(index) {
             seat.changed = clock;
         }
-        self.changed.notify_all();
+        self.tell_room(&mut table);
         let is_waiting = |table: &mut Table| {
             !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        let mut table = self
-            .changed
+        let given = self.given.get(index)?;
+        let mut table = given
             .wait_while(table, is_waiting)
             .unwrap_or_else(PoisonError::into_inner);
         let draining = table.draining;
@@ -163,7 +183,11 @@ impl Seats {
         let overdue = seat.state == State::Overdue;
         seat.state = State::Idle;
         seat.changed = clock;
-        self.changed.notify_all();
+        if draining {
+            self.quieter.notify_all();
+        } else {
+            self.tell_room(&mut table);
+        }
         !draining && !overdue
     }
 
@@ -177,7 +201,8 @@ impl Seats {
                 connection.close();
             }
         }
-        self.changed.notify_all();
+        self.room.notify_all();
+        self.given.iter().for_each(Condvar::notify_all);
     }
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
@@ -188,7 +213,7 @@ impl Seats {
                 .iter()
                 .any(|seat| matches!(seat.state, State::Busy { .. }))
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, is_busy);
+        let waited = self.quieter.wait_timeout_while(self.lock(), limit, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -209,7 +234,7 @@ impl Seats {
             }
         }
         if !found.is_empty() {
-            self.changed.notify_all();
+            self.quieter.notify_all();
         }
         found
     }

@@ -58,7 +58,7 @@ impl Logs {
             ("encoding", py.text("utf-8")?),
             ("errors", py.text("replace")?),
             ("newline", py.text("")?),
-            ("line_buffering", py.bool(true)),
+            // Not line buffered as well: that would flush, and so cut, what follows the last line end of a write.
             ("write_through", py.bool(true)),
         ] {
             options.set(&py.text(name)?, &value)?;

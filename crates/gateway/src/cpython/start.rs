@@ -1,0 +1,178 @@
+//! Python inside a process that is not Python: its start on a thread of its own, further interpreters, its end.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr::NonNull;
+use std::time::Instant;
+
+use pyo3::ffi;
+
+use super::interpreter::{Interpreter, ThreadState};
+use super::object::Attached;
+use super::symbols::{find, set_int};
+
+/// From what Python is to find itself.
+#[derive(Debug, Clone, Default)]
+pub struct StartUp {
+    /// Path of the program that the command line would be (`<venv>/bin/python3`).
+    pub program: Vec<u8>,
+    /// A prefix without a program, or empty.
+    pub home: Vec<u8>,
+    /// Python's UTF-8 mode is on.
+    pub utf8: bool,
+}
+
+/// Python, started by this thread, which Python takes for its main thread. It is detached in between, and must be ended here.
+pub struct Embedded {
+    state: NonNull<ffi::PyThreadState>,
+}
+
+/// `wchar_t`: four bytes on every Linux.
+type Wide = u32;
+type SetPath = unsafe extern "C" fn(*const Wide);
+
+impl Embedded {
+    /// Starts Python. No signal handler is installed. CPython ends the process when its own standard library is not there, so the
+    /// caller has checked the home.
+    pub fn start(with: &StartUp) -> Result<Self, String> {
+        // SAFETY: callable at any time.
+        if unsafe { ffi::Py_IsInitialized() } != 0 {
+            return Err("Python is running in this process already, started by another module".into());
+        }
+        // Without the symbol Python decides by the locale alone.
+        set_int(c"Py_UTF8Mode", c_int::from(with.utf8));
+        set_path(c"Py_SetProgramName", &with.program)?;
+        if !with.home.is_empty() {
+            set_path(c"Py_SetPythonHome", &with.home)?;
+        }
+        // SAFETY: not initialised, and this is the only thread that does it. 0: no signal handlers.
+        unsafe { ffi::Py_InitializeEx(0) };
+        // SAFETY: initialised by this thread, which is attached now.
+        let state = unsafe { ffi::PyEval_SaveThread() };
+        NonNull::new(state)
+            .map(|state| Self { state })
+            .ok_or_else(|| "Python has no main thread state".into())
+    }
+
+    /// Attaches to the main interpreter.
+    pub fn attach<R>(&mut self, f: impl FnOnce(Attached<'_>) -> R) -> R {
+        // SAFETY: the state of this thread (the type is not `Send`), not attached.
+        unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
+        let _again = Detach;
+        // SAFETY: attached until `_again` is dropped.
+        f(unsafe { Attached::assume() })
+    }
+
+    /// Ends an interpreter made by [`another`]. False, and it stays, when a thread is still inside at the deadline.
+    pub fn end<S>(&mut self, interpreter: &Interpreter<S>, deadline: Instant) -> bool {
+        if !interpreter.shut(deadline) {
+            return false;
+        }
+        // SAFETY: the state of this thread, not attached.
+        unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
+        // All others go before the end, that of the thread that imported `threading` too: it holds a lock that the end waits for.
+        // SAFETY: the interpreter is alive until it is ended below.
+        let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+        // SAFETY: attached, with a new state of an interpreter that shares the GIL.
+        unsafe { ffi::PyThreadState_Swap(state) };
+        // SAFETY: attached to it.
+        interpreter.clear(unsafe { Attached::assume() });
+        // SAFETY: `clear` has deleted all other thread states; CPython ends the process if one is left.
+        unsafe { ffi::Py_EndInterpreter(state) };
+        // SAFETY: no state is current; ours belongs to the main interpreter.
+        unsafe { ffi::PyThreadState_Swap(self.state.as_ptr()) };
+        // SAFETY: attached.
+        unsafe { ffi::PyEval_SaveThread() };
+        true
+    }
+
+    /// Ends Python: runs exit functions, waits for its non-daemon threads. False, and nothing is done, when a thread is still
+    /// inside at the deadline.
+    pub fn finalise<S>(self, main: &Interpreter<S>, deadline: Instant) -> bool {
+        if !main.shut(deadline) {
+            return false;
+        }
+        // SAFETY: the state of this thread, not attached.
+        unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
+        // SAFETY: attached.
+        main.clear(unsafe { Attached::assume() });
+        // SAFETY: attached on the main thread, nobody else is inside. Its result says only whether output could be flushed.
+        unsafe { ffi::Py_FinalizeEx() };
+        true
+    }
+}
+
+struct Detach;
+
+impl Drop for Detach {
+    fn drop(&mut self) {
+        // SAFETY: attached by the state that `attach` restored.
+        unsafe { ffi::PyEval_SaveThread() };
+    }
+}
+
+/// Makes an interpreter that shares the GIL with `main`; `make` builds its state. The calling thread is not attached.
+pub fn another<M, S>(
+    main: &Interpreter<M>,
+    make: impl for<'py> FnOnce(Attached<'py>) -> Result<S, String>,
+) -> Result<Interpreter<S>, String> {
+    // Entering first makes this thread's state for the main interpreter, which is then the one that extensions find through
+    // PyGILState; the other way round they would end up in the wrong interpreter.
+    let entered = main.enter(|_py, _| {
+        // SAFETY: attached.
+        let before = unsafe { ffi::PyThreadState_Get() };
+        // SAFETY: attached; null if it failed, and then `before` is current again.
+        let state = unsafe { ffi::Py_NewInterpreter() };
+        let Some(state) = NonNull::new(state) else {
+            // SAFETY: as it was.
+            unsafe { ffi::PyThreadState_Swap(before) };
+            return Err("Py_NewInterpreter failed".to_owned());
+        };
+        // SAFETY: attached to the new interpreter.
+        let py = unsafe { Attached::assume() };
+        let made = Interpreter::current(py, make);
+        match &made {
+            Ok(interpreter) => interpreter.keep(ThreadState(state)),
+            // SAFETY: attached with its only thread state, nothing of it is kept.
+            Err(_) => unsafe { ffi::Py_EndInterpreter(state.as_ptr()) },
+        }
+        // SAFETY: the state this thread was attached with; the GIL is shared.
+        unsafe { ffi::PyThreadState_Swap(before) };
+        made
+    });
+    entered.unwrap_or_else(|_| Err("Python is ending in this process".into()))
+}
+
+/// Calls a function that takes a path as wide characters and keeps the pointer.
+fn set_path(name: &CStr, path: &[u8]) -> Result<(), String> {
+    let function = find(name).ok_or_else(|| {
+        format!(
+            "this Python has no {}; it is newer than this build of rwsgi can embed",
+            name.to_string_lossy()
+        )
+    })?;
+    // SAFETY: both functions have had this signature in every Python 3 that has them.
+    let function = unsafe { std::mem::transmute::<*mut c_void, SetPath>(function) };
+    let wide = wide(path).leak();
+    // SAFETY: a string that ends in 0 and lives for ever; Python is not initialised.
+    unsafe { function(wide.as_ptr()) };
+    Ok(())
+}
+
+/// Bytes as Python decodes file names in UTF-8 mode: what is not UTF-8 becomes surrogates that stand for the bytes. Ends in 0.
+fn wide(bytes: &[u8]) -> Vec<Wide> {
+    let mut wide = Vec::with_capacity(bytes.len() + 1);
+    for chunk in bytes.utf8_chunks() {
+        wide.extend(chunk.valid().chars().map(Wide::from));
+        wide.extend(chunk.invalid().iter().map(|byte| 0xdc00 + Wide::from(*byte)));
+    }
+    wide.push(0);
+    wide
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_that_are_not_utf8_become_the_surrogates_that_python_knows() {
+        assert_eq!(super::wide(b"/\xc3\xa9\xff"), [0x2f, 0xe9, 0xdcff, 0]);
+    }
+}

@@ -1,0 +1,240 @@
+//! Python in an httpd child. One thread of the child starts Python and ends it, and is what Python takes for its main thread;
+//! requests run on httpd's threads, in the main interpreter or in one per application group.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rwsgi_embedding::guest::{GuestSide, HostExchange, HostLog};
+use rwsgi_embedding::host::Outcome;
+use rwsgi_embedding::settings::Settings;
+use rwsgi_wire::head::Head;
+use rwsgi_wire::response::{AbortReason, Level};
+
+use crate::codes;
+use crate::cpython::{Attached, Embedded, Interpreter, StartUp, another, lend};
+use crate::exchange::Exchange;
+use crate::exchange::host::{Calls, Carrier};
+use crate::script::add_to_path;
+use crate::wsgi::environ::Constants;
+use crate::wsgi::request::ProcessLog;
+use crate::wsgi::serve::{Circumstances, serve};
+use crate::wsgi::state::{SetUp, State};
+
+/// The functions behind the C table.
+pub struct Guest;
+
+/// Python in this process. The table has no place for it, and a process has one Python at most.
+struct Runtime {
+    settings: Settings,
+    log: HostLog,
+    main: Interpreter<State>,
+    /// By application group.
+    others: Mutex<HashMap<Vec<u8>, Interpreter<State>>>,
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+thread_local! {
+    /// On the thread that opened.
+    static STARTED: RefCell<Option<Embedded>> = const { RefCell::new(None) };
+    /// `mod_wsgi.thread_id`
+    static NUMBER: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The child's log as what is not of a request.
+struct ServerLog {
+    log: HostLog,
+    level: u8,
+}
+
+impl ProcessLog for ServerLog {
+    fn line(&self, level: Level, text: &[u8]) {
+        if level as u8 <= self.level {
+            self.log.log(level, text);
+        }
+    }
+}
+
+impl GuestSide for Guest {
+    fn open(settings: Settings, log: HostLog) -> Result<(), String> {
+        let failed = |why: String| format!("{}: {why}", codes::PYTHON_NOT_STARTED);
+        let start_up = StartUp {
+            program: settings.program.clone(),
+            home: settings.home.clone(),
+            utf8: is_c_locale(|name| std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)),
+        };
+        panic_log(log);
+        let mut python = Embedded::start(&start_up).map_err(failed)?;
+        let main = python
+            .attach(|py| Interpreter::current(py, |py| set_up(py, &settings, log, b"")))
+            .map_err(failed)?;
+        STARTED.set(Some(python));
+        let runtime = Runtime {
+            settings,
+            log,
+            main,
+            others: Mutex::default(),
+        };
+        RUNTIME
+            .set(runtime)
+            .map_err(|_| failed("it was started twice".into()))
+    }
+
+    fn serve(mut exchange: HostExchange<'_>, head: &[u8]) -> Outcome {
+        let Some(runtime) = RUNTIME.get() else {
+            return Outcome::Aborted(AbortReason::Internal);
+        };
+        let head = match Head::decode(head) {
+            Ok(head) => head,
+            Err(error) => {
+                exchange.log(
+                    Level::Error,
+                    format!("the request cannot be read: {error}").as_bytes(),
+                );
+                return Outcome::Aborted(AbortReason::Internal);
+            }
+        };
+        let interpreter = match runtime.interpreter(head.application_group) {
+            Ok(interpreter) => interpreter,
+            Err(why) => {
+                exchange.log(Level::Error, why.as_bytes());
+                return Outcome::Aborted(AbortReason::Internal);
+            }
+        };
+        let calls: &mut dyn Calls = &mut exchange;
+        lend(calls, |host| {
+            let carrier: Arc<dyn Exchange> = Arc::new(Carrier::new(host, runtime.log, head.has_body));
+            let circumstances = Circumstances {
+                thread_id: thread_number(),
+                daemon_start: 0,
+            };
+            let served = interpreter.enter(|py, state| serve(py, state, &carrier, &head, circumstances));
+            match served {
+                // A client that has gone is not a failure of the application.
+                Ok(Ok(())) => {
+                    let _ = carrier.end();
+                    Outcome::Done
+                }
+                Ok(Err(fault)) => {
+                    carrier.abort(fault.0, "");
+                    Outcome::Aborted(fault.0)
+                }
+                Err(_) => Outcome::Aborted(AbortReason::Draining),
+            }
+        })
+    }
+
+    fn close(seconds: u32) {
+        let (Some(runtime), Some(mut python)) = (RUNTIME.get(), STARTED.take()) else {
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_secs(seconds.into());
+        let others = std::mem::take(&mut *runtime.others.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all_ended = true;
+        for interpreter in others.values() {
+            all_ended &= python.end(interpreter, deadline);
+        }
+        if !(all_ended && python.finalise(&runtime.main, deadline)) {
+            let text = format!(
+                "{}: requests were still running when the httpd child ended, so Python was not finalised",
+                codes::INTERPRETERS_LEFT
+            );
+            runtime.log.log(Level::Warn, text.as_bytes());
+        }
+    }
+}
+
+impl Runtime {
+    /// The interpreter of an application group, made when it is first needed. The calling thread is not attached.
+    fn interpreter(&self, group: &[u8]) -> Result<Interpreter<State>, String> {
+        if group.is_empty() {
+            return Ok(self.main.clone());
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(interpreter) = others.get(group) {
+            return Ok(interpreter.clone());
+        }
+        let made = another(&self.main, |py| set_up(py, &self.settings, self.log, group)).map_err(|why| {
+            let group = String::from_utf8_lossy(group);
+            format!(
+                "{}: no interpreter for application group '{group}': {why}",
+                codes::INTERPRETER_NOT_MADE
+            )
+        })?;
+        others.insert(group.to_vec(), made.clone());
+        Ok(made)
+    }
+}
+
+fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> Result<State, String> {
+    let server_log = Arc::new(ServerLog {
+        log,
+        level: settings.log_level,
+    });
+    let with = SetUp {
+        constants: Constants {
+            multithread: settings.multithread,
+            multiprocess: settings.multiprocess,
+            run_once: false,
+        },
+        process_group: b"",
+        application_group: group,
+        processes: settings.processes,
+        threads: settings.threads,
+        restrict_signal: true,
+        signals: None,
+        log: server_log.clone(),
+    };
+    let state = State::new(py, &with).map_err(|exception| exception.sentence())?;
+    let failed = add_to_path(py, &settings.python_path).map_err(|exception| exception.sentence())?;
+    if let Some((directory, exception)) = failed {
+        crate::script::path_not_added(&*server_log, "WSGIPythonPath", &directory, &exception);
+    }
+    Ok(state)
+}
+
+fn thread_number() -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(1);
+    if NUMBER.get() == 0 {
+        NUMBER.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    NUMBER.get()
+}
+
+/// Whether the locale is the one in which the command line turns UTF-8 mode on.
+fn is_c_locale(variable: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let locale = names
+        .iter()
+        .find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    locale.is_none_or(|locale| locale == b"C" || locale == b"POSIX")
+}
+
+/// A panic is a defect of rwsgi: it is logged with its place, and the request under way fails.
+fn panic_log(log: HostLog) {
+    std::panic::set_hook(Box::new(move |panic| {
+        log.log(Level::Crit, crate::codes::panicked(panic).as_bytes());
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_c_locale;
+
+    #[test]
+    fn utf8_mode_is_on_where_the_command_line_has_it_on() {
+        let locale = |all: &'static str, lang: &'static str| {
+            is_c_locale(|name| match name {
+                "LC_ALL" => Some(all.into()),
+                "LANG" => Some(lang.into()),
+                _ => None,
+            })
+        };
+        assert!(is_c_locale(|_| None));
+        assert!(locale("", "C") && locale("POSIX", "de_DE.UTF-8") && locale("", ""));
+        assert!(!locale("", "de_DE.UTF-8") && !locale("C.UTF-8", "C"));
+    }
+}

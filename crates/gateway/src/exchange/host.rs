@@ -1,0 +1,166 @@
+//! The exchange as calls through the C table, in an httpd child.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rwsgi_embedding::guest::{HostExchange, HostLog};
+use rwsgi_wire::limits::WANT_MAX;
+use rwsgi_wire::response::{AbortReason, Level};
+
+use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
+use crate::cpython::Lent;
+
+/// What an exchange needs of the host.
+pub trait Calls {
+    /// Reads body bytes; 0 at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyFailure>;
+    /// Hands over an encoded `Response`.
+    fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
+    /// Hands over body bytes; with `flush` they are on their way when it returns.
+    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone>;
+    /// Logs a line for the request.
+    fn log(&mut self, level: Level, text: &[u8]);
+}
+
+impl Calls for HostExchange<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyFailure> {
+        HostExchange::read(self, buffer).map_err(|(fault, text)| BodyFailure {
+            fault: Some(fault),
+            text,
+        })
+    }
+    fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
+        HostExchange::response(self, payload).map_err(|_| Gone)
+    }
+    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
+        HostExchange::data(self, bytes, flush).map_err(|_| Gone)
+    }
+    fn log(&mut self, level: Level, text: &[u8]) {
+        HostExchange::log(self, level, text);
+    }
+}
+
+/// One request of an httpd child. httpd's functions may be called on the request's own thread only: on another one, reading and
+/// writing fail with a sentence, and log lines go to the log of the server.
+pub struct Carrier {
+    host: Arc<Lent>,
+    log: HostLog,
+    has_body: bool,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    head: Option<Vec<u8>>,
+    data: Vec<u8>,
+    begun: bool,
+    gone: bool,
+}
+
+impl Carrier {
+    /// For a host that is lent during the request.
+    pub fn new(host: &Arc<Lent>, log: HostLog, has_body: bool) -> Self {
+        Self {
+            host: Arc::clone(host),
+            log,
+            has_body,
+            held: Mutex::default(),
+        }
+    }
+
+    fn held_back(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over what is held back, then `data`.
+    fn deliver(&self, data: &[u8], flush: bool) -> Result<(), Gone> {
+        let mut held = self.held_back();
+        if held.gone {
+            return Err(Gone);
+        }
+        let delivered = self.host.with(|host| {
+            if let Some(head) = held.head.take() {
+                held.begun = true;
+                host.response(&head)?;
+            }
+            let late = std::mem::take(&mut held.data);
+            if !late.is_empty() || (data.is_empty() && flush) {
+                host.data(&late, flush && data.is_empty())?;
+            }
+            if data.is_empty() {
+                Ok(())
+            } else {
+                host.data(data, flush)
+            }
+        });
+        let result = delivered.unwrap_or(Err(Gone));
+        held.gone = result.is_err();
+        result
+    }
+}
+
+impl Exchange for Carrier {
+    fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure> {
+        if !self.has_body {
+            return Ok(0);
+        }
+        let before = into.len();
+        into.resize(before + credit.clamp(1, WANT_MAX), 0);
+        let read = self
+            .host
+            .with(|host| host.read(into.get_mut(before..).unwrap_or_default()));
+        let read = read.unwrap_or_else(|| {
+            let text = "in embedded mode the body can be read on the thread of the request only";
+            Err(BodyFailure {
+                fault: None,
+                text: text.into(),
+            })
+        });
+        into.truncate(before + read.as_ref().copied().unwrap_or(0));
+        read
+    }
+
+    fn head(&self, payload: &[u8]) {
+        self.held_back().head = Some(payload.to_vec());
+    }
+
+    fn push(&self, data: &[u8]) {
+        self.held_back().data.extend_from_slice(data);
+    }
+
+    fn held(&self) -> usize {
+        self.held_back().data.len()
+    }
+
+    fn flush(&self, wait: Wait) -> Result<Flushed, Gone> {
+        match wait {
+            // httpd may write to a slow client whenever it is given something.
+            Wait::No => Ok(Flushed::Part),
+            Wait::Yes => self.deliver(&[], true).map(|()| Flushed::All),
+        }
+    }
+
+    fn write(&self, data: &[u8]) -> Result<(), Gone> {
+        self.deliver(data, true)
+    }
+
+    fn log(&self, level: Level, text: &[u8]) {
+        if self.host.with(|host| host.log(level, text)).is_none() {
+            self.log.log(level, text);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.held_back().begun
+    }
+
+    fn end(&self) -> Result<(), Gone> {
+        self.deliver(&[], false)
+    }
+
+    fn abort(&self, _reason: AbortReason, _text: &str) {
+        let mut held = self.held_back();
+        // The host learns the reason as the result of the call.
+        (held.head, held.gone) = (None, true);
+        held.data.clear();
+    }
+}

@@ -1,0 +1,183 @@
+//! The end of workers: reaped with what they left behind, the cause found and told, the pool told what it means.
+
+use rwsgi_os::process::{self, Pid};
+use rwsgi_os::signal::Signal;
+use rwsgi_os::{OsError, fd, file};
+use rwsgi_wire::control::DeathKind;
+use rwsgi_wire::response::Level;
+
+use crate::codes;
+use crate::deaths::{self, Cause};
+use crate::journey::Step;
+use crate::lines::escape;
+use crate::memory;
+use crate::supervise::Manager;
+use crate::workers::{State, Worker};
+
+impl Manager {
+    /// Reaps every child that has ended: workers, and processes they left behind.
+    pub(crate) fn reap_all(&mut self) -> Result<(), OsError> {
+        let mut strays = false;
+        while let Some(pid) = process::ended_child()? {
+            match self.by_pid.get(&pid).copied() {
+                Some(id) => self.bury(id, pid),
+                None => {
+                    let _ = process::reap(pid);
+                }
+            }
+            strays = true;
+        }
+        if strays {
+            self.kill_strays();
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, id: u64, pid: Pid) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.read_status();
+        }
+        self.on_worker(id);
+        // What it left behind in its process group goes with it; the number is still its own until it is reaped.
+        let _ = process::signal_group(pid, Signal::KILL);
+        let end = process::reap(pid);
+        self.by_pid.remove(&pid);
+        let Some(mut worker) = self.workers.remove(&id) else {
+            return;
+        };
+        for _ in 0..64 {
+            if !worker.read_output() {
+                break;
+            }
+        }
+        let target = worker.target.clone();
+        worker.lines.flush(|line| {
+            target.line_of(pid, Level::Error, line);
+        });
+        worker.tell_dropped();
+        let kills = memory::kills();
+        worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);
+        let cause = match end {
+            Ok(Some(end)) => deaths::cause(end, &worker.known),
+            _ => Cause {
+                kind: DeathKind::Unknown,
+                text: "ended, and how is not known".to_owned(),
+            },
+        };
+        if cause.kind == DeathKind::Memory {
+            self.memory_kills = kills;
+        }
+        self.deaths.record(pid, cause.clone());
+        self.tell_death(pid);
+        if let Some(pool) = self.pools.get_mut(&worker.pool) {
+            pool.workers.remove(&id);
+        }
+        self.after_death(&worker, &cause);
+        self.tend(worker.pool, false);
+    }
+
+    /// What a death means for the pool.
+    fn after_death(&mut self, worker: &Worker, cause: &Cause) {
+        let (pid, pool, target) = (worker.pid, worker.pool, &worker.target);
+        let why = format!("worker {pid} {}", cause.text);
+        let killed = worker.known.killed.is_some();
+        let leaving = worker.known.asked || worker.known.leaving.is_some();
+        if leaving && killed {
+            return target.say(Level::Warn, codes::KILLED_LATE, &why);
+        }
+        // A worker that is asked to end while it starts dies of the signal, and its unfinished journey means nothing.
+        let started = matches!(worker.state, State::Ready | State::Leaving);
+        if matches!(cause.kind, DeathKind::Asked | DeathKind::TimeLimit) && leaving
+            || worker.known.asked && !started
+        {
+            return target.note(Level::Info, || why);
+        }
+        if let Some(refusal) = &worker.refusal {
+            if !refusal.passing {
+                return self.refuse(pool, refusal.code, &refusal.text);
+            }
+            let why = format!("{} while {}", refusal.text, refusal.step.words());
+            target.coded(
+                Level::Error,
+                refusal.code,
+                &format!("worker {pid} did not start: {why}"),
+            );
+            return self.back_off(pool, &why);
+        }
+        match worker.state {
+            State::Entering => {
+                let why = format!("{why} while {}", worker.step.map_or("starting", Step::words));
+                target.say(Level::Error, codes::LOST_ON_THE_WAY, &why);
+                self.back_off(pool, &why);
+            }
+            State::Booting if killed => {
+                target.say(Level::Error, codes::START_LIMIT, &why);
+                self.back_off(pool, &why);
+            }
+            State::Booting => {
+                let why = format!("{why} before it was ready{}", self.python_of(pool));
+                target.say(Level::Error, codes::DIED_BEFORE_READY, &why);
+                self.back_off(pool, &why);
+            }
+            State::Ready | State::Leaving => {
+                target.say(Level::Error, codes::DIED, &why);
+                self.crashed(pool, &why);
+            }
+        }
+    }
+
+    /// Which Python a pool runs, for a message about one that does not come up.
+    fn python_of(&self, pool: u64) -> String {
+        match self.pools.get(&pool).map(|p| &p.settings.group.python_home[..]) {
+            None | Some(b"") => String::new(),
+            Some(home) => format!("; its Python is that of python-home={}", escape(home)),
+        }
+    }
+
+    /// Kills adopted processes of sessions whose worker is dead. One that made a session of its own meant to outlive the worker, and may.
+    fn kill_strays(&self) {
+        let me = process::this();
+        let path = format!("/proc/self/task/{me}/children");
+        let Ok(children) =
+            file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 20))
+        else {
+            return;
+        };
+        let children = String::from_utf8_lossy(&children).into_owned();
+        for pid in children
+            .split_ascii_whitespace()
+            .filter_map(|p| p.parse().ok())
+            .map(Pid)
+        {
+            if self.by_pid.contains_key(&pid) {
+                continue;
+            }
+            let dead =
+                session_of(pid).is_some_and(|s| !self.by_pid.contains_key(&s) && self.deaths.of(s).is_some());
+            if dead {
+                let _ = process::signal_child(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// The session of a process: the fourth field after the name, which is in parentheses and may hold anything.
+fn session_of(pid: Pid) -> Option<Pid> {
+    let stat = file::open(format!("/proc/{pid}/stat").as_bytes(), file::Links::Follow)
+        .and_then(|f| fd::read_all(&f, 8192))
+        .ok()?;
+    let text = String::from_utf8_lossy(&stat).into_owned();
+    let after = text.get(text.rfind(')')? + 1..)?;
+    after.split_ascii_whitespace().nth(3)?.parse().ok().map(Pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_of_this_process_is_found() {
+        assert!(session_of(process::this()).is_some());
+        assert_eq!(session_of(Pid(i32::MAX)), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! A worker's process: the manager anew, in its second form, with the worker's descriptors and settings.
+
+use std::os::fd::AsFd;
+
+use rwsgi_os::process::{self, Pid};
+use rwsgi_os::socket::{self, Kind, Mode};
+use rwsgi_os::spawn::Spawn;
+use rwsgi_os::{OsError, OwnedFd, fd, file, message};
+use rwsgi_wire::control::{Start, ToWorker};
+
+use crate::entry::Entry;
+use crate::pools::Pool;
+use crate::supervise::Manager;
+
+/// The descriptors of a new worker: the manager's ends.
+pub(crate) struct Ends {
+    pub(crate) pid: Pid,
+    pub(crate) control: OwnedFd,
+    pub(crate) output: OwnedFd,
+    pub(crate) status: OwnedFd,
+}
+
+impl Manager {
+    /// Starts the process and sends it its settings.
+    pub(crate) fn launch(&self, pool: &Pool) -> Result<Ends, OsError> {
+        let null = file::null()?;
+        let (output, output_theirs) = fd::pipe()?;
+        let (status, status_theirs) = fd::pipe()?;
+        let (control, control_theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking)?;
+        for end in [&output, &status, &control] {
+            fd::set_nonblocking(end, true)?;
+        }
+        let settings = fd::memory_file("rwsgi-settings")?;
+        fd::write_all(&settings, &self.entry_of(pool).encode())?;
+        message::send(&control, &ToWorker::Start(Box::new(start_of(pool))).encode())?;
+        let pid = Spawn {
+            program: b"/proc/self/exe",
+            arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
+            environment: &[],
+            descriptors: &[
+                null.as_fd(),
+                output_theirs.as_fd(),
+                output_theirs.as_fd(),
+                pool.listener.as_fd(),
+                control_theirs.as_fd(),
+                pool.settings.gateway.as_fd(),
+                status_theirs.as_fd(),
+                settings.as_fd(),
+            ],
+            dies_with_parent: true,
+        }
+        .start()?;
+        Ok(Ends {
+            pid,
+            control,
+            output,
+            status,
+        })
+    }
+
+    fn entry_of(&self, pool: &Pool) -> Entry {
+        let g = &pool.settings.group;
+        Entry {
+            manager: process::this().0.unsigned_abs(),
+            switch: self.root,
+            uid: g.uid,
+            gid: g.gid,
+            groups: g.groups.clone(),
+            server_uid: pool.settings.server_uid,
+            user: g.user.clone(),
+            user_home: g.user_home.clone(),
+            shell: g.shell.clone(),
+            python_home: g.python_home.clone(),
+            home: g.home.clone(),
+            umask: g.umask.unwrap_or(0o022),
+            descriptors: self.descriptors,
+            lang: g.lang.clone(),
+            locale: g.locale.clone(),
+        }
+    }
+}
+
+fn start_of(pool: &Pool) -> Start {
+    let g = &pool.settings.group;
+    let display_name = if g.display_name == b"%{GROUP}" {
+        [b"(wsgi:", &g.name[..], b")"].concat()
+    } else {
+        g.display_name.clone()
+    };
+    Start {
+        group: g.name.clone(),
+        application_group: pool.application_group.clone(),
+        server_uid: pool.settings.server_uid,
+        threads: g.threads,
+        multiprocess: g.multiprocess,
+        python_path: g.python_path.clone(),
+        home: g.home.clone(),
+        display_name,
+        maximum_requests: g.maximum_requests,
+        request_timeout: g.request_timeout,
+        shutdown_timeout: g.shutdown_timeout,
+        graceful_timeout: g.graceful_timeout,
+        log_level: g.log_level,
+        preload: g
+            .preload
+            .iter()
+            .filter(|p| p.application_group == pool.application_group)
+            .map(|p| p.script.clone())
+            .collect(),
+    }
+}
