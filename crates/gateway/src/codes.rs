@@ -115,6 +115,10 @@ codes! {
         "A defect in rwsgi.",
         "The request under way failed; the process goes on.",
         "Report it with the place named in the message.";
+    NOT_ACCEPTED = 625, "a connection could not be accepted",
+        "The worker is at its limit of open files, or the system is short of memory.",
+        "The connection waits; the worker tries again.",
+        "Find out what keeps files open in the application, or raise the limit.";
 }
 
 /// The message for a panic: a defect, with its place.
