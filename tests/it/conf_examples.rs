@@ -32,10 +32,15 @@ fn include(name: &str) -> String {
     format!("Include {}", example(name).display())
 }
 
+/// What `id` says of us.
+fn mine(flag: &str) -> String {
+    let output = std::process::Command::new("id").arg(flag).output().expect("id");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 /// A user other than httpd's where we may change users, else ourselves.
 fn another_user() -> String {
-    let output = std::process::Command::new("id").arg("-un").output().expect("id");
-    let me = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let me = mine("-un");
     if me == "root" { "games".to_owned() } else { me }
 }
 
@@ -149,11 +154,11 @@ fn rwsgi_conf_sets_up_a_group(case: &Case) {
 
 fn private_httpd_conf_is_enough_for_an_httpd(case: &Case) {
     case.needs_ours("the file loads our module");
-    let user = another_user();
-    let (user, group) = if user == "games" {
-        (httpd_user(), httpd_user())
+    let is_root = mine("-u") == "0";
+    let (user, group) = if is_root {
+        (httpd_user().to_owned(), httpd_user().to_owned())
     } else {
-        (user.as_str(), user.as_str())
+        (mine("-un"), mine("-gn"))
     };
     let welcome = std::fs::read(example("welcome.wsgi")).expect("welcome.wsgi");
     let httpd = case
