@@ -1,18 +1,6 @@
 //! The messages of the Python half, `RW0600` to `RW0799`. Each is used at one place.
 
-use rwsgi_wire::code::Code;
-
-macro_rules! codes {
-    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
-        $(
-            #[doc = $title]
-            pub const $name: Code =
-                Code { number: $number, title: $title, cause: $cause, outcome: $outcome, action: $action };
-        )*
-        /// All of them, in the order of their numbers.
-        pub const TABLE: &[Code] = &[$($name),*];
-    };
-}
+use rwsgi_wire::codes;
 
 codes! {
     APPLICATION_RAISED = 600, "the application raised an exception",

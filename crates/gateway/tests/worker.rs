@@ -225,6 +225,27 @@ fn a_request_that_does_not_end_is_cut_off_after_the_time_to_leave() {
 }
 
 #[test]
+fn a_signal_leaves_less_time_than_the_manager() {
+    on_every_python(|python| {
+        let limits = Start {
+            graceful_timeout: 60,
+            shutdown_timeout: 1,
+            ..settings()
+        };
+        let (mut worker, script) = site(python, limits);
+        let mut busy = worker.connect();
+        send_get(&busy, &script, "/sleep");
+        assert_eq!(busy.frame().map(|(kind, _)| kind), Some(Kind::Taken));
+        worker.drain();
+        worker.wait_until("it leaves", |said| {
+            said.contains(&FromWorker::Leaving(LeaveReason::Asked))
+        });
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.wait(), End::Exit(1));
+    });
+}
+
+#[test]
 fn a_request_beyond_its_time_is_aborted_with_its_stack_and_others_may_end() {
     on_every_python(|python| {
         // One second times (1 + ln 2), looked at once a second.
