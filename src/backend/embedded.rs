@@ -3,6 +3,7 @@
 //! Python starts in a thread of its own, which it takes for its main thread: httpd's main thread is not ours to park, and in threaded
 //! MPMs it never serves. Requests run on httpd's threads.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -52,8 +53,13 @@ struct MainThread {
     thread: JoinHandle<()>,
 }
 
+thread_local! {
+    /// This thread is in the middle of a request. (Needs no destructor, so the library stays unloadable.)
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
 /// How long Python may take to end with its child.
-const END_LIMIT: Duration = Duration::from_secs(5);
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 impl Python {
     /// Opens libpython and the Python half, and starts it. Blocks until it serves or has failed; the sentence says why.
@@ -109,8 +115,12 @@ impl Python {
         self.guest
     }
 
-    /// Ends Python, as far as it goes in the time.
+    /// Ends Python, as far as it goes in the time. Not in the middle of a request of this very thread: the prefork MPM ends its
+    /// children from a signal handler, and what the handler has interrupted will never let go of Python.
     pub fn stop(&self) {
+        if SERVES.get() {
+            return;
+        }
         let end = self.end.lock().ok().and_then(|mut end| end.take());
         if let Some(MainThread { end, is_done, thread }) = end {
             let _ = end.send(());
@@ -129,7 +139,9 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
         pending: Vec::new(),
         body: Vec::new(),
     };
+    SERVES.set(true);
     let outcome = guest.serve(&mut exchange, head);
+    SERVES.set(false);
     let Exchange {
         mut relay,
         fault,
