@@ -98,8 +98,9 @@ fn compression_turns_head_into_get(case: &Case) {
         .send();
     assert_eq!((reply.status, reply.header("x-method")), (200, Some("GET")));
     assert!(reply.body.is_empty());
+    // mod_deflate leaves small answers alone when it sees their end at once.
     let reply = httpd
-        .request("GET", "/several")
+        .request("GET", "/file_like")
         .header("Accept-Encoding", "gzip")
         .send();
     assert_eq!(reply.header("content-encoding"), Some("gzip"));
