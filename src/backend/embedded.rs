@@ -20,10 +20,13 @@ use super::client::{Client, Piece};
 use super::libpython;
 use super::relay::Relay;
 use super::{Failure, Fault};
-use crate::config::Embedded;
 
-/// What Python's settings take from httpd.
+/// What Python's settings take from httpd and its configuration.
 pub struct Start {
+    /// `WSGIPythonHome`.
+    pub python_home: Option<PathBuf>,
+    /// `WSGIPythonPath`.
+    pub python_path: Vec<PathBuf>,
     /// `_rwsgi.abi3.so`, opened by root.
     pub gateway: Option<File>,
     /// Most threads of a child.
@@ -54,18 +57,18 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Python {
     /// Opens libpython and the Python half, and starts it. Blocks until it serves or has failed; the sentence says why.
-    pub fn start(embedded: &Embedded, start: &Start) -> Result<Self, String> {
+    pub fn start(start: &Start) -> Result<Self, String> {
         let gateway = start
             .gateway
             .as_ref()
             .ok_or("_rwsgi.abi3.so is not open in this process")?;
         let gateway = PathBuf::from(format!("/proc/self/fd/{}", gateway.as_raw_fd()));
-        let found = libpython::find(embedded.python_home.as_deref())?;
+        let found = libpython::find(start.python_home.as_deref())?;
         let bytes = |path: PathBuf| path.into_os_string().into_encoded_bytes();
         let settings = Settings {
             program: bytes(found.program),
             home: found.home.map(bytes).unwrap_or_default(),
-            python_path: embedded.python_path.iter().cloned().map(bytes).collect(),
+            python_path: start.python_path.iter().cloned().map(bytes).collect(),
             gateway: bytes(gateway.clone()),
             multithread: start.threads != 1,
             multiprocess: start.processes != 1,

@@ -9,7 +9,6 @@ use super::client::level_of;
 use crate::backend::embedded::{self, Python};
 use crate::backend::pools::Pools;
 use crate::codes;
-use crate::config::Site;
 use crate::httpd::{self, Level, Mpm, Pool, Server};
 use crate::manager_link;
 
@@ -29,10 +28,10 @@ impl Child {
     }
 
     /// Python in this process, started now if it was not before. The sentence says why there is none.
-    pub fn python(site: &Site) -> Result<Guest, &'static str> {
+    pub fn python() -> Result<Guest, &'static str> {
         let python = PYTHON.get_or_init(|| match START.get() {
             Some(start) => {
-                let python = Python::start(&site.embedded, start);
+                let python = Python::start(start);
                 if let Err(sentence) = &python {
                     httpd::log_for_process(
                         Level::Crit,
@@ -64,6 +63,8 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
     }
     let mpm = Mpm::query();
     let _ = START.set(embedded::Start {
+        python_home: site.embedded.python_home.clone(),
+        python_path: site.embedded.python_path.clone(),
         gateway: site.gateway.get().and_then(|gateway| gateway.try_clone().ok()),
         threads: mpm.threads,
         processes: mpm.children,
@@ -74,7 +75,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
     });
     if site.embedded.is_expected {
         // A failure is logged there.
-        let _ = Child::python(&site);
+        let _ = Child::python();
     }
     pchild.at_end(|| {
         if let Some(Ok(python)) = PYTHON.get() {

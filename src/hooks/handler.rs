@@ -233,7 +233,7 @@ fn serve_embedded(
         );
         return Verdict::Status(500);
     }
-    let guest = match Child::python(&config.site) {
+    let guest = match Child::python() {
         Ok(guest) => guest,
         Err(sentence) => {
             log!(

@@ -1,18 +1,6 @@
 //! The messages of the Python half, `RW0600` to `RW0799`. Each is used at one place.
 
-use rwsgi_wire::code::Code;
-
-macro_rules! codes {
-    ($($name:ident = $number:literal, $title:literal, $cause:literal, $outcome:literal, $action:literal;)*) => {
-        $(
-            #[doc = $title]
-            pub const $name: Code =
-                Code { number: $number, title: $title, cause: $cause, outcome: $outcome, action: $action };
-        )*
-        /// All of them, in the order of their numbers.
-        pub const TABLE: &[Code] = &[$($name),*];
-    };
-}
+use rwsgi_wire::codes;
 
 codes! {
     APPLICATION_RAISED = 600, "the application raised an exception",
@@ -115,6 +103,10 @@ codes! {
         "A defect in rwsgi.",
         "The request under way failed; the process goes on.",
         "Report it with the place named in the message.";
+    NOT_ACCEPTED = 625, "a connection could not be accepted",
+        "The worker is at its limit of open files, or the system is short of memory.",
+        "The connection waits; the worker tries again.",
+        "Find out what keeps files open in the application, or raise the limit.";
 }
 
 /// The message for a panic: a defect, with its place.

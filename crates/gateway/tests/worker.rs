@@ -2,8 +2,16 @@
 
 mod support;
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use rwsgi_os::process::End;
-use support::{Worker, on_every_python, settings};
+use rwsgi_os::signal::Signal;
+use rwsgi_wire::control::{FromWorker, LeaveReason, Start};
+use rwsgi_wire::frame::Kind;
+use rwsgi_wire::head::Head;
+use rwsgi_wire::response::AbortReason;
+use support::{Body, Client, Directory, Ended, Worker, on_every_python, settings};
 
 const HELLO: &str = "
 def application(environ, start_response):
@@ -26,4 +34,350 @@ fn a_worker_says_hello_and_leaves_when_told() {
         worker.drain();
         assert_eq!(worker.wait(), End::Exit(0), "{:?} {}", worker.said, worker.text());
     });
+}
+
+/// What most of these tests need: a request that waits for a file, and one that counts.
+const SITE: &str = r#"
+import atexit, os, sys, threading, time
+HERE = os.path.dirname(__file__)
+calls = []
+
+def note(text):
+    with open(os.path.join(HERE, "notes"), "a") as file:
+        file.write(text + "\n")
+
+atexit.register(note, "atexit")
+print("loaded outside of a request" if not calls else "")
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    calls.append(path)
+    body = b"done"
+    if path.startswith("/wait"):
+        note("waiting")
+        while not os.path.exists(os.path.join(HERE, "go")):
+            time.sleep(0.005)
+    elif path == "/calls":
+        body = ",".join(calls).encode()
+    elif path == "/sleep":
+        time.sleep(60)
+    elif path == "/spin":
+        (lambda text: __import__("re").match(r"(a+)+$", text))("a" * 40 + "b")
+    elif path == "/fork":
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(9)
+        time.sleep(0.05)
+        os.kill(pid, 15)
+        body = str(os.waitpid(pid, 0)[1]).encode()
+    elif path == "/path":
+        body = repr(sys.path[:4]).encode()
+    elif path == "/thread":
+        def late():
+            while not os.path.exists(os.path.join(HERE, "go")):
+                time.sleep(0.005)
+            note("thread")
+        threading.Thread(target=late).start()
+    start_response("200 OK", [])
+    return [body]
+"#;
+
+fn site(python: &Path, start: Start) -> (Worker, Vec<u8>) {
+    let worker = Worker::start(python, start);
+    let script = worker.directory.write("site.wsgi", SITE);
+    (worker, script)
+}
+
+#[test]
+fn a_changed_script_is_refused_as_stale_and_the_worker_leaves() {
+    on_every_python(|python| {
+        let mut worker = Worker::start(python, settings());
+        let script = worker.directory.write("app.wsgi", HELLO);
+        assert_eq!(worker.get(&script, "/x").whole(), "Hello /x");
+        let environ = || vec![(b"PATH_INFO".as_slice(), b"/y".as_slice())];
+        let head = |mtime| Head {
+            script: &script,
+            callable: b"application",
+            script_mtime: mtime,
+            environ: environ(),
+            ..Head::default()
+        };
+        // httpd saw another version, but what is loaded is what is on disk.
+        let answer = worker.connect().exchange(&head(1), Body::Whole(b""));
+        assert_eq!(answer.whole(), "Hello /y");
+        let path = worker.directory.0.join("app.wsgi");
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1000))
+            .unwrap();
+        assert_eq!(
+            worker.connect().exchange(&head(0), Body::Whole(b"")).whole(),
+            "Hello /y"
+        );
+        let answer = worker.connect().exchange(&head(1_000_000_000), Body::Whole(b""));
+        assert_eq!((answer.ended, answer.taken), (Ended::Stale, None));
+        assert_eq!(worker.wait(), End::Exit(0));
+        assert!(worker.has_left(LeaveReason::ScriptReload));
+    });
+}
+
+#[test]
+fn an_idle_connection_gives_way_to_a_new_one_and_a_busy_one_does_not() {
+    on_every_python(|python| {
+        let (worker, script) = site(
+            python,
+            Start {
+                threads: 1,
+                ..settings()
+            },
+        );
+        let mut first = worker.connect();
+        assert_eq!(first.get(&script, "/").whole(), "done");
+        let mut second = worker.connect();
+        assert_eq!(second.get(&script, "/").whole(), "done");
+        assert!(first.is_closed());
+
+        send_get(&second, &script, "/wait");
+        wait_for_note(&worker, "waiting");
+        // Nobody accepts this one: another worker of the pool could.
+        let mut third = worker.connect();
+        send_get(&third, &script, "/calls");
+        let abandoned = worker.connect();
+        send_get(&abandoned, &script, "/abandoned");
+        drop(abandoned);
+        assert!(!second.is_closed());
+        worker.directory.write("go", "");
+        assert_eq!(second.finish(Body::Whole(b"")).whole(), "done");
+        assert_eq!(third.finish(Body::Whole(b"")).whole(), "/,/,/wait,/calls");
+        // The request whose client had gone has not run, and does not run later.
+        assert_eq!(worker.get(&script, "/calls").whole(), "/,/,/wait,/calls,/calls");
+    });
+}
+
+#[test]
+fn a_worker_leaves_after_maximum_requests() {
+    on_every_python(|python| {
+        let (mut worker, script) = site(
+            python,
+            Start {
+                maximum_requests: 3,
+                ..settings()
+            },
+        );
+        for _ in 0..3 {
+            assert_eq!(worker.get(&script, "/").whole(), "done");
+        }
+        assert_eq!(worker.wait(), End::Exit(0));
+        assert!(worker.has_left(LeaveReason::MaximumRequests));
+        assert_eq!(notes(&worker), ["atexit"]);
+    });
+}
+
+#[test]
+fn sigterm_lets_requests_end_and_runs_exit_functions() {
+    on_every_python(|python| {
+        let (mut worker, script) = site(python, settings());
+        let mut idle = worker.connect();
+        assert_eq!(idle.get(&script, "/thread").whole(), "done");
+        let mut busy = worker.connect();
+        send_get(&busy, &script, "/wait");
+        wait_for_note(&worker, "waiting");
+        worker.signal(Signal::TERM);
+        worker.wait_until("it leaves", |said| {
+            said.contains(&FromWorker::Leaving(LeaveReason::Asked))
+        });
+        assert_eq!(idle.frame(), None);
+        worker.directory.write("go", "");
+        assert_eq!(busy.finish(Body::Whole(b"")).whole(), "done");
+        assert_eq!(busy.frame(), None);
+        assert_eq!(worker.wait(), End::Exit(0), "{:?} {}", worker.said, worker.text());
+        let mut notes = notes(&worker);
+        notes.sort();
+        assert_eq!(notes, ["atexit", "thread", "waiting"]);
+    });
+}
+
+#[test]
+fn a_request_that_does_not_end_is_cut_off_after_the_time_to_leave() {
+    on_every_python(|python| {
+        for path in ["/sleep", "/spin"] {
+            let (mut worker, script) = site(
+                python,
+                Start {
+                    graceful_timeout: 0,
+                    shutdown_timeout: 1,
+                    ..settings()
+                },
+            );
+            let mut busy = worker.connect();
+            send_get(&busy, &script, path);
+            assert_eq!(busy.frame().map(|(kind, _)| kind), Some(Kind::Taken));
+            worker.drain();
+            assert_eq!(busy.finish(Body::Whole(b"")).ended, Ended::Closed);
+            assert_eq!(worker.wait(), End::Exit(1));
+            assert!(
+                worker.lines().iter().any(|line| line.starts_with("RW0612")),
+                "{:?}",
+                worker.said
+            );
+        }
+    });
+}
+
+#[test]
+fn a_signal_leaves_less_time_than_the_manager() {
+    on_every_python(|python| {
+        let limits = Start {
+            graceful_timeout: 60,
+            shutdown_timeout: 1,
+            ..settings()
+        };
+        let (mut worker, script) = site(python, limits);
+        let mut busy = worker.connect();
+        send_get(&busy, &script, "/sleep");
+        assert_eq!(busy.frame().map(|(kind, _)| kind), Some(Kind::Taken));
+        worker.drain();
+        worker.wait_until("it leaves", |said| {
+            said.contains(&FromWorker::Leaving(LeaveReason::Asked))
+        });
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.wait(), End::Exit(1));
+    });
+}
+
+#[test]
+fn a_request_beyond_its_time_is_aborted_with_its_stack_and_others_may_end() {
+    on_every_python(|python| {
+        // One second times (1 + ln 2), looked at once a second.
+        let limits = Start {
+            request_timeout: 1,
+            graceful_timeout: 10,
+            shutdown_timeout: 1,
+            ..settings()
+        };
+        let (mut worker, script) = site(python, limits);
+        let mut late = worker.connect();
+        let answer = late.get(&script, "/sleep");
+        assert_eq!(answer.ended, Ended::Aborted(AbortReason::Timeout));
+        answer.logged("RW0611");
+        answer.logged("time.sleep(60)");
+        assert_eq!(worker.wait(), End::Exit(1));
+        assert!(worker.has_left(LeaveReason::RequestTimeout));
+    });
+}
+
+#[test]
+fn a_request_that_keeps_the_gil_is_aborted_too() {
+    on_every_python(|python| {
+        let limits = Start {
+            request_timeout: 1,
+            graceful_timeout: 1,
+            shutdown_timeout: 1,
+            ..settings()
+        };
+        let (mut worker, script) = site(python, limits);
+        let answer = worker.get(&script, "/spin");
+        assert_eq!(answer.ended, Ended::Aborted(AbortReason::Timeout));
+        answer.logged("keeps the GIL");
+        assert_eq!(worker.wait(), End::Exit(1));
+    });
+}
+
+#[test]
+fn a_process_that_the_application_forks_has_its_own_signals() {
+    on_every_python(|python| {
+        let (mut worker, script) = site(python, settings());
+        assert_eq!(worker.get(&script, "/fork").whole(), "15");
+        worker.listen();
+        assert!(!worker.has_left(LeaveReason::Asked));
+    });
+}
+
+#[test]
+fn home_and_python_path_come_first_and_scripts_are_loaded_in_advance() {
+    on_every_python(|python| {
+        let directory = Directory::new();
+        let script = directory.write("site.wsgi", SITE);
+        let broken = directory.write("broken.wsgi", "import nowhere\n");
+        directory.write("extra.pth", "/usr/lib\n");
+        let here = directory.0.clone().into_os_string().into_encoded_bytes();
+        let start = Start {
+            home: b"/usr".to_vec(),
+            python_path: vec![here.clone(), b"/usr/share".to_vec()],
+            display_name: b"(wsgi:site)".to_vec(),
+            preload: vec![script.clone(), broken],
+            ..settings()
+        };
+        let mut worker = Worker::launch(python, directory, start);
+        worker.wait_until("it is ready", |said| said.contains(&FromWorker::Ready));
+        let lines = worker.lines();
+        assert!(
+            lines.iter().any(|line| line == "loaded outside of a request"),
+            "{lines:?}"
+        );
+        for text in [
+            "RW0623",
+            "RW0603",
+            "No module named 'nowhere'",
+            "serves with Python 3.",
+        ] {
+            assert!(
+                lines.iter().any(|line| line.contains(text)),
+                "{text} is not in {lines:?}"
+            );
+        }
+        let here = String::from_utf8(here).unwrap();
+        assert_eq!(
+            worker.get(&script, "/path").whole(),
+            format!("['/usr', '{here}', '/usr/lib', '/usr/share']")
+        );
+        let title = std::fs::read(format!("/proc/{}/cmdline", worker.pid)).unwrap();
+        assert!(title.starts_with(b"(wsgi:site)\0\0"), "{title:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_speaks_nonsense_is_closed_and_the_worker_goes_on() {
+    on_every_python(|python| {
+        let (mut worker, script) = site(python, settings());
+        for nonsense in [
+            b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+            &[1, 0, 0, 0, 99, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 1, 0, 0, 0, 9, 9],
+        ] {
+            let mut client = worker.connect();
+            rwsgi_os::message::send_all(&client.stream, nonsense).unwrap();
+            assert_eq!(client.frame(), None);
+        }
+        assert_eq!(worker.get(&script, "/").whole(), "done");
+        worker.listen();
+        assert!(
+            worker.lines().iter().any(|line| line.starts_with("RW0614")),
+            "{:?}",
+            worker.said
+        );
+    });
+}
+
+fn send_get(client: &Client, script: &[u8], path: &str) {
+    let environ = vec![(b"PATH_INFO".as_slice(), path.as_bytes())];
+    client.send_head(&Head {
+        script,
+        callable: b"application",
+        environ,
+        ..Head::default()
+    });
+}
+
+fn notes(worker: &Worker) -> Vec<String> {
+    let text = std::fs::read_to_string(worker.directory.0.join("notes")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn wait_for_note(worker: &Worker, note: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !notes(worker).iter().any(|line| line == note) {
+        assert!(Instant::now() < deadline, "{note} was never noted");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -27,6 +27,7 @@ pub fn pause(failures: u32, jitter: u8) -> Duration {
 pub struct BackOff {
     failures: u32,
     until: Option<Instant>,
+    resting: bool,
     last: Option<Instant>,
     crashes: VecDeque<Instant>,
 }
@@ -41,6 +42,7 @@ impl BackOff {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
+        self.resting = false;
         self.last = Some(now);
         let pause = pause(self.failures, jitter);
         self.until = Some(now + pause);
@@ -51,6 +53,7 @@ impl BackOff {
     /// and must not close the site for a minute.
     pub fn rests(&mut self, now: Instant, jitter: u8) -> Duration {
         let pause = pause(1, jitter);
+        self.resting = true;
         self.until = Some(now + pause);
         pause
     }
@@ -75,6 +78,12 @@ impl BackOff {
     /// A worker is ready: no need to wait any longer. The count is kept for a while, in case it dies again at once.
     pub fn recovered(&mut self) {
         self.until = None;
+        self.resting = false;
+    }
+
+    /// The wait is a short rest: connections may wait too.
+    pub fn is_resting(&self) -> bool {
+        self.resting
     }
 
     /// Until when to wait, if that is not over.

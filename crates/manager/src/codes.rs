@@ -142,7 +142,7 @@ codes! {
         "Requests still running in it are lost.",
         "Raise graceful-timeout or shutdown-timeout, or find what hangs.";
     BACKING_OFF = 455, "Pool is waiting before it tries again",
-        "Its workers keep dying.", "Requests get 503 with Retry-After until a worker is ready.",
+        "Its workers keep dying.", "If they die at start, requests get 503 with Retry-After until one is ready; if ready ones die too often, requests wait for about a second.",
         "Find the cause in the lines before.";
     WORKER_PROTOCOL = 456, "Worker broke the protocol",
         "It wrote something else than control messages to descriptor 4.", "It is killed and replaced.",

@@ -253,7 +253,8 @@ impl Manager {
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };
-        let wanted = live == 0 && pool.phase != Phase::Retired;
+        // A rest is so short that connections wait for its end.
+        let wanted = live == 0 && pool.phase != Phase::Retired && !pool.back_off.is_resting();
         if wanted == pool.watched {
             return;
         }

@@ -94,7 +94,7 @@ pub fn set_user(uid: u32) -> Result<(), OsError> {
     }
 }
 
-/// Tries to become root again in each way there is (`setuid`, `seteuid`, `setgid`, `setegid` with 0); `true` if any succeeded. For
+/// Tries to become root again (`setuid` and `seteuid` with 0); `true` if that succeeded. For
 /// proving that a drop of privilege is for ever.
 pub fn can_regain_root() -> bool {
     // SAFETY: one integer each.

@@ -147,6 +147,11 @@ impl Connection {
         let _ = shutdown(&self.stream, Side::Both);
     }
 
+    /// Whether bytes have arrived that nobody has read yet.
+    pub fn has_input(&self) -> bool {
+        matches!(message::try_peek(&self.stream, &mut [0]), Ok(n) if n > 0)
+    }
+
     fn append_logs(&self, writer: &mut Writer) {
         let mut logs = lock(&self.logs);
         if !logs.is_empty() {

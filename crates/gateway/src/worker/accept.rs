@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rwsgi_os::poll::{Events, Watch, poll};
 use rwsgi_os::socket::{self, Mode};
@@ -29,9 +30,23 @@ pub fn run(worker: &Worker) {
     }
 }
 
+/// Between two tries when accepting fails.
+const PAUSE: Duration = Duration::from_millis(200);
+
 fn accept(worker: &Worker) -> Option<Arc<Connection>> {
-    // Another worker may have been faster.
-    let stream = socket::accept(&worker.listener, Mode::Blocking).ok()?;
+    let stream = match socket::accept(&worker.listener, Mode::Blocking) {
+        Ok(stream) => stream,
+        // Another worker was faster.
+        Err(error) if error.is_would_block() => return None,
+        Err(error) => {
+            // Usually the limit of descriptors. The connection waits for another worker, or for this one.
+            worker
+                .control
+                .say(Level::Warn, &format!("{}: {error}", codes::NOT_ACCEPTED));
+            std::thread::sleep(PAUSE);
+            return None;
+        }
+    };
     let peer = socket::peer(&stream).ok()?;
     let own = rwsgi_os::ids::user_ids().effective;
     if peer.uid != worker.start.server_uid && peer.uid != own && peer.uid != 0 {

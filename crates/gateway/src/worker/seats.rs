@@ -46,6 +46,8 @@ enum State {
     Free,
     /// Has a connection and waits for a request on it.
     Idle,
+    /// Has a connection that has not carried a request yet: its first one is on the way.
+    Fresh { since: Instant },
     /// Runs a request.
     Busy { since: Instant },
     /// Runs a request that nobody waits for any more.
@@ -94,8 +96,13 @@ impl Seats {
             table.wants_room = !table.draining && table.room().is_none();
             table.wants_room
         };
-        let table = self.room.wait_while(self.lock(), full);
-        !table.unwrap_or_else(PoisonError::into_inner).draining
+        let mut table = self.lock();
+        while full(&mut table) {
+            // A fresh connection becomes recallable by time alone.
+            let waited = self.room.wait_timeout(table, FRESH);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !table.draining
     }
 
     /// A seat has become free or idle: the acceptor wakes if it waits for that.
@@ -151,7 +158,9 @@ impl Seats {
         let seat = table.seats.get_mut(index)?;
         // Once draining it is closed here, unread: its request is repeated elsewhere.
         let connection = seat.next.take().filter(|_| !draining)?;
-        seat.state = State::Idle;
+        seat.state = State::Fresh {
+            since: Instant::now(),
+        };
         seat.connection = Some(Arc::clone(&connection));
         Some(connection)
     }
@@ -196,7 +205,7 @@ impl Seats {
         let mut table = self.lock();
         table.draining = true;
         for seat in &mut table.seats {
-            if let (State::Idle, Some(connection)) = (seat.state, &seat.connection) {
+            if let (State::Idle | State::Fresh { .. }, Some(connection)) = (seat.state, &seat.connection) {
                 seat.recalled = true;
                 connection.close();
             }
@@ -246,17 +255,44 @@ impl Table {
         self.clock
     }
 
-    /// The seat that would get a new connection.
+    /// The seat that would get a new connection: the free one used last, else the one whose connection has been idle longest.
     fn room(&self) -> Option<usize> {
-        let open = |state| {
-            let seats = self.seats.iter().enumerate();
-            seats.filter(move |(_, seat)| seat.state == state && seat.next.is_none())
+        let seats = || {
+            self.seats
+                .iter()
+                .enumerate()
+                .filter(|(_, seat)| seat.next.is_none())
         };
-        let free = open(State::Free).max_by_key(|(_, seat)| seat.changed);
-        let idle = || open(State::Idle).min_by_key(|(_, seat)| seat.changed);
+        let free = seats()
+            .filter(|(_, seat)| seat.state == State::Free)
+            .max_by_key(|(_, seat)| seat.changed);
+        let idle = || {
+            seats()
+                .filter(|(_, seat)| seat.may_be_recalled())
+                .min_by_key(|(_, seat)| seat.changed)
+        };
         free.or_else(idle).map(|(index, _)| index)
     }
 }
+
+impl Seat {
+    fn may_be_recalled(&self) -> bool {
+        let quiet = match self.state {
+            State::Idle => true,
+            State::Fresh { since } => since.elapsed() >= FRESH,
+            _ => false,
+        };
+        // A request that has arrived is about to begin.
+        quiet
+            && self
+                .connection
+                .as_ref()
+                .is_some_and(|connection| !connection.has_input())
+    }
+}
+
+/// A child connects in order to send a request: so long its connection is not taken away again.
+const FRESH: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +327,7 @@ mod tests {
         let ((first, peer), (second, _keep)) = (connection(), connection());
         seats.seat(|| Some(first));
         assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None) && seats.end(0));
         seats.seat(|| Some(second));
         assert!(is_closed(&peer));
         assert!(!seats.begin(0, None));
@@ -308,6 +345,19 @@ mod tests {
         seats.seat(|| unreachable!("a busy worker must leave connections to the others"));
         assert!(seats.end(0));
         assert!(seats.wait_for_room());
+    }
+
+    #[test]
+    fn a_connection_is_not_taken_away_before_or_while_its_request_arrives() {
+        let seats = Seats::new(1);
+        let (first, peer) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        seats.seat(|| unreachable!("its first request is on the way"));
+        assert!(seats.begin(0, None) && seats.end(0));
+        rwsgi_os::message::send_all(&peer, b"the next").unwrap();
+        seats.seat(|| unreachable!("a request has arrived"));
+        assert!(!is_closed(&peer));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rwsgi_os::poll::{Events, Watch, poll};
-use rwsgi_os::{fd, process};
+use rwsgi_os::poll::{self, Events, Watch, poll};
+use rwsgi_os::process;
 use rwsgi_wire::control::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
@@ -21,6 +21,8 @@ use crate::exchange::Exchange;
 const STACK: usize = 8 << 20;
 /// How often time limits are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often a draining worker looks for a signal.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Serves until the worker has to leave and everything has ended. The calling thread is detached.
 pub fn run(worker: &Worker, signals: &OwnedFd) {
@@ -39,13 +41,13 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
         if threads.iter().all(Result::is_ok) {
             worker.control.ready();
             serve(worker, signals);
+            drain(worker, signals);
         } else {
             worker
                 .control
                 .say(Level::Crit, "the worker cannot start its threads");
             worker.leave(LeaveReason::Asked);
         }
-        drain(worker);
         end_by_force_later(worker);
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
         // thread has given up its thread state.
@@ -74,20 +76,20 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
         } else {
             Said::Nothing
         };
-        let signalled = signal && fd::read(signals, &mut [0; 64]).is_ok_and(|n| n > 0);
-        if waited.is_err() || signalled || said != Said::Nothing {
+        if waited.is_err() || signal || said != Said::Nothing {
             worker.leave(LeaveReason::Asked);
         }
         check_time(worker);
     }
 }
 
-/// Gives the requests under way `graceful-timeout`.
-fn drain(worker: &Worker) {
+/// Gives the requests under way `graceful-timeout`, unless a signal says that the worker must end soon.
+fn drain(worker: &Worker, signals: &OwnedFd) {
     let deadline = Instant::now() + Duration::from_secs(worker.start.graceful_timeout.into());
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if worker.seats.wait_until_quiet(left.min(TICK)) || left.is_zero() {
+        let signalled = poll::readable(signals, Some(Duration::ZERO)).unwrap_or(true);
+        if signalled || worker.seats.wait_until_quiet(left.min(GLANCE)) || left.is_zero() {
             return;
         }
         check_time(worker);
