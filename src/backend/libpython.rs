@@ -35,7 +35,7 @@ pub fn find(home: Option<&Path>) -> Result<Found, String> {
     match fs::metadata(home) {
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
             return Err(format!(
-                "WSGIPythonHome {shown} does not exist; name a virtual environment or a Python prefix"
+                "WSGIPythonHome {shown} does not exist (No such file or directory); name a virtual environment or a Python prefix"
             ));
         }
         Err(why) => {
