@@ -61,13 +61,14 @@ fi
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/rwsgi.XXXXXX")
 chmod 755 "$root"
-pid=''
+pid='' follower=''
 finish() {
     trap '' INT TERM HUP
     if [ -n "$pid" ]; then
         kill -TERM "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     fi
+    [ -z "$follower" ] || kill "$follower" 2>/dev/null || true
     rm -rf "$root"
 }
 trap 'finish; exit 130' INT
@@ -98,12 +99,16 @@ Include "$here/apache-conf/minimal.conf"
 CONF
 "$httpd" -t -f "$root/httpd.conf" >"$root/check" 2>&1 || { cat "$root/check" >&2; fail "httpd refuses the configuration; its reason is above."; }
 
+: > "$root/error.log"
+: > "$root/access.log"
+tail -q -n +1 -f "$root/error.log" "$root/access.log" &
+follower=$!
 # In a session of its own, so that Ctrl-C reaches this script only and httpd ends in order.
 setsid "$httpd" -DFOREGROUND -f "$root/httpd.conf" &
 pid=$!
 tries=0
 until [ -s "$root/run/httpd.pid" ] && python3 -c "import socket; socket.create_connection(('127.0.0.1', $PORT), 5)" 2>/dev/null; do
-    kill -0 "$pid" 2>/dev/null || { wait "$pid" || true; pid=''; fail "httpd did not start; its reason is above."; }
+    kill -0 "$pid" 2>/dev/null || { wait "$pid" || true; pid=''; sleep 1; fail "httpd did not start; its reason is above."; }
     tries=$((tries + 1))
     [ "$tries" -lt 300 ] || fail "httpd did not answer on port $PORT within 30 seconds."
     sleep 0.1

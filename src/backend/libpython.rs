@@ -33,6 +33,11 @@ pub fn find(home: Option<&Path>) -> Result<Found, String> {
     };
     let shown = home.display();
     match fs::metadata(home) {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            return Err(format!(
+                "WSGIPythonHome {shown} does not exist; name a virtual environment or a Python prefix"
+            ));
+        }
         Err(why) => {
             return Err(format!(
                 "WSGIPythonHome {shown}: {why}; name a virtual environment or a Python prefix that httpd's user can read"
@@ -234,7 +239,7 @@ mod tests {
         let base = Directory::new("wrong");
         let said = |path: &Path| find(Some(path)).unwrap_err();
         assert!(
-            said(&base.0.join("none")).contains("No such file"),
+            said(&base.0.join("none")).contains("does not exist"),
             "{}",
             said(&base.0.join("none"))
         );

@@ -69,7 +69,12 @@ fn is_refused(case: &Case, builder: Builder, home: &Path, words: &[&str]) {
 fn a_missing_directory_is_named(case: &Case) {
     let builder = case.httpd();
     let home = builder.root().join("no-such-venv");
-    is_refused(case, builder, &home, &["not exist"]);
+    let words = if case.embedded() {
+        "No such file"
+    } else {
+        "does not exist"
+    };
+    is_refused(case, builder, &home, &[words]);
 }
 
 fn a_directory_without_a_python_is_named(case: &Case) {
@@ -112,7 +117,7 @@ fn a_python_that_the_user_cannot_reach_is_named(case: &Case) {
     std::fs::create_dir(&closed).expect("mkdir");
     let venv = venv_of(&python, &closed, "private");
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).expect("chmod");
-    is_refused(case, builder, &venv, &["may not pass"]);
+    is_refused(case, builder, &venv, &["permission"]);
 }
 
 fn a_venv_whose_python_has_gone_is_named(case: &Case) {

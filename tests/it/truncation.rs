@@ -145,7 +145,7 @@ fn failing_application_looks_truncated_over_http_2(case: &Case) {
     let httpd = httpd(case);
     for path in ["/die?bytes=1&how=raise", "/die?bytes=65537&how=raise&length"] {
         let curl = httpd.curl(path).http2().run();
-        assert_eq!(curl.status, 200);
+        assert!(matches!(curl.status, 0 | 200), "{curl:?}");
         // Over HTTP/2 the original's answers end as if they were whole, unless there was a length.
         if !case.theirs() || path.ends_with("length") {
             assert_ne!(curl.exit, 0, "{path}: {curl:?}");

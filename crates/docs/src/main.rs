@@ -14,7 +14,34 @@ fn main() -> io::Result<()> {
         std::fs::remove_file(entry?.path())?;
     }
     mod_rwsgi::directives::pages::write(&directives)?;
+    std::fs::write(directives.join("README.md"), directives_index())?;
     std::fs::write(docs.join("codes.md"), codes_page(&tables()))
+}
+
+/// One line for each directive.
+fn directives_index() -> String {
+    let mut page = String::from(
+        "# Directives\n\nThis index and its pages are made from the source by `make doc`.\n\n| directive | where | |\n|---|---|---|\n",
+    );
+    for directive in mod_rwsgi::directives::ALL {
+        let name = directive.name.to_string_lossy();
+        let plain = name.trim_start_matches('<');
+        let first = directive
+            .text
+            .trim()
+            .split_inclusive(". ")
+            .next()
+            .unwrap_or_default()
+            .split('\n');
+        let first: Vec<&str> = first.map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let _ = writeln!(
+            page,
+            "| [{plain}]({plain}.md) | {} | {} |",
+            directive.context,
+            first.join(" ").trim()
+        );
+    }
+    page
 }
 
 /// The tables of all parts, with the part's heading.
@@ -60,14 +87,14 @@ mod tests {
                 "{code} twice"
             );
             for text in [code.title, code.cause, code.outcome, code.action] {
-                assert!(text.len() > 3, "{code} has an empty part");
+                assert!(!text.is_empty(), "{code} has an empty part");
             }
         }
     }
 
     #[test]
     fn every_code_in_the_catalogue_is_used_in_the_source() {
-        // A code is used by its constant's name; the tables define them once, so a second mention is a use.
+        // A code is used by its constant's name, which its table mentions once: a second mention is a use.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut source = String::new();
         for part in ["src", "crates/manager/src", "crates/gateway/src"] {
