@@ -14,7 +14,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::codes;
-use crate::cpython::{Attached, Embedded, Interpreter, StartUp, another, lend};
+use crate::cpython::{Attached, Embedded, End, Interpreter, StartUp, another, lend};
 use crate::exchange::Exchange;
 use crate::exchange::host::{Calls, Carrier};
 use crate::script::add_to_path;
@@ -133,11 +133,13 @@ impl GuestSide for Guest {
         };
         let deadline = Instant::now() + Duration::from_secs(seconds.into());
         let others = std::mem::take(&mut *runtime.others.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut all_ended = true;
-        for interpreter in others.values() {
-            all_ended &= python.end(interpreter, deadline);
-        }
-        if !(all_ended && python.finalise(&runtime.main, deadline)) {
+        let ends: Vec<End> = others.values().map(|other| python.end(other, deadline)).collect();
+        let main = if ends.contains(&End::Busy) {
+            End::Busy
+        } else {
+            python.finalise(&runtime.main, ends.contains(&End::Stays), deadline)
+        };
+        if main == End::Busy {
             let text = format!(
                 "{}: requests were still running when the httpd child ended, so Python was not finalised",
                 codes::INTERPRETERS_LEFT

@@ -48,6 +48,13 @@ def application(environ, start_response):
         body = errors
     elif path == '/post':
         body = [environ['wsgi.input'].readline(), environ['wsgi.input'].read()]
+    elif path == '/background':
+        def forever():
+            import time
+            while True:
+                time.sleep(0.001)
+        threading.Thread(target=forever, daemon=True).start()
+        body = []
     elif path == '/stream':
         start_response('200 OK', [])
         return iter([b'one', b'two'])
@@ -148,21 +155,24 @@ fn embedded_python_serves_and_ends_on_every_version() {
             println!("{} has no shared library", prefix.display());
             return;
         };
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("RWSGI_TEST_PROGRAM", python)
-            .env("RWSGI_TEST_LIBPYTHON", libpython)
-            .env("LC_ALL", "C")
-            .output()
-            .unwrap();
-        let output = [status.stdout, status.stderr].concat();
-        assert!(
-            status.status.success(),
-            "{}: {}\n{}",
-            python.display(),
-            status.status,
-            String::from_utf8_lossy(&output)
-        );
+        // Where a daemon thread of Python goes on until the end: nowhere, in a further interpreter, in the main one.
+        for background in ["nowhere", "one", ""] {
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+                .env("RWSGI_TEST_PROGRAM", python)
+                .env("RWSGI_TEST_LIBPYTHON", &libpython)
+                .env("RWSGI_TEST_BACKGROUND", background)
+                .env("LC_ALL", "C")
+                .output()
+                .unwrap();
+            let output = String::from_utf8_lossy(&[child.stdout, child.stderr].concat()).into_owned();
+            assert!(
+                child.status.success(),
+                "{}, {background}: {}\n{output}",
+                python.display(),
+                child.status
+            );
+        }
     });
 }
 
@@ -303,6 +313,11 @@ fn child() {
             });
         }
     });
+    let background = std::env::var("RWSGI_TEST_BACKGROUND").unwrap();
+    if background != "nowhere" {
+        let (outcome, _) = serve(&background, "/background", Recorder::default());
+        assert_eq!(outcome, Outcome::Done);
+    }
     end.send(()).unwrap();
     main.join().unwrap();
     let ended = std::fs::read_to_string(directory.0.join("ended")).unwrap();

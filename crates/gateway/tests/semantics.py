@@ -280,6 +280,56 @@ def file(environ, start_response):
     return wrapper
 
 
+def regular(size, name="data"):
+    path = os.path.join(os.path.dirname(__file__), name)
+    with open(path, "wb") as file:
+        file.write(b"0123456789" * (size // 10))
+    return open(path, "rb")
+
+
+@app
+def regular_file(environ, start_response):
+    ok(start_response)
+    file = regular(1000000)
+    file.seek(5)
+    return environ["wsgi.file_wrapper"](file)
+
+
+@app
+def regular_file_short(environ, start_response):
+    ok(start_response, ("Content-Length", "7"))
+    return environ["wsgi.file_wrapper"](regular(100))
+
+
+@app
+def regular_file_too_short(environ, start_response):
+    ok(start_response, ("Content-Length", "200"))
+    return environ["wsgi.file_wrapper"](regular(100))
+
+
+@app
+def gzip_file(environ, start_response):
+    import gzip
+    path = os.path.join(os.path.dirname(__file__), "data.gz")
+    with gzip.open(path, "wb") as file:
+        file.write(b"unpacked " * 100)
+    ok(start_response)
+    return environ["wsgi.file_wrapper"](gzip.open(path), 100)
+
+
+@app
+def closed_file(environ, start_response):
+    global last_file
+    last_file = regular(100)
+    ok(start_response)
+    return environ["wsgi.file_wrapper"](last_file)
+
+
+@app
+def is_closed(environ, start_response):
+    return say(start_response, last_file.closed)
+
+
 class Instance:
     def __call__(self, environ, start_response):
         return say(start_response, b"instance")

@@ -285,6 +285,24 @@ fn large_answers_arrive_whole() {
 }
 
 #[test]
+fn a_wrapped_file_is_sent_from_its_position_with_its_length() {
+    on_sites(|site| {
+        let answer = site.get("/regular_file");
+        assert_eq!(answer.header("Content-Length"), Some("999995"));
+        let body = answer.whole();
+        assert!(body.len() == 999_995 && body.starts_with("56789012") && body.ends_with("789"));
+        let answer = site.get("/regular_file_short");
+        assert_eq!((answer.whole().as_str(), answer.logs.len()), ("0123456", 0));
+        aborted(&site.get("/regular_file_too_short"), APPLICATION, "RW0607");
+        let answer = site.get("/gzip_file");
+        assert_eq!(answer.header("Content-Length"), None);
+        assert_eq!(answer.whole(), "unpacked ".repeat(100));
+        assert_eq!(site.get("/closed_file").body().len(), 100);
+        assert_eq!(site.get("/is_closed").whole(), "True");
+    });
+}
+
+#[test]
 fn start_response_refuses_each_broken_rule_and_quotes_it() {
     on_sites(|site| {
         let seen = site.get("/start_response_rules").whole();

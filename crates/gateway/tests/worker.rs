@@ -71,6 +71,16 @@ def application(environ, start_response):
         time.sleep(0.05)
         os.kill(pid, 15)
         body = str(os.waitpid(pid, 0)[1]).encode()
+    elif path == "/fork-and-return":
+        pid = os.fork()
+        if pid == 0:
+            print("from the copy")
+            return [b"from the copy"]
+        os.waitpid(pid, 0)
+    elif path == "/fork-and-exit":
+        if os.fork() == 0:
+            sys.exit(3)
+        body = str(os.wait()[1]).encode()
     elif path == "/path":
         body = repr(sys.path[:4]).encode()
     elif path == "/thread":
@@ -78,7 +88,7 @@ def application(environ, start_response):
             while not os.path.exists(os.path.join(HERE, "go")):
                 time.sleep(0.005)
             note("thread")
-        threading.Thread(target=late).start()
+        threading.Thread(target=late, daemon=False).start()
     start_response("200 OK", [])
     return [body]
 "#;
@@ -288,6 +298,11 @@ fn a_process_that_the_application_forks_has_its_own_signals() {
     on_every_python(|python| {
         let (mut worker, script) = site(python, settings());
         assert_eq!(worker.get(&script, "/fork").whole(), "15");
+        // A copy that comes back from the application ends, and leaves the answer to the original.
+        let answer = worker.get(&script, "/fork-and-return");
+        assert_eq!((answer.whole().as_str(), answer.logs.len()), ("done", 0));
+        assert_eq!(worker.get(&script, "/fork-and-exit").whole(), "256");
+        assert!(worker.text().contains("from the copy"));
         worker.listen();
         assert!(!worker.has_left(LeaveReason::Asked));
     });

@@ -33,4 +33,4 @@ pub use error::{Exception, PyResult, Raise};
 pub use interpreter::{Closed, Interpreter};
 pub use lend::{Lent, lend};
 pub use object::{Attached, Object, Stored};
-pub use start::{Embedded, StartUp, another};
+pub use start::{Embedded, End, StartUp, another};

@@ -82,6 +82,13 @@ impl<'py> Object<'py> {
         self.ptr == other.ptr
     }
 
+    /// Whether `class` is its type, not a base of it.
+    pub fn is_exactly(&self, class: &Object<'_>) -> bool {
+        // SAFETY: P2.
+        let its_class = unsafe { ffi::Py_TYPE(self.as_ptr()) };
+        its_class.cast() == class.as_ptr()
+    }
+
     /// How many references there are. Only good for "nobody but us".
     pub fn references(&self) -> usize {
         // SAFETY: P2; the GIL is held, so the count does not change while it is read.

@@ -8,7 +8,7 @@ use pyo3::ffi;
 
 use super::interpreter::{Interpreter, ThreadState};
 use super::object::Attached;
-use super::symbols::{find, set_int};
+use super::symbols::{find, set_int, symbols};
 
 /// From what Python is to find itself.
 #[derive(Debug, Clone, Default)]
@@ -62,10 +62,11 @@ impl Embedded {
         f(unsafe { Attached::assume() })
     }
 
-    /// Ends an interpreter made by [`another`]. False, and it stays, when a thread is still inside at the deadline.
-    pub fn end<S>(&mut self, interpreter: &Interpreter<S>, deadline: Instant) -> bool {
+    /// Ends an interpreter made by [`another`]: waits for its non-daemon threads, runs its exit functions. An interpreter in which
+    /// Python threads go on (daemon threads) cannot be ended; it stays.
+    pub fn end<S>(&mut self, interpreter: &Interpreter<S>, deadline: Instant) -> End {
         if !interpreter.shut(deadline) {
-            return false;
+            return End::Busy;
         }
         // SAFETY: the state of this thread, not attached.
         unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
@@ -75,30 +76,81 @@ impl Embedded {
         // SAFETY: attached, with a new state of an interpreter that shares the GIL.
         unsafe { ffi::PyThreadState_Swap(state) };
         // SAFETY: attached to it.
-        interpreter.clear(unsafe { Attached::assume() });
-        // SAFETY: `clear` has deleted all other thread states; CPython ends the process if one is left.
-        unsafe { ffi::Py_EndInterpreter(state) };
-        // SAFETY: no state is current; ours belongs to the main interpreter.
+        let py = unsafe { Attached::assume() };
+        interpreter.clear(py);
+        run_exit_functions(py);
+        let end = if is_only_state(interpreter, state) {
+            // SAFETY: the only thread state of the interpreter; CPython ends the process if one is left.
+            unsafe { ffi::Py_EndInterpreter(state) };
+            End::Ended
+        } else {
+            End::Stays
+        };
+        // SAFETY: ours belongs to the main interpreter, which shares the GIL.
         unsafe { ffi::PyThreadState_Swap(self.state.as_ptr()) };
         // SAFETY: attached.
         unsafe { ffi::PyEval_SaveThread() };
-        true
+        end
     }
 
-    /// Ends Python: runs exit functions, waits for its non-daemon threads. False, and nothing is done, when a thread is still
-    /// inside at the deadline.
-    pub fn finalise<S>(self, main: &Interpreter<S>, deadline: Instant) -> bool {
+    /// Ends Python: runs exit functions, waits for its non-daemon threads. With `others_stay`, which CPython cannot finalise, this
+    /// thread keeps the GIL instead, so that no Python code runs while the process ends.
+    pub fn finalise<S>(self, main: &Interpreter<S>, others_stay: bool, deadline: Instant) -> End {
         if !main.shut(deadline) {
-            return false;
+            return End::Busy;
         }
         // SAFETY: the state of this thread, not attached.
         unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
         // SAFETY: attached.
-        main.clear(unsafe { Attached::assume() });
+        let py = unsafe { Attached::assume() };
+        main.clear(py);
+        if others_stay {
+            run_exit_functions(py);
+            return End::Stays;
+        }
         // SAFETY: attached on the main thread, nobody else is inside. Its result says only whether output could be flushed.
         unsafe { ffi::Py_FinalizeEx() };
-        true
+        End::Ended
     }
+}
+
+/// How the end of an interpreter went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is gone.
+    Ended,
+    /// Its exit functions have run, but it stays since Python threads go on in it.
+    Stays,
+    /// A request was still running at the deadline; nothing was done.
+    Busy,
+}
+
+/// What CPython does first when an interpreter ends; done a second time it finds nothing left.
+fn run_exit_functions(py: Attached<'_>) {
+    for (module, function) in [(c"threading", c"_shutdown"), (c"atexit", c"_run_exitfuncs")] {
+        let called = py
+            .import(module)
+            .and_then(|module| module.call_method(function, &[]));
+        if let Err(exception) = called {
+            // To the log of the process, like everything that ends there.
+            let stderr = py.import(c"sys").and_then(|sys| sys.attribute(c"stderr"));
+            let text = py.text(&exception.traceback());
+            if let (Ok(stderr), Ok(text)) = (stderr, text) {
+                let _ = stderr.call_method(c"write", &[&text]);
+            }
+        }
+    }
+}
+
+/// Whether an interpreter has no other thread state. The calling thread is attached with it.
+fn is_only_state<S>(interpreter: &Interpreter<S>, state: *mut ffi::PyThreadState) -> bool {
+    let (Some(head), Some(next)) = (symbols().thread_head, symbols().thread_next) else {
+        return false;
+    };
+    // SAFETY: the interpreter is alive, the GIL is held.
+    let first = unsafe { head(interpreter.raw()) };
+    // SAFETY: a live thread state, the GIL is held.
+    first == state && unsafe { next(first) }.is_null()
 }
 
 struct Detach;

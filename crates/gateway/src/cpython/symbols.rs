@@ -12,7 +12,14 @@ unsafe extern "C" {
 /// `PyUnicode_AsUTF8AndSize`: in every CPython from 3.3, in the stable ABI from 3.10.
 type AsUtf8AndSize = unsafe extern "C" fn(*mut PyObject, *mut Py_ssize_t) -> *const c_char;
 
+/// `PyInterpreterState_ThreadHead`: in every CPython 3, outside the stable ABI.
+type ThreadHead = unsafe extern "C" fn(*mut ffi::PyInterpreterState) -> *mut ffi::PyThreadState;
+/// `PyThreadState_Next`: as above.
+type ThreadNext = unsafe extern "C" fn(*mut ffi::PyThreadState) -> *mut ffi::PyThreadState;
+
 pub(super) struct Symbols {
+    pub(super) thread_head: Option<ThreadHead>,
+    pub(super) thread_next: Option<ThreadNext>,
     pub(super) as_utf8_and_size: Option<AsUtf8AndSize>,
     /// Minor version of the running Python 3.
     pub(super) minor: u32,
@@ -25,6 +32,14 @@ pub(super) fn symbols() -> &'static Symbols {
         as_utf8_and_size: find(c"PyUnicode_AsUTF8AndSize").map(|f| {
             // SAFETY: the symbol of this name has had this signature in every CPython from 3.3.
             unsafe { std::mem::transmute::<*mut c_void, AsUtf8AndSize>(f) }
+        }),
+        thread_head: find(c"PyInterpreterState_ThreadHead").map(|f| {
+            // SAFETY: as above.
+            unsafe { std::mem::transmute::<*mut c_void, ThreadHead>(f) }
+        }),
+        thread_next: find(c"PyThreadState_Next").map(|f| {
+            // SAFETY: as above.
+            unsafe { std::mem::transmute::<*mut c_void, ThreadNext>(f) }
         }),
         minor: minor_version(),
     })

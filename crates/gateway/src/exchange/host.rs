@@ -46,6 +46,8 @@ pub struct Carrier {
     log: HostLog,
     has_body: bool,
     held: Mutex<Held>,
+    /// Where the host puts body bytes, kept since filling it with zeros costs more than httpd's small pieces.
+    scratch: Mutex<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -64,6 +66,7 @@ impl Carrier {
             log,
             has_body,
             held: Mutex::default(),
+            scratch: Mutex::default(),
         }
     }
 
@@ -103,20 +106,18 @@ impl Exchange for Carrier {
         if !self.has_body {
             return Ok(0);
         }
-        let before = into.len();
-        into.resize(before + credit.clamp(1, WANT_MAX), 0);
-        let read = self
-            .host
-            .with(|host| host.read(into.get_mut(before..).unwrap_or_default()));
-        let read = read.unwrap_or_else(|| {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        scratch.resize(WANT_MAX, 0);
+        let room = scratch.get_mut(..credit.clamp(1, WANT_MAX)).unwrap_or_default();
+        let n = self.host.with(|host| host.read(room)).unwrap_or_else(|| {
             let text = "in embedded mode the body can be read on the thread of the request only";
             Err(BodyFailure {
                 fault: None,
                 text: text.into(),
             })
-        });
-        into.truncate(before + read.as_ref().copied().unwrap_or(0));
-        read
+        })?;
+        into.extend_from_slice(room.get(..n).unwrap_or_default());
+        Ok(n)
     }
 
     fn head(&self, payload: &[u8]) {

@@ -1,7 +1,8 @@
 //! The exchange as frames over a unix stream socket, many in turn over one connection.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rwsgi_os::message;
@@ -12,6 +13,19 @@ use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Taken, Want};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
+
+/// This process is a copy that the application made by forking. The connections are the original's.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// To be called in a process that the application forked: from now on nothing is sent here, log lines go to standard error.
+pub fn become_copy() {
+    IS_COPY.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is such a copy.
+pub fn is_copy() -> bool {
+    IS_COPY.load(Ordering::Relaxed)
+}
 
 /// A connection of an httpd child; the exchange under way on it.
 pub struct Connection {
@@ -246,6 +260,10 @@ impl Exchange for Connection {
     }
 
     fn log(&self, level: Level, text: &[u8]) {
+        if is_copy() {
+            let _ = std::io::stderr().write_all(&[text, b"\n"].concat());
+            return;
+        }
         put_with(&mut lock(&self.logs), Kind::Log, |out| {
             Log { level, text }.encode(out)
         });
@@ -301,6 +319,7 @@ impl Writer {
 
     fn send(&mut self, stream: impl AsFd, wait: Wait) -> Result<Flushed, Gone> {
         let stream = stream.as_fd();
+        self.gone |= is_copy();
         while !self.gone {
             let rest = self.out.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
@@ -327,6 +346,7 @@ impl Writer {
     /// Sends everything, then a frame whose payload stays where it is.
     fn send_with(&mut self, stream: impl AsFd, head: &[u8], payload: &[u8]) -> Result<(), Gone> {
         let stream = stream.as_fd();
+        self.gone |= is_copy();
         let (mut from_head, mut from_payload) = (0, 0);
         while !self.gone {
             let parts = [

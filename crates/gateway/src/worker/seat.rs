@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rwsgi_os::process;
 use rwsgi_wire::control::LeaveReason;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level};
@@ -11,7 +12,7 @@ use rwsgi_wire::response::{AbortReason, Level};
 use super::Worker;
 use crate::codes;
 use crate::exchange::Exchange;
-use crate::exchange::socket::{Connection, NoHead};
+use crate::exchange::socket::{Connection, NoHead, is_copy};
 use crate::wsgi::serve::{Circumstances, now, serve};
 
 /// Serves on seat `index` until the worker leaves.
@@ -99,6 +100,10 @@ impl Seat<'_> {
                 .interpreter
                 .enter(|py, state| serve(py, state, &exchange, head, circumstances))
         }));
+        if is_copy() {
+            // The application forked and came back here: this is the copy, and the answer is the other's to give.
+            process::exit_now(i32::from(!matches!(outcome, Ok(Ok(Ok(()))))));
+        }
         match outcome {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),
             Ok(Ok(Err(fault))) => {

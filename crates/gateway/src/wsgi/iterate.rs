@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::fault::{Fault, application_raised, report_exception, rule_broken};
+use super::file::RegularFile;
 use super::request::{Request, lock};
+use super::state::State;
 use crate::codes;
 use crate::cpython::{Attached, Object, Raise};
 use crate::exchange::Exchange;
@@ -16,6 +18,8 @@ pub struct Answer<'a> {
     pub exchange: &'a dyn Exchange,
     /// The script, for messages.
     pub script: &'a [u8],
+    /// Nobody will see a body.
+    pub head_only: bool,
 }
 
 /// Sends the blocks of `result`, then calls its `close()`.
@@ -23,7 +27,7 @@ pub fn send_all<'py>(
     py: Attached<'py>,
     answer: &Answer<'_>,
     result: &Object<'py>,
-    close: &Object<'py>,
+    state: &State,
 ) -> Result<(), Fault> {
     // A list or tuple cannot have a `close` and runs no code of the application: its blocks may travel together.
     if result.is_exact_list() || result.is_exact_tuple() {
@@ -36,8 +40,12 @@ pub fn send_all<'py>(
         }
         return Ok(());
     }
-    let sent = answer.blocks(py, result);
-    answer.close(result, close);
+    let is_file = state.file_wrapper.with(py, |class| result.is_exactly(class));
+    let sent = match is_file.then(|| RegularFile::of(result)).flatten() {
+        Some(file) => file.send(py, answer),
+        None => answer.blocks(py, result),
+    };
+    state.keys.close.with(py, |close| answer.close(result, close));
     sent
 }
 
@@ -58,8 +66,8 @@ impl Answer<'_> {
         Ok(())
     }
 
-    /// Sends a block; false when nobody waits for more.
-    fn block<'py>(
+    /// Sends a block of `result`; false when nobody waits for more.
+    pub fn block<'py>(
         &self,
         py: Attached<'py>,
         result: &Object<'py>,

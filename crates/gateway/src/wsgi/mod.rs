@@ -3,7 +3,7 @@
 //! - [`serve`]: one request from its head to its end
 //! - [`environ`], [`input`], [`errors`]: what the application is given
 //! - [`adapter`]: `start_response` and `write`; [`output`]: what they do to the answer; [`validate`]: the rules for status and headers
-//! - [`iterate`]: the returned iterable
+//! - [`iterate`]: the returned iterable; [`mod@file`]: a regular file in it
 //! - [`request`]: what all these share; [`state`]: what an interpreter keeps between requests
 //! - [`fault`]: what went wrong, as log lines and as a reason to abort
 
@@ -11,6 +11,7 @@ pub mod adapter;
 pub mod environ;
 pub mod errors;
 pub mod fault;
+pub mod file;
 pub mod input;
 pub mod iterate;
 pub mod lines;

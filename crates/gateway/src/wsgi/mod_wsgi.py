@@ -63,7 +63,7 @@ def _restrict_signal(message):
     signal.signal = ignored
 
 
-def _watch_signals(descriptor):
+def _watch_signals(descriptor, become_copy):
     """Makes SIGTERM and SIGINT write a byte to a pipe; a process that the application forks gets their default actions back."""
     import os
     import signal
@@ -75,6 +75,7 @@ def _watch_signals(descriptor):
     real = signal.signal
 
     def forked():
+        become_copy()
         try:
             signal.set_wakeup_fd(-1)
             real(signal.SIGTERM, signal.SIG_DFL)

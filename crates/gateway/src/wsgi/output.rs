@@ -67,6 +67,26 @@ impl Output {
         Ok(())
     }
 
+    /// The answer will have `length` bytes, unless the application declared another number or the status has no body. Answers
+    /// how many bytes are to be produced.
+    pub fn declare(&mut self, length: u64) -> u64 {
+        if self.committed || self.declared.is_some() || matches!(self.status, Some(204 | 304)) {
+            return self.declared.unwrap_or(length);
+        }
+        let before = std::mem::take(&mut self.payload);
+        let digits = length.to_string();
+        match Response::decode(&before) {
+            Ok(mut response) => {
+                response.headers.push((b"Content-Length", digits.as_bytes()));
+                response.encode(&mut self.payload);
+                self.declared = Some(length);
+            }
+            // It was encoded here.
+            Err(_) => self.payload = before,
+        }
+        length
+    }
+
     /// `start_response` was called at least once.
     pub fn has_head(&self) -> bool {
         self.status.is_some()
@@ -191,6 +211,26 @@ mod tests {
         );
         assert_eq!(length(200, 0, true), Length::Right);
         assert_eq!(length(304, 0, false), Length::Right);
+    }
+
+    #[test]
+    fn a_length_found_out_is_added_unless_the_application_gave_one() {
+        let mut without = output(vec![(b"A", b"1")], 200, 0).unwrap();
+        assert_eq!(without.declare(7), 7);
+        let response = Response::decode(&without.payload).unwrap();
+        assert_eq!(
+            response.headers,
+            [(b"A".as_slice(), b"1".as_slice()), (b"Content-Length", b"7")]
+        );
+        assert_eq!(
+            output(vec![(b"Content-Length", b"3")], 200, 0)
+                .unwrap()
+                .declare(7),
+            3
+        );
+        let mut bodiless = output(vec![], 304, 0).unwrap();
+        bodiless.declare(7);
+        assert_eq!(bodiless.declared, None);
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn run<'py>(
         request,
         exchange,
         script: head.script,
+        head_only: head.head_only,
     };
     let raised = |exception| application_raised(request, head.script, &exception);
     let errors = state.logs.errors(py, request).map_err(raised)?;
@@ -61,10 +62,7 @@ fn run<'py>(
     let result = application.call(&[&environ, &start_response]);
     drop((environ, start_response));
     let outcome = match result {
-        Ok(result) => state
-            .keys
-            .close
-            .with(py, |close| send_all(py, &answer, &result, close)),
+        Ok(result) => send_all(py, &answer, &result, state),
         Err(exception) => Err(raised(exception)),
     };
     request.flush_lines();

@@ -9,7 +9,8 @@ use super::errors::Logs;
 use super::input::Input;
 use super::request::ProcessLog;
 use crate::codes;
-use crate::cpython::{Attached, Class, Object, PyResult, Stored};
+use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function};
+use crate::exchange::socket::become_copy;
 use crate::script::Scripts;
 
 /// Types, caches and loaded scripts of one interpreter.
@@ -24,6 +25,8 @@ pub struct State {
     pub environs: Environs,
     /// Loaded scripts.
     pub scripts: Scripts,
+    /// The type offered as `wsgi.file_wrapper`.
+    pub file_wrapper: Stored,
     /// Names of the keys that are set for each request.
     pub keys: Keys,
 }
@@ -92,6 +95,7 @@ impl State {
             adapters: Adapters::new(py)?,
             environs: Environs::new(py, &with.constants, &module.attribute(c"FileWrapper")?)?,
             logs,
+            file_wrapper: module.attribute(c"FileWrapper")?.store(),
             scripts: Scripts::default(),
             keys: Keys {
                 input: key(c"wsgi.input")?,
@@ -121,7 +125,11 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Obj
     module.set_attribute(c"maximum_processes", &py.int(with.processes.into())?)?;
     module.set_attribute(c"threads_per_process", &py.int(with.threads.into())?)?;
     if let Some(pipe) = with.signals {
-        module.call_method(c"_watch_signals", &[&py.int(pipe.into())?])?;
+        let forked = free_function(py, c"become_copy", |py, _| {
+            become_copy();
+            Ok(py.none())
+        })?;
+        module.call_method(c"_watch_signals", &[&py.int(pipe.into())?, &forked])?;
     }
     if with.restrict_signal {
         let message = format!(
