@@ -127,12 +127,14 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
         relay: Relay::new(client),
         fault: None,
         pending: Vec::new(),
+        body: Vec::new(),
     };
     let outcome = guest.serve(&mut exchange, head);
     let Exchange {
         mut relay,
         fault,
         pending,
+        ..
     } = exchange;
     let ended = match (fault, outcome) {
         (Some(fault), _) => Err(fault),
@@ -163,6 +165,8 @@ struct Exchange<'a> {
     fault: Option<Fault>,
     /// What has not been flushed: a small answer goes out in one piece with its end.
     pending: Vec<u8>,
+    /// What the last read gave; kept for its memory.
+    body: Vec<u8>,
 }
 
 /// Answers up to this size are held until they end or are flushed.
@@ -193,15 +197,16 @@ impl Exchange<'_> {
 
 impl Host for Exchange<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
-        let mut body = Vec::new();
-        let result = self.relay.read_body(buffer.len(), &mut body);
+        self.body.clear();
+        let result = self.relay.read_body(buffer.len(), &mut self.body);
         if let Err((rwsgi_wire::response::BodyFault::TooLarge, _)) = &result {
             self.keep(Fault::AnsweredByServer);
         }
         result?;
-        let (room, _) = buffer.split_at_mut(body.len().min(buffer.len()));
-        room.copy_from_slice(body.get(..room.len()).unwrap_or_default());
-        Ok(room.len())
+        let length = self.body.len().min(buffer.len());
+        let (room, _) = buffer.split_at_mut(length);
+        room.copy_from_slice(self.body.get(..length).unwrap_or_default());
+        Ok(length)
     }
 
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {

@@ -3,6 +3,7 @@
 //! Pure but for the user database: [`resolve`] looks names up through `rwsgi_os::users`. Nothing is changed afterwards.
 
 pub mod group;
+pub mod identity;
 pub mod resolve;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use rwsgi_wire::control::Preload;
 
-use super::group::{Accounts, Facts, Group};
+use super::group::Group;
+use super::identity::{Accounts, Facts};
 use super::{Embedded, Refusal, ServerConfig, Site};
 use crate::directives::RawServer;
 use crate::directives::script::{Alias, Pattern};

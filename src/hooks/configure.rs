@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codes;
-use crate::config::group::{Account, Accounts, Facts};
+use crate::config::identity::{Account, Accounts, Facts};
 use crate::config::resolve::{Written, resolve};
 use crate::directives::script::{Alias, Pattern};
 use crate::httpd::{self, BesideUs, Level, Pool, Regex, RunState, Server, Terminal, Verdict};

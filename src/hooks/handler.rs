@@ -1,9 +1,6 @@
 //! Content: the checks that need no application, then the backend.
 
-use std::ffi::CStr;
-
-use rwsgi_wire::head::Head;
-
+use super::head::{self, Body};
 use super::names::RequestNames;
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
@@ -15,9 +12,7 @@ use crate::hooks::child_init::Child;
 use crate::hooks::client::RequestClient;
 use crate::httpd::{self, FileKind, Level, Request, Verdict};
 use crate::log::log;
-use crate::request::environ::{Environ, is_https};
 use crate::request::target::{Settings, Target};
-use crate::request::{Redirected, View};
 
 /// Answers requests for scripts.
 pub fn handler(request: &Request<'_>) -> Verdict {
@@ -107,13 +102,6 @@ fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verd
     Ok(())
 }
 
-/// What is known of the request body.
-#[derive(Clone, Copy)]
-struct Body {
-    length: Option<u64>,
-    may_come: bool,
-}
-
 fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Verdict> {
     if let Some(coding) = request.header(c"Transfer-Encoding") {
         if !coding.eq_ignore_ascii_case(b"chunked") {
@@ -199,7 +187,7 @@ fn serve_by_worker(
         return Verdict::Status(500);
     };
     let now = micros_now();
-    let head = encode(request, settings, target, body, now);
+    let head = head::frame(request, settings, target, body, now);
     let name = PoolName {
         group: target.process_group.clone().into_bytes(),
         application_group: target.application_group.clone().into_bytes(),
@@ -245,7 +233,7 @@ fn serve_embedded(
             return Verdict::Status(500);
         }
     };
-    let head = encode_head(request, settings, target, body, 0);
+    let head = head::payload(request, settings, target, body, 0);
     let mut client = RequestClient::new(request);
     let result = embedded::serve(guest, &head, &mut client);
     verdict(request, &client, result)
@@ -284,109 +272,6 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
             }
             Verdict::Status(status)
         }
-    }
-}
-
-/// A whole `Head` frame.
-fn encode(
-    request: &Request<'_>,
-    settings: &Settings<'_>,
-    target: &Target,
-    body: Body,
-    queue_start: i64,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(6 * 1024);
-    rwsgi_wire::frame::put_with(&mut out, rwsgi_wire::frame::Kind::Head, |out| {
-        put_head(out, request, settings, target, body, queue_start);
-    });
-    out
-}
-
-/// The payload of one.
-fn encode_head(
-    request: &Request<'_>,
-    settings: &Settings<'_>,
-    target: &Target,
-    body: Body,
-    queue_start: i64,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(6 * 1024);
-    put_head(&mut out, request, settings, target, body, queue_start);
-    out
-}
-
-fn put_head(
-    out: &mut Vec<u8>,
-    request: &Request<'_>,
-    settings: &Settings<'_>,
-    target: &Target,
-    body: Body,
-    queue_start: i64,
-) {
-    let view = view(request, settings);
-    let environ = Environ::of(&view, target);
-    let head = Head {
-        script: view.filename,
-        callable: target.callable.as_bytes(),
-        application_group: target.application_group.as_bytes(),
-        script_mtime: if settings.script_reloading() {
-            request.file_mtime()
-        } else {
-            0
-        },
-        content_length: body.length,
-        has_body: body.may_come,
-        head_only: request.is_head(),
-        https: is_https(&view),
-        request_start: request.start(),
-        queue_start,
-        httpd_version: httpd::httpd_version(),
-        environ: environ.entries(),
-    };
-    head.encode(out);
-}
-
-fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
-    let connection = request.connection();
-    let (client_ip, client_port) = request.client();
-    let (context_prefix, context_document_root) = request.context();
-    View {
-        method: request.method(),
-        head_as_get: request.is_head() && request.filters_change_content(),
-        protocol: request.protocol(),
-        scheme: request.scheme(),
-        request_line: request.request_line(),
-        current_uri: request.wants_current_uri().then(|| CStr::to_bytes(request.uri())),
-        uri: request.uri().to_bytes(),
-        path_info: request.path_info(),
-        query: request.query().unwrap_or_default(),
-        filename: request.filename(),
-        handler: request.handler(),
-        server_name: request.server_name(),
-        server_port: request.port(),
-        server_admin: request.server().admin(),
-        software: httpd::banner(),
-        local_ip: connection.local_ip(),
-        local_host: connection.local_host(),
-        local_port: connection.local_port(),
-        client_ip,
-        client_port,
-        document_root: request.document_root(),
-        context_prefix,
-        context_document_root,
-        user: request.user(),
-        auth_type: request.auth_type(),
-        redirected: request
-            .redirected_from()
-            .map(|(user, uri, query)| Redirected { user, uri, query }),
-        is_https: connection.is_https(),
-        pass_all_auth: request.passes_auth(),
-        pass_authorization: settings.pass_authorization(),
-        request_id: request.log_id(),
-        connection_id: connection.log_id(),
-        server_pid: std::process::id(),
-        headers: request.headers(),
-        environment: request.environment(),
     }
 }
 

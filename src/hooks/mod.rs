@@ -13,6 +13,7 @@ mod child_init;
 mod client;
 mod configure;
 mod handler;
+mod head;
 mod names;
 mod translate;
 

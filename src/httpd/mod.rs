@@ -17,6 +17,7 @@
 //! function gets a line in `shim.h`; then a safe method on the type it belongs to.
 #![allow(unsafe_code)]
 
+mod answer;
 mod bindings;
 mod brigade;
 mod command;

@@ -157,42 +157,6 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Counts the bytes of a body against its declared length.
-#[derive(Clone, Copy, Debug)]
-pub struct Budget {
-    left: Option<u64>,
-    dropped: u64,
-}
-
-impl Budget {
-    /// For a body of this declared length, if any.
-    pub fn new(declared: Option<u64>) -> Self {
-        Self {
-            left: declared,
-            dropped: 0,
-        }
-    }
-
-    /// The part of `bytes` that fits.
-    pub fn take<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(left) = &mut self.left else { return bytes };
-        let fits = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-        *left -= fits as u64;
-        self.dropped += (bytes.len() - fits) as u64;
-        bytes.get(..fits).unwrap_or_default()
-    }
-
-    /// Bytes that were declared but have not come.
-    pub fn missing(&self) -> u64 {
-        self.left.unwrap_or(0)
-    }
-
-    /// Bytes that came beyond the declared length.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,17 +248,5 @@ mod tests {
         }
         let twice = answer(200, &[(b"Content-Length", b"1"), (b"content-length", b"1")]);
         assert_eq!(check(&twice), Err(Broken::Lengths));
-    }
-
-    #[test]
-    fn a_budget_drops_the_excess_and_knows_what_is_missing() {
-        let mut budget = Budget::new(Some(5));
-        assert_eq!(budget.take(b"abc"), b"abc");
-        assert_eq!(budget.missing(), 2);
-        assert_eq!(budget.take(b"defg"), b"de");
-        assert_eq!((budget.missing(), budget.dropped()), (0, 2));
-        let mut open = Budget::new(None);
-        assert_eq!(open.take(b"abc"), b"abc");
-        assert_eq!((open.missing(), open.dropped()), (0, 0));
     }
 }

@@ -87,14 +87,14 @@ mod tests {
                 "{code} twice"
             );
             for text in [code.title, code.cause, code.outcome, code.action] {
-                assert!(text.len() > 3, "{code} has an empty part");
+                assert!(!text.is_empty(), "{code} has an empty part");
             }
         }
     }
 
     #[test]
     fn every_code_in_the_catalogue_is_used_in_the_source() {
-        // A code is used by its constant's name; the tables define them once, so a second mention is a use.
+        // A code is used by its constant's name, which its table mentions once: a second mention is a use.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut source = String::new();
         for part in ["src", "crates/manager/src", "crates/gateway/src"] {
@@ -116,10 +116,12 @@ mod tests {
                         .bytes()
                         .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit());
                 if is_constant {
-                    assert!(
-                        source.matches(&format!("::{name}")).count() > 0,
-                        "{name} of {table} is never used"
-                    );
+                    let named = |line: &str| {
+                        line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                            .any(|word| word == name)
+                    };
+                    let mentions = source.lines().filter(|line| named(line)).count();
+                    assert!(mentions > 1, "{name} of {table} is never used");
                 }
             }
         }

@@ -93,11 +93,6 @@ pub fn close_from(first: u32) -> Result<(), OsError> {
     close_range(first, 0)
 }
 
-/// Marks every descriptor from `first` on close-on-exec (`close_range` with `CLOSE_RANGE_CLOEXEC`).
-pub fn close_on_exec_from(first: u32) -> Result<(), OsError> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
-}
-
 fn close_range(first: u32, flags: u32) -> Result<(), OsError> {
     // SAFETY: three integers; by syscall number because older C libraries lack the wrapper.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };

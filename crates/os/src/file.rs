@@ -73,24 +73,9 @@ pub fn open(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     )
 }
 
-/// As [`open`], relative to a directory.
-pub fn open_in(directory: BorrowedFd<'_>, name: &[u8], links: Links) -> Result<OwnedFd, OsError> {
-    open_at(
-        Some(directory),
-        name,
-        libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY,
-        links,
-    )
-}
-
 /// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.
 pub fn open_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     open_at(None, path, libc::O_RDONLY | libc::O_DIRECTORY, links)
-}
-
-/// Opens a directory only to name it, which needs no right to read it (`openat` with O_PATH).
-pub fn locate_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
-    open_at(None, path, libc::O_PATH | libc::O_DIRECTORY, links)
 }
 
 fn open_at(

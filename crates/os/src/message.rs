@@ -71,11 +71,6 @@ pub fn send_vectored(socket: impl AsFd, pieces: &[IoSlice<'_>]) -> Result<usize,
     send_pieces(socket, pieces, 0)
 }
 
-/// As [`send_vectored`], but never waits.
-pub fn try_send_vectored(socket: impl AsFd, pieces: &[IoSlice<'_>]) -> Result<usize, OsError> {
-    send_pieces(socket, pieces, libc::MSG_DONTWAIT)
-}
-
 fn send_pieces(socket: impl AsFd, pieces: &[IoSlice<'_>], flags: libc::c_int) -> Result<usize, OsError> {
     let pieces = pieces.get(..1024).unwrap_or(pieces);
     let mut header = empty_header();

@@ -198,18 +198,6 @@ fn prctl(option: libc::c_int, value: libc::c_ulong, name: &'static str) -> Resul
     }
 }
 
-/// Names this thread as `ps` and `/proc` show it, cut at 15 bytes (`prctl(PR_SET_NAME)`).
-pub fn set_name(name: &str) -> Result<(), OsError> {
-    let c = c_path("prctl", name.as_bytes())?;
-    // SAFETY: the option reads a C string that outlives the call.
-    let done = unsafe { libc::prctl(libc::PR_SET_NAME, c.as_ptr()) };
-    if done < 0 {
-        Err(OsError::last("prctl", "PR_SET_NAME"))
-    } else {
-        Ok(())
-    }
-}
-
 /// Sets the file mode creation mask and answers the previous one (`umask`).
 pub fn umask(mask: u32) -> u32 {
     // SAFETY: one integer, cannot fail.
@@ -223,17 +211,6 @@ pub fn change_directory(path: &[u8]) -> Result<(), OsError> {
     let done = unsafe { libc::chdir(c.as_ptr()) };
     if done < 0 {
         Err(OsError::last_on("chdir", path))
-    } else {
-        Ok(())
-    }
-}
-
-/// Changes the working directory to an open one (`fchdir`).
-pub fn change_directory_to(directory: impl AsFd) -> Result<(), OsError> {
-    // SAFETY: one integer; the descriptor is open.
-    let done = unsafe { libc::fchdir(directory.as_fd().as_raw_fd()) };
-    if done < 0 {
-        Err(OsError::last("fchdir", ""))
     } else {
         Ok(())
     }

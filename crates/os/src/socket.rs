@@ -227,20 +227,9 @@ pub fn pass_credentials(socket: impl AsFd) -> Result<(), OsError> {
     set(socket, libc::SO_PASSCRED, "SO_PASSCRED", &1 as &libc::c_int)
 }
 
-/// Bytes the kernel may hold for sending (`SO_SNDBUF`; the kernel doubles it).
-pub fn set_send_buffer(socket: impl AsFd, bytes: u32) -> Result<(), OsError> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    set(socket, libc::SO_SNDBUF, "SO_SNDBUF", &bytes)
-}
-
 /// Longest time a send waits (EAGAIN after that); `None` is for ever. Microseconds count; zero is taken as one of them.
 pub fn set_send_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<(), OsError> {
     set(socket, libc::SO_SNDTIMEO, "SO_SNDTIMEO", &timeval(limit))
-}
-
-/// Longest time a receive waits (EAGAIN after that); `None` is for ever.
-pub fn set_receive_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<(), OsError> {
-    set(socket, libc::SO_RCVTIMEO, "SO_RCVTIMEO", &timeval(limit))
 }
 
 fn timeval(limit: Option<Duration>) -> libc::timeval {

@@ -1,0 +1,123 @@
+//! The head of a request, as the Python half receives it: everything that is known before the application runs.
+
+use std::ffi::CStr;
+
+use rwsgi_wire::frame::{Kind, put_with};
+use rwsgi_wire::head::Head;
+
+use crate::httpd::{self, Request};
+use crate::request::environ::{Environ, is_https};
+use crate::request::target::{Settings, Target};
+use crate::request::{Redirected, View};
+
+/// What is known of the request body.
+#[derive(Clone, Copy)]
+pub struct Body {
+    /// Its length in bytes; `None` when the client did not say.
+    pub length: Option<u64>,
+    /// There may be one.
+    pub may_come: bool,
+}
+
+/// A whole `Head` frame.
+pub fn frame(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(6 * 1024);
+    put_with(&mut out, Kind::Head, |out| {
+        put_head(out, request, settings, target, body, queue_start);
+    });
+    out
+}
+
+/// The payload of one.
+pub fn payload(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(6 * 1024);
+    put_head(&mut out, request, settings, target, body, queue_start);
+    out
+}
+
+fn put_head(
+    out: &mut Vec<u8>,
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    queue_start: i64,
+) {
+    let view = view(request, settings);
+    let environ = Environ::of(&view, target);
+    let head = Head {
+        script: view.filename,
+        callable: target.callable.as_bytes(),
+        application_group: target.application_group.as_bytes(),
+        script_mtime: if settings.script_reloading() {
+            request.file_mtime()
+        } else {
+            0
+        },
+        content_length: body.length,
+        has_body: body.may_come,
+        head_only: request.is_head(),
+        https: is_https(&view),
+        request_start: request.start(),
+        queue_start,
+        httpd_version: httpd::httpd_version(),
+        environ: environ.entries(),
+    };
+    head.encode(out);
+}
+
+fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
+    let connection = request.connection();
+    let (client_ip, client_port) = request.client();
+    let (context_prefix, context_document_root) = request.context();
+    View {
+        method: request.method(),
+        head_as_get: request.is_head() && request.filters_change_content(),
+        protocol: request.protocol(),
+        scheme: request.scheme(),
+        request_line: request.request_line(),
+        current_uri: request.wants_current_uri().then(|| CStr::to_bytes(request.uri())),
+        uri: request.uri().to_bytes(),
+        path_info: request.path_info(),
+        query: request.query().unwrap_or_default(),
+        filename: request.filename(),
+        handler: request.handler(),
+        server_name: request.server_name(),
+        server_port: request.port(),
+        server_admin: request.server().admin(),
+        software: httpd::banner(),
+        local_ip: connection.local_ip(),
+        local_host: connection.local_host(),
+        local_port: connection.local_port(),
+        client_ip,
+        client_port,
+        document_root: request.document_root(),
+        context_prefix,
+        context_document_root,
+        user: request.user(),
+        auth_type: request.auth_type(),
+        redirected: request
+            .redirected_from()
+            .map(|(user, uri, query)| Redirected { user, uri, query }),
+        is_https: connection.is_https(),
+        pass_all_auth: request.passes_auth(),
+        pass_authorization: settings.pass_authorization(),
+        request_id: request.log_id(),
+        connection_id: connection.log_id(),
+        server_pid: std::process::id(),
+        headers: request.headers(),
+        environment: request.environment(),
+    }
+}
