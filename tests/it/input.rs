@@ -16,6 +16,8 @@ pub fn tests(topic: &mut Topic) {
         an_interrupted_body_is_an_error_for_the_application,
         content_length_over_the_limit_is_refused,
         http2_uploads_arrive,
+        a_chunked_body_over_the_limit_is_refused,
+        a_client_that_stops_sending_is_given_up,
     ]);
 }
 
@@ -251,6 +253,50 @@ fn http2_uploads_arrive(case: &Case) {
         b"300000"
     };
     assert_eq!(without_length.body, expected);
+}
+
+fn a_chunked_body_over_the_limit_is_refused(case: &Case) {
+    let httpd = case
+        .httpd()
+        .app("input.wsgi")
+        .conf("WSGIChunkedRequest On\nLimitRequestBody 1000")
+        .start();
+    let reply = httpd
+        .request("POST", "/length")
+        .chunked("x".repeat(5000))
+        .try_send();
+    assert!(reply.is_err() || reply.is_ok_and(|reply| matches!(reply.status, 413 | 500)));
+    assert_eq!(
+        httpd
+            .request("POST", "/length")
+            .chunked("x".repeat(500))
+            .send()
+            .text(),
+        "500"
+    );
+    httpd.announce("AH"); // httpd's words about the limit
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
+}
+
+fn a_client_that_stops_sending_is_given_up(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("threads=1")
+        .app("input.wsgi")
+        .conf("Timeout 1")
+        .start();
+    let mut raw = httpd.raw();
+    raw.send("POST /length HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nabc");
+    let status = raw.try_head().map(|head| head.status);
+    assert!(matches!(status, None | Some(408 | 500)), "{status:?}");
+    assert_eq!(
+        httpd.post("/length", "abc").text(),
+        "3",
+        "the thread is free again"
+    );
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
 }
 
 fn base64(bytes: &[u8]) -> String {

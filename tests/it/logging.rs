@@ -10,6 +10,8 @@ pub fn tests(topic: &mut Topic) {
         errors_of_a_request_carry_its_client,
         text_is_kept_and_control_characters_are_not,
         each_virtual_host_has_its_own_log,
+        a_rotated_log_is_followed_after_a_graceful_restart,
+        a_piped_log_gets_everything_and_ends_with_httpd,
     ]);
 }
 
@@ -141,4 +143,43 @@ fn each_virtual_host_has_its_own_log(case: &Case) {
             "{words:?} is in the main server's log"
         );
     }
+}
+
+fn a_rotated_log_is_followed_after_a_graceful_restart(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    ask(&httpd, "/to_stderr");
+    httpd.wait_log("written to sys.stderr");
+    let log = httpd.root().join("error.log");
+    std::fs::rename(&log, httpd.root().join("error.log.1")).expect("rotate");
+    httpd.graceful();
+    for (path, words) in [
+        ("/printed", "printed with"),
+        ("/by_thread", "said by a thread"),
+        ("/to_errors", "written to"),
+    ] {
+        // An old child may answer for a moment; its lines go to the old file.
+        until_some(
+            &format!("{words:?} in the new file"),
+            Duration::from_secs(15),
+            || {
+                ask(&httpd, path);
+                (!httpd.log_with(words).is_empty()).then_some(())
+            },
+        );
+        httpd.announce(words);
+    }
+}
+
+fn a_piped_log_gets_everything_and_ends_with_httpd(case: &Case) {
+    let httpd = case
+        .httpd()
+        .app("talks.wsgi")
+        .conf("ErrorLog \"|/bin/sh -c 'exec cat >>@ROOT@/error.log'\"")
+        .start();
+    ask(&httpd, "/to_errors");
+    httpd.wait_log("written to wsgi.errors");
+    httpd.graceful();
+    ask(&httpd, "/by_thread");
+    httpd.wait_log("said by a thread");
+    httpd.stop(); // a pipe that somebody keeps open would keep the logger alive
 }

@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         source_encodings_are_honoured,
         subprocesses_work,
         asyncio_runs_inside_a_request,
+        concurrent_first_requests_load_the_script_once,
     ]);
 }
 
@@ -159,4 +160,21 @@ fn asyncio_runs_inside_a_request(case: &Case) {
     for _ in 0..3 {
         assert_eq!(ask(&httpd), Value::from("awaited"));
     }
+}
+
+fn concurrent_first_requests_load_the_script_once(case: &Case) {
+    let source = answering(
+        "import sys, time\nsys.loads = getattr(sys, 'loads', 0) + 1\ntime.sleep(0.3)\ndef answer(environ):\n    return sys.loads\n",
+    );
+    let httpd = case
+        .httpd()
+        .daemon("threads=5")
+        .source("/", "app.wsgi", &source)
+        .children(1)
+        .start();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert_eq!(ask(&httpd), Value::from(1)));
+        }
+    });
 }

@@ -9,6 +9,7 @@ pub fn tests(topic: &mut Topic) {
         graceful_restart_serves_on,
         full_restart_serves_on,
         stop_leaves_nothing,
+        stop_ends_requests_under_way_in_time,
         graceful_restart_finishes_requests_under_way,
         a_changed_configuration_is_in_force_after_a_graceful_restart,
     ]);
@@ -22,6 +23,7 @@ pub fn tests(topic: &mut Topic) {
         a_killed_manager_is_replaced,
         a_killed_parent_takes_workers_and_manager_along,
         a_terminated_worker_finishes_its_request,
+        a_group_that_is_gone_from_the_configuration_ends,
     ]);
     topic.not_yet(
         "a worker that finds a newer script ends before the next one has loaded it",
@@ -289,6 +291,54 @@ fn a_terminated_worker_finishes_its_request(case: &Case) {
     until("the old worker to end", SLOW, || {
         Process::read(worker as u32).is_none_or(|p| p.state == 'Z')
     });
+}
+
+fn stop_ends_requests_under_way_in_time(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("threads=2 shutdown-timeout=2")
+        .app("streams.wsgi")
+        .start();
+    let _raw = httpd.raw_get("/slow_compute");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    let start = std::time::Instant::now();
+    httpd.provoked(&[codes::DEATH, &["RW0454", "RW0612", "RW0622"]]);
+    // httpd itself insists after two seconds when a child in embedded mode waits for its request.
+    httpd.announce("AH0004");
+    httpd.announce_traceback();
+    httpd.stop();
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+fn a_group_that_is_gone_from_the_configuration_ends(case: &Case) {
+    let httpd = case
+        .httpd()
+        .script("state.wsgi")
+        .conf("WSGIDaemonProcess other threads=1")
+        .conf("WSGIScriptAlias /other @SCRIPTS@/state.wsgi process-group=other")
+        .conf("WSGIScriptAlias / @SCRIPTS@/state.wsgi")
+        .start();
+    let other = httpd.get("/other").json()["pid"].as_u64().expect("pid");
+    let stays = pid(&httpd);
+    httpd.rewrite_conf(|text| {
+        let keep = |line: &&str| {
+            !line.contains("process-group=other") && !line.starts_with("WSGIDaemonProcess other")
+        };
+        text.lines()
+            .filter(keep)
+            .map(|line| format!("{line}\n"))
+            .collect()
+    });
+    httpd.graceful();
+    until("its worker to end", SLOW, || {
+        Process::read(other as u32).is_none_or(|p| p.state == 'Z')
+    });
+    assert!(
+        case.theirs() || pid(&httpd) == stays,
+        "the other group's worker stays"
+    );
 }
 
 fn signal(pid: u64, signal: Signal) {

@@ -1,5 +1,6 @@
 //! Root only: workers run as their user, with that user's groups, nothing inherited and no way back.
 
+use crate::codes;
 use rwsgi_testkit::{
     Builder, Case, Httpd, Process, Topic, Value, httpd_user, json, test, with_file_replaced,
 };
@@ -18,6 +19,7 @@ pub fn tests(topic: &mut Topic) {
         two_groups_run_as_two_users,
         httpds_memory_is_not_in_a_worker,
         the_runtime_directory_is_closed_to_others,
+        a_script_that_the_user_cannot_read_is_named,
     ]);
     topic.once(test![root_is_refused]);
 }
@@ -256,6 +258,26 @@ fn the_runtime_directory_is_closed_to_others(case: &Case) {
         assert_eq!(meta.mode() & 0o007, 0, "{} is open to others", socket.display());
     }
     let _: Option<Process> = httpd.parent();
+}
+
+fn a_script_that_the_user_cannot_read_is_named(case: &Case) {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    case.needs_root();
+    let httpd = case
+        .httpd()
+        .daemon(&format!("user={USER} group={GROUP}"))
+        .app("hello.wsgi")
+        .start();
+    // httpd's user may read it, the worker's may not.
+    let script = httpd.root().join("scripts/hello.wsgi");
+    let group = u32::try_from(id(httpd_user(), "group")).expect("gid");
+    chown(&script, Some(0), Some(group)).expect("chown");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o640)).expect("chmod");
+    assert_eq!(httpd.get("/").status, 500);
+    httpd.wait_log("hello.wsgi");
+    httpd.wait_log("ermission denied");
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
 }
 
 fn root_is_refused(case: &Case) {

@@ -6,12 +6,13 @@ use std::sync::OnceLock;
 
 use crate::case::UnderTest;
 
-/// The top of the repository.
+/// The top of the repository: where cargo runs the test, else where it was compiled.
 pub fn repository() -> PathBuf {
-    let kit = Path::new(env!("CARGO_MANIFEST_DIR"));
-    kit.ancestors()
-        .nth(2)
-        .expect("crates/testkit lies two levels below the top")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let top = Path::new(&package)
+        .ancestors()
+        .find(|directory| directory.join("tests/apps").is_dir());
+    top.unwrap_or_else(|| panic!("no tests/apps above {}", package.display()))
         .to_path_buf()
 }
 

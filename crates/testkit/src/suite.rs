@@ -154,6 +154,9 @@ impl Suite {
             }
             let passed = run_one(&case, run, &record).is_ok();
             let mut record = record.lock().expect("record");
+            if record.skipped.values().flatten().any(|name| *name == case.name) {
+                return Ok(());
+            }
             if passed {
                 return Err(Failed::from("passes now: register it like the others"));
             }
