@@ -81,6 +81,13 @@ def application(environ, start_response):
         if os.fork() == 0:
             sys.exit(3)
         body = str(os.wait()[1]).encode()
+    elif path == "/background":
+        def forever():
+            while True:
+                print("still here")
+                time.sleep(0.0005)
+        for _ in range(3):
+            threading.Thread(target=forever, daemon=True).start()
     elif path == "/path":
         body = repr(sys.path[:4]).encode()
     elif path == "/thread":
@@ -290,6 +297,19 @@ fn a_request_that_keeps_the_gil_is_aborted_too() {
         assert_eq!(answer.ended, Ended::Aborted(AbortReason::Timeout));
         answer.logged("keeps the GIL");
         assert_eq!(worker.wait(), End::Exit(1));
+    });
+}
+
+#[test]
+fn daemon_threads_of_the_application_do_not_disturb_the_end() {
+    on_every_python(|python| {
+        for _ in 0..3 {
+            let (mut worker, script) = site(python, settings());
+            assert_eq!(worker.get(&script, "/background").whole(), "done");
+            worker.drain();
+            assert_eq!(worker.wait(), End::Exit(0), "{}", worker.text());
+            assert_eq!(notes(&worker), ["atexit"]);
+        }
     });
 }
 

@@ -26,16 +26,10 @@ pub enum Raise {
     Runtime,
     /// `OSError`
     Os,
-    /// `StopIteration`
-    StopIteration,
     /// `AttributeError`
     Attribute,
     /// `SystemExit`
     SystemExit,
-    /// `UnicodeEncodeError`
-    UnicodeEncode,
-    /// `io.UnsupportedOperation` is an `OSError` and a `ValueError`; here the base.
-    Memory,
 }
 
 impl Raise {
@@ -51,15 +45,9 @@ impl Raise {
             // SAFETY: as above.
             Self::Os => unsafe { ffi::PyExc_OSError },
             // SAFETY: as above.
-            Self::StopIteration => unsafe { ffi::PyExc_StopIteration },
-            // SAFETY: as above.
             Self::Attribute => unsafe { ffi::PyExc_AttributeError },
             // SAFETY: as above.
             Self::SystemExit => unsafe { ffi::PyExc_SystemExit },
-            // SAFETY: as above.
-            Self::UnicodeEncode => unsafe { ffi::PyExc_UnicodeEncodeError },
-            // SAFETY: as above.
-            Self::Memory => unsafe { ffi::PyExc_MemoryError },
         }
     }
 }
