@@ -9,7 +9,8 @@ use crate::case::UnderTest;
 /// The top of the repository: where cargo runs the test, else where it was compiled.
 pub fn repository() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let top = Path::new(&package)
+    let package = PathBuf::from(package);
+    let top = package
         .ancestors()
         .find(|directory| directory.join("tests/apps").is_dir());
     top.unwrap_or_else(|| panic!("no tests/apps above {}", package.display()))
