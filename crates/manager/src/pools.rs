@@ -161,16 +161,27 @@ impl Manager {
         let mut superseded = Vec::new();
         for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.phase == Phase::Current) {
             match config.groups.get(&pool.settings.group.name) {
-                Some((settings, target))
+                Some((settings, _))
                     if *settings == pool.settings && Rc::ptr_eq(&pool.directory, &config.directory) =>
                 {
-                    pool.target = target.clone();
                     // Somebody may have put right what was wrong: the next connection tries at once.
                     pool.refused = pool.refused.map(|_| now - REFUSED_PAUSE);
                 }
                 _ => {
                     pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
                     superseded.push(*id);
+                }
+            }
+        }
+        // The error logs may have been opened anew (rotated): what still runs writes to those.
+        for pool in self.pools.values_mut() {
+            let Some((_, target)) = config.groups.get(&pool.settings.group.name) else {
+                continue;
+            };
+            pool.target = target.clone();
+            for worker in &pool.workers {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.target = target.clone();
                 }
             }
         }
