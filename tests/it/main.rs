@@ -9,6 +9,8 @@ mod at_most_once;
 mod codes;
 mod concurrency;
 mod conf_examples;
+mod connections;
+mod crash;
 mod directives;
 mod embedded;
 mod environ;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
     suite.topic("at_most_once", at_most_once::tests);
     suite.topic("concurrency", concurrency::tests);
     suite.topic("conf_examples", conf_examples::tests);
+    suite.topic("connections", connections::tests);
+    suite.topic("crash", crash::tests);
     suite.topic("directives", directives::tests);
     suite.topic("embedded", embedded::tests);
     suite.topic("environ", environ::tests);

@@ -22,12 +22,7 @@ pub fn tests(topic: &mut Topic) {
         application_errors_keep_their_own_page,
         start_response_may_be_replaced_until_the_head_is_sent,
         start_response_after_the_head_is_refused,
-        keep_alive_connections_carry_several_answers,
         file_wrapper_sends_from_the_current_position,
-        http_1_0_gets_no_chunks,
-        pipelined_requests_are_answered_in_order,
-        an_unread_body_does_not_disturb_the_next_request,
-        hop_by_hop_headers_of_an_application_do_no_harm,
     ]);
 }
 
@@ -295,104 +290,10 @@ fn start_response_after_the_head_is_refused(case: &Case) {
     }
 }
 
-fn keep_alive_connections_carry_several_answers(case: &Case) {
-    let httpd = httpd(case);
-    let mut raw = httpd.raw();
-    for path in ["/one", "/several", "/status_204", "/generator", "/length_right"] {
-        raw.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        let reply = raw.reply();
-        assert!(reply.complete && matches!(reply.head.status, 200 | 204), "{path}");
-    }
-}
-
 fn file_wrapper_sends_from_the_current_position(case: &Case) {
     let httpd = httpd(case);
     let reply = httpd.get("/file");
     assert_eq!(reply.body.len(), 999_995);
     assert!(reply.body.starts_with(b"5678901234") && reply.body.ends_with(b"0123456789"));
     assert_eq!(httpd.get("/file_like").body, b"0123456789".repeat(1000));
-}
-
-fn http_1_0_gets_no_chunks(case: &Case) {
-    let httpd = httpd(case);
-    let mut raw = httpd.raw();
-    raw.send("GET /generator HTTP/1.0\r\n\r\n");
-    let reply = raw.reply();
-    assert_eq!(reply.head.header("transfer-encoding"), None);
-    assert_eq!(reply.body, b"from a generator");
-}
-
-fn pipelined_requests_are_answered_in_order(case: &Case) {
-    let httpd = httpd(case);
-    let mut raw = httpd.raw();
-    let paths = ["/one", "/several", "/generator", "/written"];
-    let all: String = paths
-        .iter()
-        .map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"))
-        .collect();
-    raw.send(all);
-    for body in [
-        "one piece",
-        "one two three",
-        "from a generator",
-        "written and returned",
-    ] {
-        let reply = raw.reply();
-        assert_eq!(String::from_utf8_lossy(&reply.body), body);
-    }
-}
-
-fn an_unread_body_does_not_disturb_the_next_request(case: &Case) {
-    let httpd = case
-        .httpd()
-        .app("response.wsgi")
-        .conf("WSGIChunkedRequest On")
-        .start();
-    let mut raw = httpd.raw();
-    for length in [1, 1000, 100_000, 300_000] {
-        raw.send(format!(
-            "POST /one HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n"
-        ));
-        raw.send(vec![b'G'; length]);
-        let reply = raw.reply();
-        assert_eq!(
-            (reply.head.status, reply.body.as_slice()),
-            (200, &b"one piece"[..]),
-            "{length}"
-        );
-    }
-    raw.send("POST /one HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n");
-    assert_eq!(raw.reply().body, b"one piece");
-    raw.send("GET /several HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(raw.reply().body, b"one two three");
-}
-
-fn hop_by_hop_headers_of_an_application_do_no_harm(case: &Case) {
-    let source = "def application(environ, start_response):\n    \
-        name, value = environ['QUERY_STRING'].split('=')\n    \
-        start_response('200 OK', [('Content-Type', 'text/plain'), (name, value)])\n    return [b'body']\n";
-    let httpd = case.httpd().source("/", "hop.wsgi", source).start();
-    // The original sends an application's "Transfer-Encoding: chunked" with a body that is not: nobody can read that.
-    let first = usize::from(case.theirs());
-    for header in &[
-        "Transfer-Encoding=chunked",
-        "Connection=keep-alive",
-        "Keep-Alive=timeout",
-        "Upgrade=x",
-        "Trailer=X",
-    ][first..]
-    {
-        let reply = raw(&httpd, &format!("/?{header}"));
-        // PEP 3333 forbids them: refused, or without effect, but never an answer that cannot be read.
-        match reply.head.status {
-            200 => assert_eq!(
-                (reply.body.as_slice(), reply.complete),
-                (&b"body"[..], true),
-                "{header}"
-            ),
-            status => assert_eq!(status, 500, "{header}"),
-        }
-    }
-    httpd.announce_traceback();
-    httpd.provoked(&[codes::APPLICATION]);
 }
