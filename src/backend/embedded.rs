@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rwsgi_embedding::host::{Guest, Host, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
 use rwsgi_embedding::settings::Settings;
-use rwsgi_os::signal;
+use rwsgi_os::{process, signal};
 use rwsgi_wire::response::{AbortReason, Level, Response};
 
 use super::client::{Client, Piece};
@@ -54,7 +54,7 @@ struct MainThread {
 }
 
 thread_local! {
-    /// This thread is in the middle of a request. (Needs no destructor, so the library stays unloadable.)
+    /// This thread is running Python for a request. (Needs no destructor, so the library stays unloadable.)
     static SERVES: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -115,11 +115,13 @@ impl Python {
         self.guest
     }
 
-    /// Ends Python, as far as it goes in the time. Not in the middle of a request of this very thread: the prefork MPM ends its
-    /// children from a signal handler, and what the handler has interrupted will never let go of Python.
+    /// Ends Python, as far as it goes in the time.
+    ///
+    /// The prefork MPM ends its children from a signal handler. If that has interrupted Python on this very thread, whatever waits for
+    /// Python would wait until httpd kills the child, the exit functions of the C library included. So the process ends at once then.
     pub fn stop(&self) {
         if SERVES.get() {
-            return;
+            process::exit_now(0);
         }
         let end = self.end.lock().ok().and_then(|mut end| end.take());
         if let Some(MainThread { end, is_done, thread }) = end {

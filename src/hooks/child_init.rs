@@ -77,7 +77,8 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         // A failure is logged there.
         let _ = Child::python();
     }
-    pchild.at_end(|| {
+    // Before the requests under way go with their pools.
+    pchild.before_end(|| {
         if let Some(Ok(python)) = PYTHON.get() {
             python.stop();
         }

@@ -58,6 +58,16 @@ impl<'p> Pool<'p> {
     pub fn at_end(&self, last: impl FnOnce() + 'static) {
         self.own(AtEnd(Some(last)));
     }
+
+    /// Runs `first` when the pool's destruction begins: before its sub-pools go, whose own ends come before [`at_end`](Self::at_end).
+    pub fn before_end(&self, first: impl FnOnce() + 'static) {
+        fn register<T: 'static>(pool: &Pool<'_>, value: T) {
+            let owned = Box::into_raw(Box::new(value)).cast::<c_void>();
+            // SAFETY: H4; `drop_owned::<T>` takes back exactly the box made above, once.
+            unsafe { c::apr_pool_pre_cleanup_register(pool.raw(), owned, Some(drop_owned::<T>)) };
+        }
+        register(self, AtEnd(Some(first)));
+    }
 }
 
 struct AtEnd<F: FnOnce()>(Option<F>);
