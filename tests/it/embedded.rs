@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         threads_of_one_child_share_the_application,
         a_dying_child_is_replaced,
         the_signal_handlers_of_httpd_are_left_alone,
+        a_child_of_prefork_ends_in_the_middle_of_a_request,
     ]);
     topic.daemon(test![children_hold_no_python_when_all_is_in_daemon_mode]);
 }
@@ -194,4 +195,21 @@ fn the_signal_handlers_of_httpd_are_left_alone(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
     httpd.restart();
     assert_eq!(httpd.get("/").status, 200);
+}
+
+fn a_child_of_prefork_ends_in_the_middle_of_a_request(case: &Case) {
+    if std::env::var("RWSGI_MPM").as_deref() != Ok("prefork") {
+        case.skip("only prefork ends its children from a signal handler");
+    }
+    if case.theirs() {
+        // It finalises Python under the interrupted request, and httpd has to kill the child.
+        case.skip("the original does not end here");
+    }
+    let httpd = case.httpd().app("streams.wsgi").start();
+    let _waiting = httpd.raw_get("/slow_compute");
+    until("the request to run", Duration::from_secs(10), || {
+        httpd.data().join("started").exists()
+    });
+    // A child that had to be killed would be in the log (AH00045), which fails the test.
+    httpd.stop();
 }
