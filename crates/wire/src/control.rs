@@ -228,33 +228,46 @@ impl FromHttpd {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let message = match f.u8("message")? {
-            1 => {
-                check_version(&mut f)?;
-                Self::Begin(Begin {
-                    generation: f.u32("generation")?,
-                    server_uid: f.u32("server uid")?,
-                    server_gid: f.u32("server gid")?,
-                    runtime_dir: f.bytes("runtime dir")?.into(),
-                    gateway: f.bytes("gateway")?.into(),
-                    log: f.u8("log")?,
-                    log_level: f.u8("log level")?,
-                })
-            }
-            2 => Self::Group(Box::new(Group::take(&mut f)?)),
-            3 => Self::Commit,
-            4 => Self::Stop,
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            Ok(match kind {
+                1 => {
+                    check_version(f)?;
+                    Self::Begin(Begin {
+                        generation: f.u32("generation")?,
+                        server_uid: f.u32("server uid")?,
+                        server_gid: f.u32("server gid")?,
+                        runtime_dir: f.bytes("runtime dir")?.into(),
+                        gateway: f.bytes("gateway")?.into(),
+                        log: f.u8("log")?,
+                        log_level: f.u8("log level")?,
+                    })
+                }
+                2 => Self::Group(Box::new(Group::take(f)?)),
+                3 => Self::Commit,
+                4 => Self::Stop,
+                found => return unknown(found),
+            })
+        })
     }
+}
+
+/// Reads one message: its number, then what `read` makes of the rest, of which nothing may be left.
+fn whole<T>(
+    packet: &[u8],
+    read: impl FnOnce(u8, &mut Fields<'_>) -> Result<T, WireError>,
+) -> Result<T, WireError> {
+    let mut f = Fields::new(packet);
+    let kind = f.u8("message")?;
+    let message = read(kind, &mut f)?;
+    f.end()?;
+    Ok(message)
+}
+
+fn unknown<T>(found: u8) -> Result<T, WireError> {
+    Err(WireError::Value {
+        field: "message",
+        found: found.into(),
+    })
 }
 
 fn check_version(f: &mut Fields<'_>) -> Result<(), WireError> {
@@ -289,19 +302,13 @@ impl ToHttpd {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let message = match f.u8("message")? {
-            1 => Self::Ready,
-            2 => Self::Refused(f.bytes("refusal")?.into()),
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            Ok(match kind {
+                1 => Self::Ready,
+                2 => Self::Refused(f.bytes("refusal")?.into()),
+                found => return unknown(found),
+            })
+        })
     }
 }
 
@@ -351,25 +358,18 @@ impl Ask {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let kind = f.u8("message")?;
-        check_version(&mut f)?;
-        let message = match kind {
-            1 => Self::Pool {
-                generation: f.u32("generation")?,
-                group: f.bytes("group")?.into(),
-                application_group: f.bytes("application group")?.into(),
-            },
-            2 => Self::Death { pid: f.u32("pid")? },
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            check_version(f)?;
+            Ok(match kind {
+                1 => Self::Pool {
+                    generation: f.u32("generation")?,
+                    group: f.bytes("group")?.into(),
+                    application_group: f.bytes("application group")?.into(),
+                },
+                2 => Self::Death { pid: f.u32("pid")? },
+                found => return unknown(found),
+            })
+        })
     }
 }
 
@@ -449,29 +449,23 @@ impl Answer {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let message = match f.u8("message")? {
-            1 => Self::Pool {
-                path: f.bytes("path")?.into(),
-            },
-            2 => Self::Refused {
-                reason: AbortReason::from_wire(f.u8("reason")?)?,
-                retry_after: f.u32("retry after")?,
-                text: f.bytes("refusal")?.into(),
-            },
-            3 => Self::Death {
-                kind: DeathKind::from_wire(f.u8("death kind")?)?,
-                text: f.bytes("death")?.into(),
-            },
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            Ok(match kind {
+                1 => Self::Pool {
+                    path: f.bytes("path")?.into(),
+                },
+                2 => Self::Refused {
+                    reason: AbortReason::from_wire(f.u8("reason")?)?,
+                    retry_after: f.u32("retry after")?,
+                    text: f.bytes("refusal")?.into(),
+                },
+                3 => Self::Death {
+                    kind: DeathKind::from_wire(f.u8("death kind")?)?,
+                    text: f.bytes("death")?.into(),
+                },
+                found => return unknown(found),
+            })
+        })
     }
 }
 
@@ -547,37 +541,31 @@ impl ToWorker {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let message = match f.u8("message")? {
-            1 => {
-                check_version(&mut f)?;
-                Self::Start(Box::new(Start {
-                    group: f.bytes("group")?.into(),
-                    application_group: f.bytes("application group")?.into(),
-                    server_uid: f.u32("server uid")?,
-                    threads: f.u32("threads")?,
-                    multiprocess: f.bool("multiprocess")?,
-                    python_path: owned(f.list("python path")?),
-                    home: f.bytes("home")?.into(),
-                    display_name: f.bytes("display name")?.into(),
-                    maximum_requests: f.u64("maximum requests")?,
-                    request_timeout: f.u32("request timeout")?,
-                    shutdown_timeout: f.u32("shutdown timeout")?,
-                    graceful_timeout: f.u32("graceful timeout")?,
-                    log_level: f.u8("log level")?,
-                    preload: owned(f.list("preload")?),
-                }))
-            }
-            2 => Self::Drain,
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            Ok(match kind {
+                1 => {
+                    check_version(f)?;
+                    Self::Start(Box::new(Start {
+                        group: f.bytes("group")?.into(),
+                        application_group: f.bytes("application group")?.into(),
+                        server_uid: f.u32("server uid")?,
+                        threads: f.u32("threads")?,
+                        multiprocess: f.bool("multiprocess")?,
+                        python_path: owned(f.list("python path")?),
+                        home: f.bytes("home")?.into(),
+                        display_name: f.bytes("display name")?.into(),
+                        maximum_requests: f.u64("maximum requests")?,
+                        request_timeout: f.u32("request timeout")?,
+                        shutdown_timeout: f.u32("shutdown timeout")?,
+                        graceful_timeout: f.u32("graceful timeout")?,
+                        log_level: f.u8("log level")?,
+                        preload: owned(f.list("preload")?),
+                    }))
+                }
+                2 => Self::Drain,
+                found => return unknown(found),
+            })
+        })
     }
 }
 
@@ -634,21 +622,15 @@ impl FromWorker {
 
     /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let mut f = Fields::new(packet);
-        let message = match f.u8("message")? {
-            1 => Self::Ready,
-            2 => Self::Leaving(LeaveReason::from_wire(f.u8("leave reason")?)?),
-            3 => Self::CannotServe(f.bytes("reason")?.into()),
-            4 => Self::Log(Level::from_wire(f.u8("log level")?)?, f.bytes("log text")?.into()),
-            found => {
-                return Err(WireError::Value {
-                    field: "message",
-                    found: found.into(),
-                });
-            }
-        };
-        f.end()?;
-        Ok(message)
+        whole(packet, |kind, f| {
+            Ok(match kind {
+                1 => Self::Ready,
+                2 => Self::Leaving(LeaveReason::from_wire(f.u8("leave reason")?)?),
+                3 => Self::CannotServe(f.bytes("reason")?.into()),
+                4 => Self::Log(Level::from_wire(f.u8("log level")?)?, f.bytes("log text")?.into()),
+                found => return unknown(found),
+            })
+        })
     }
 }
 
