@@ -14,10 +14,10 @@ use crate::directives::kinds::Seconds;
 pub struct Group {
     /// What the manager needs to know of it. `log` and `log_level` are filled in when it is sent.
     pub settings: control::Group,
-    /// The server that declares it: its index in httpd's list.
+    /// The server that declares it: its index in httpd's list. The first of them, when several declare the same.
     pub server: usize,
-    /// Its name; visible to servers of this name only, unless it is the main server.
-    pub server_name: String,
+    /// Names of the servers that declare it; it is visible to virtual hosts of these names only, unless it is the main server's.
+    pub server_names: Vec<String>,
     /// It was declared in a virtual host.
     pub is_of_virtual_host: bool,
     /// How long to try to reach a worker.
@@ -101,7 +101,7 @@ impl Group {
         Ok(Self {
             settings,
             server: 0,
-            server_name: String::new(),
+            server_names: Vec::new(),
             is_of_virtual_host: false,
             connect_timeout: Duration::from_secs(seconds(options.connect_timeout, 15).into()),
             socket_timeout: options.socket_timeout.and_then(Seconds::limit),
@@ -111,7 +111,15 @@ impl Group {
 
     /// A server of this name may use it.
     pub fn is_visible_to(&self, name: &str, is_virtual: bool) -> bool {
-        !self.is_of_virtual_host || (is_virtual && self.server_name == name)
+        !self.is_of_virtual_host || (is_virtual && self.server_names.iter().any(|own| own == name))
+    }
+
+    /// Whether it is the same but for who declares it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.settings == other.settings
+            && self.connect_timeout == other.connect_timeout
+            && self.socket_timeout == other.socket_timeout
+            && self.queue_timeout == other.queue_timeout
     }
 }
 

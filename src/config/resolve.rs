@@ -1,6 +1,7 @@
 //! Defaults, cross-checks and refusals, once, when the whole configuration has been read.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +11,7 @@ use super::group::Group;
 use super::identity::{Accounts, Facts};
 use super::{Embedded, Refusal, ServerConfig, Site};
 use crate::directives::RawServer;
+use crate::directives::daemon::RawGroup;
 use crate::directives::script::{Alias, Pattern};
 use crate::request::template::Template;
 
@@ -35,7 +37,7 @@ pub fn resolve(
         .map(|main| main.raw.global.clone())
         .unwrap_or_default();
     let python_home = global.python_home.map(|home| home.0);
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (Group, &RawGroup)> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
         // httpd gives a virtual host without settings of ours the main server's very own.
         let is_shared = servers
@@ -45,18 +47,28 @@ pub fn resolve(
         for raw in server.raw.groups.iter().filter(|_| !is_shared) {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
             group.server = index;
-            group.server_name = server.name.to_owned();
+            group.server_names.push(server.name.to_owned());
             group.is_of_virtual_host = server.is_virtual;
-            if groups.insert(raw.name.clone(), group).is_some() {
-                return Err(Refusal {
-                    place: raw.place.to_string(),
-                    subject: format!("WSGIDaemonProcess {}", raw.name),
-                    problem: "duplicates the name of a previous WSGIDaemonProcess".into(),
-                    remedy: "names are unique in the whole configuration: choose another".into(),
-                });
+            match groups.entry(raw.name.clone()) {
+                Entry::Vacant(entry) => _ = entry.insert((group, raw)),
+                Entry::Occupied(mut entry) => {
+                    let (first, written) = entry.get_mut();
+                    let is_twice_here = first.server == index;
+                    if is_twice_here
+                        || first.is_of_virtual_host != server.is_virtual
+                        || !first.is_same(&group)
+                    {
+                        return Err(duplicate(raw, written, is_twice_here));
+                    }
+                    first.server_names.push(server.name.to_owned());
+                }
             }
         }
     }
+    let mut groups: BTreeMap<String, Group> = groups
+        .into_iter()
+        .map(|(name, (group, _))| (name, group))
+        .collect();
     let mut doubts = Vec::new();
     for server in servers {
         for alias in &server.raw.aliases {
@@ -101,6 +113,28 @@ pub fn resolve(
     Ok((configs.collect(), doubts))
 }
 
+/// A copy of a virtual host (for another port, as certbot makes them) declares its groups again, which is one group as long as it
+/// says the same. Anything else is a mistake.
+fn duplicate(raw: &RawGroup, first: &RawGroup, is_twice_here: bool) -> Refusal {
+    let (problem, remedy) = match first.options.first_difference(&raw.options) {
+        _ if is_twice_here => (String::new(), "remove one of the two, or choose another name"),
+        Some(option) => (
+            format!(", and the two differ in '{option}'"),
+            "write the same options in both, declare the group once in the main server, or choose another name",
+        ),
+        None => (
+            ", one in the main server and one in a virtual host".to_owned(),
+            "keep the one in the main server, or choose another name",
+        ),
+    };
+    Refusal {
+        place: raw.place.to_string(),
+        subject: format!("WSGIDaemonProcess {}", raw.name),
+        problem: format!("duplicates the name of the one at {}{problem}", first.place),
+        remedy: remedy.into(),
+    }
+}
+
 /// An alias of this server names no process group, and neither does the server.
 fn runs_embedded(server: &Written<'_>) -> bool {
     let embedded = |template: Option<&Template>| template.is_none_or(|template| template.fixed() == Some(""));
@@ -137,7 +171,7 @@ fn check_alias(
         Some(group) => (
             format!(
                 "names a process group of the virtual host '{}', which this server cannot use",
-                group.server_name
+                group.server_names.join("', '")
             ),
             "define it in the main server, or in a virtual host of the same ServerName",
         ),
@@ -239,9 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn a_name_used_twice_is_refused_across_virtual_hosts() {
-        let said = all(&["WSGIDaemonProcess a"], &[("x", &["WSGIDaemonProcess a"])]).unwrap_err();
-        assert!(said.contains("WSGIDaemonProcess a duplicates"), "{said}");
+    fn a_name_used_twice_is_refused_unless_two_virtual_hosts_say_the_same() {
+        let (a, b) = ("WSGIDaemonProcess a threads=2", "WSGIDaemonProcess a threads=3");
+        let said = all(&[a], &[("x", &[a])]).unwrap_err();
+        assert!(
+            said.contains("WSGIDaemonProcess a duplicates") && said.contains("the main server"),
+            "{said}"
+        );
+        let said = all(&[], &[("x", &[a, a])]).unwrap_err();
+        assert!(said.contains("remove one"), "{said}");
+        let said = all(&[], &[("x", &[a]), ("x", &[b])]).unwrap_err();
+        assert!(said.contains("differ in 'threads'"), "{said}");
+        let (configs, _) = all(&[], &[("x", &[a]), ("y", &[a]), ("z", &[])]).unwrap();
+        let visible = |name| configs[0].group("a", name, true).is_ok();
+        assert!(visible("x") && visible("y") && !visible("z"));
+        // Defaults that are written say the same.
+        let written = "WSGIDaemonProcess a threads=2 shutdown-timeout=5";
+        assert!(all(&[], &[("x", &[a]), ("x", &[written])]).is_ok());
     }
 
     #[test]

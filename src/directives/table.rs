@@ -64,6 +64,14 @@ macro_rules! options {
                     _ => None,
                 }
             }
+
+            /// The first option that is not written as in `other`.
+            pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
+                $(if self.$field != other.$field {
+                    return Some($name);
+                })*
+                None
+            }
         }
     };
 }

@@ -9,6 +9,7 @@ pub fn tests(topic: &mut Topic) {
         daemon_process_refuses_wrong_values,
         daemon_process_refuses_wrong_numbers_with_letters,
         daemon_process_refuses_a_name_twice,
+        a_copied_virtual_host_shares_its_group,
         daemon_process_stands_in_servers,
     ]);
     topic.daemon(test![
@@ -79,6 +80,48 @@ fn daemon_process_refuses_a_name_twice(case: &Case) {
         case,
         &[("WSGIDaemonProcess a\nWSGIDaemonProcess a", &["duplicates"])],
     );
+}
+
+/// Two files of one site, as certbot makes them: the second is a copy of the first for another port.
+fn copied(case: &Case, first: &str, second: &str) -> rwsgi_testkit::Builder {
+    let host = |name: &str, alias: &str, options: &str| {
+        format!(
+            "<VirtualHost *:@PORT@>\nServerName {name}\nServerAlias {alias}\nWSGIDaemonProcess copied{options}\n\
+             WSGIProcessGroup copied\nWSGIScriptAlias / @SCRIPTS@/state.wsgi\n</VirtualHost>"
+        )
+    };
+    case.httpd()
+        .bare()
+        .script("state.wsgi")
+        .conf(&host("shop", "shop", first))
+        .conf(&host("shop", "secure", second))
+}
+
+fn a_copied_virtual_host_shares_its_group(case: &Case) {
+    if case.theirs() {
+        // It refuses the second, and certbot's users are told to move the directive out of the virtual host.
+        let said = copied(case, "", "").refused();
+        assert!(
+            said.contains("Name duplicates previous WSGI daemon definition"),
+            "{said}"
+        );
+        return;
+    }
+    let httpd = copied(case, " threads=2", " threads=2 processes=1").refused();
+    assert!(
+        httpd.contains("WSGIDaemonProcess copied duplicates the name of the one at")
+            && httpd.contains("httpd.conf:")
+            && httpd.contains("differ in 'processes'; write the same options in both"),
+        "{httpd}"
+    );
+    // A default that is written says the same.
+    let httpd = copied(case, " threads=2", " threads=2 shutdown-timeout=5").start();
+    let pid = |host: &str| {
+        let reply = httpd.request("GET", "/").header("Host", host).send();
+        assert_eq!(reply.status, 200, "{host}");
+        reply.json()["pid"].as_u64().expect("pid")
+    };
+    assert_eq!(pid("shop"), pid("secure"), "one process for both");
 }
 
 fn daemon_process_stands_in_servers(case: &Case) {
