@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rwsgi_wire::control;
+use rwsgi_wire::life::Life;
 
 use super::Refusal;
 use super::identity::{Accounts, Facts, group, refuse_other_identity, supplementary, user};
@@ -92,10 +93,13 @@ impl Group {
                 .unwrap_or_default(),
             display_name: display_name.unwrap_or_default().into_bytes(),
             listen_backlog: options.listen_backlog.map_or(100, |count| count.0),
-            maximum_requests: options.maximum_requests.map_or(0, |count| count.0.into()),
-            request_timeout: seconds(options.request_timeout, 0),
-            shutdown_timeout: seconds(options.shutdown_timeout, 5),
-            graceful_timeout: seconds(options.graceful_timeout, 15),
+            life: Life {
+                maximum_requests: options.maximum_requests.map_or(0, |count| count.0.into()),
+                request_timeout: seconds(options.request_timeout, 0),
+                shutdown_timeout: seconds(options.shutdown_timeout, 5),
+                graceful_timeout: seconds(options.graceful_timeout, 15),
+                ..Life::default()
+            },
             preload: Vec::new(),
         };
         Ok(Self {
@@ -202,8 +206,8 @@ pub(super) mod tests {
         );
         assert_eq!(
             (
-                settings.shutdown_timeout,
-                settings.graceful_timeout,
+                settings.life.shutdown_timeout,
+                settings.life.graceful_timeout,
                 settings.listen_backlog
             ),
             (5, 15, 100)

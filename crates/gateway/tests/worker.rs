@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::process::End;
 use rwsgi_os::signal::Signal;
-use rwsgi_wire::control::{FromWorker, LeaveReason, Start};
+use rwsgi_wire::control::{FromWorker, Start};
 use rwsgi_wire::frame::Kind;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::response::AbortReason;
 use support::{Body, Client, Directory, Ended, Worker, on_every_python, settings};
 
@@ -177,7 +178,10 @@ fn a_worker_leaves_after_maximum_requests() {
         let (mut worker, script) = site(
             python,
             Start {
-                maximum_requests: 3,
+                life: Life {
+                    maximum_requests: 3,
+                    ..settings().life
+                },
                 ..settings()
             },
         );
@@ -201,7 +205,7 @@ fn sigterm_lets_requests_end_and_runs_exit_functions() {
         wait_for_note(&worker, "waiting");
         worker.signal(Signal::TERM);
         worker.wait_until("it leaves", |said| {
-            said.contains(&FromWorker::Leaving(LeaveReason::Asked))
+            said.contains(&FromWorker::Leaving(LeaveReason::ShutdownSignal))
         });
         assert_eq!(idle.frame(), None);
         worker.directory.write("go", "");
@@ -221,8 +225,11 @@ fn a_request_that_does_not_end_is_cut_off_after_the_time_to_leave() {
             let (mut worker, script) = site(
                 python,
                 Start {
-                    graceful_timeout: 0,
-                    shutdown_timeout: 1,
+                    life: Life {
+                        graceful_timeout: 0,
+                        shutdown_timeout: 1,
+                        ..settings().life
+                    },
                     ..settings()
                 },
             );
@@ -245,8 +252,11 @@ fn a_request_that_does_not_end_is_cut_off_after_the_time_to_leave() {
 fn a_signal_leaves_less_time_than_the_manager() {
     on_every_python(|python| {
         let limits = Start {
-            graceful_timeout: 60,
-            shutdown_timeout: 1,
+            life: Life {
+                graceful_timeout: 60,
+                shutdown_timeout: 1,
+                ..settings().life
+            },
             ..settings()
         };
         let (mut worker, script) = site(python, limits);
@@ -255,7 +265,7 @@ fn a_signal_leaves_less_time_than_the_manager() {
         assert_eq!(busy.frame().map(|(kind, _)| kind), Some(Kind::Taken));
         worker.drain();
         worker.wait_until("it leaves", |said| {
-            said.contains(&FromWorker::Leaving(LeaveReason::Asked))
+            said.contains(&FromWorker::Leaving(LeaveReason::ShutdownSignal))
         });
         worker.signal(Signal::TERM);
         assert_eq!(worker.wait(), End::Exit(1));
@@ -267,9 +277,12 @@ fn a_request_beyond_its_time_is_aborted_with_its_stack_and_others_may_end() {
     on_every_python(|python| {
         // One second times (1 + ln 2), looked at once a second.
         let limits = Start {
-            request_timeout: 1,
-            graceful_timeout: 10,
-            shutdown_timeout: 1,
+            life: Life {
+                request_timeout: 1,
+                graceful_timeout: 10,
+                shutdown_timeout: 1,
+                ..settings().life
+            },
             ..settings()
         };
         let (mut worker, script) = site(python, limits);
@@ -287,9 +300,12 @@ fn a_request_beyond_its_time_is_aborted_with_its_stack_and_others_may_end() {
 fn a_request_that_keeps_the_gil_is_aborted_too() {
     on_every_python(|python| {
         let limits = Start {
-            request_timeout: 1,
-            graceful_timeout: 1,
-            shutdown_timeout: 1,
+            life: Life {
+                request_timeout: 1,
+                graceful_timeout: 1,
+                shutdown_timeout: 1,
+                ..settings().life
+            },
             ..settings()
         };
         let (mut worker, script) = site(python, limits);
@@ -324,7 +340,7 @@ fn a_process_that_the_application_forks_has_its_own_signals() {
         assert_eq!(worker.get(&script, "/fork-and-exit").whole(), "256");
         assert!(worker.text().contains("from the copy"));
         worker.listen();
-        assert!(!worker.has_left(LeaveReason::Asked));
+        assert!(!worker.has_left(LeaveReason::ShutdownSignal));
     });
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use rwsgi_os::process::{End, Pid};
 use rwsgi_os::signal::Signal;
 use rwsgi_wire::control::DeathKind;
-use rwsgi_wire::control::LeaveReason;
+use rwsgi_wire::life::LeaveReason;
 
 /// How many deaths are remembered.
 const REMEMBERED: usize = 4096;

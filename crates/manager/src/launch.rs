@@ -96,10 +96,7 @@ fn start_of(pool: &Pool) -> Start {
         python_path: g.python_path.clone(),
         home: g.home.clone(),
         display_name,
-        maximum_requests: g.maximum_requests,
-        request_timeout: g.request_timeout,
-        shutdown_timeout: g.shutdown_timeout,
-        graceful_timeout: g.graceful_timeout,
+        life: g.life,
         log_level: g.log_level,
         preload: g
             .preload

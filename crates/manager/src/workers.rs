@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::Signal;
 use rwsgi_os::{OwnedFd, fd, message};
-use rwsgi_wire::control::{FromWorker, LeaveReason, ToWorker};
+use rwsgi_wire::control::{FromWorker, ToWorker};
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 
@@ -202,7 +203,7 @@ impl Manager {
             return;
         };
         worker.target.note(Level::Info, || {
-            format!("worker {} leaves: {}", worker.pid, words(reason))
+            format!("worker {} leaves: {}", worker.pid, reason.words())
         });
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
@@ -210,12 +211,12 @@ impl Manager {
         if self.ending {
             return;
         }
-        if reason == LeaveReason::Asked && !asked {
+        if reason == LeaveReason::ShutdownSignal && !asked {
             // By a signal that is not ours: as the original, without the grace of a planned replacement.
             let limit = self
                 .pools
                 .get(&pool)
-                .map_or(0, |p| p.settings.group.shutdown_timeout);
+                .map_or(0, |p| p.settings.group.life.shutdown_timeout);
             if limit > 0 {
                 self.expect_end(
                     id,
@@ -235,11 +236,12 @@ impl Manager {
             return;
         };
         worker.known.asked = true;
-        if matches!(worker.state, State::Ready | State::Leaving) {
-            // If the socket is full or closed, the signal below says the same.
-            let _ = message::try_send(&worker.control, &ToWorker::Drain.encode());
+        // The message leaves it graceful-timeout; the signal, for one that cannot read yet or any more, does not.
+        let told = matches!(worker.state, State::Ready | State::Leaving)
+            && message::try_send(&worker.control, &ToWorker::Drain.encode()).is_ok();
+        if !told {
+            let _ = process::signal_child(worker.pid, Signal::TERM);
         }
-        let _ = process::signal_child(worker.pid, Signal::TERM);
         self.limit_leaving(id);
     }
 
@@ -251,9 +253,9 @@ impl Manager {
         let Some(pool) = self.pools.get(&worker.pool) else {
             return;
         };
-        let group = &pool.settings.group;
-        if group.shutdown_timeout > 0 {
-            let limit = u64::from(group.graceful_timeout) + u64::from(group.shutdown_timeout) + 1;
+        let life = &pool.settings.group.life;
+        if life.shutdown_timeout > 0 {
+            let limit = u64::from(life.graceful_timeout) + u64::from(life.shutdown_timeout) + 1;
             self.expect_end(
                 id,
                 Duration::from_secs(limit),
@@ -276,7 +278,7 @@ impl Manager {
             let limit = self
                 .pools
                 .get(&worker.pool)
-                .map_or(0, |p| p.settings.group.shutdown_timeout);
+                .map_or(0, |p| p.settings.group.life.shutdown_timeout);
             let limit = if limit == 0 { END_LIMIT } else { limit };
             self.expect_end(
                 id,
@@ -401,14 +403,5 @@ impl Worker {
         if executed && self.state == State::Entering {
             self.state = State::Booting;
         }
-    }
-}
-
-fn words(reason: LeaveReason) -> &'static str {
-    match reason {
-        LeaveReason::MaximumRequests => "it has served maximum-requests",
-        LeaveReason::RequestTimeout => "a request exceeded request-timeout",
-        LeaveReason::ScriptReload => "a script has changed",
-        LeaveReason::Asked => "it was asked to",
     }
 }

@@ -2,6 +2,7 @@
 //! one SEQPACKET packet of at most [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes; its first byte says which message it is.
 
 use crate::bytes::{Fields, Put};
+use crate::life::{LeaveReason, Life};
 use crate::response::{AbortReason, Level, numbered};
 use crate::{VERSION, WireError};
 
@@ -84,14 +85,8 @@ pub struct Group {
     pub display_name: Vec<u8>,
     /// Connections that may wait.
     pub listen_backlog: u32,
-    /// Requests after which a worker is replaced.
-    pub maximum_requests: u64,
-    /// Limit on a request.
-    pub request_timeout: u32,
-    /// How long an ending worker may take once asked to leave, before it is killed.
-    pub shutdown_timeout: u32,
-    /// How long requests under way may take when a worker is to be replaced.
-    pub graceful_timeout: u32,
+    /// Limits on the life of a worker.
+    pub life: Life,
     /// Pools to start at once, and what each loads before it serves.
     pub preload: Vec<Preload>,
 }
@@ -160,10 +155,7 @@ impl Group {
         out.put_bytes(&self.locale);
         out.put_bytes(&self.display_name);
         out.put_u32(self.listen_backlog);
-        out.put_u64(self.maximum_requests);
-        out.put_u32(self.request_timeout);
-        out.put_u32(self.shutdown_timeout);
-        out.put_u32(self.graceful_timeout);
+        self.life.put(out);
         Preload::put(&self.preload, out);
     }
 
@@ -191,10 +183,7 @@ impl Group {
             locale: f.bytes("locale")?.into(),
             display_name: f.bytes("display name")?.into(),
             listen_backlog: f.u32("listen backlog")?,
-            maximum_requests: f.u64("maximum requests")?,
-            request_timeout: f.u32("request timeout")?,
-            shutdown_timeout: f.u32("shutdown timeout")?,
-            graceful_timeout: f.u32("graceful timeout")?,
+            life: Life::take(f)?,
             preload: Preload::take(f)?,
         })
     }
@@ -489,13 +478,7 @@ pub struct Start {
     /// As in [`Group`], expanded (`%{GROUP}`).
     pub display_name: Vec<u8>,
     /// As in [`Group`].
-    pub maximum_requests: u64,
-    /// As in [`Group`].
-    pub request_timeout: u32,
-    /// As in [`Group`].
-    pub shutdown_timeout: u32,
-    /// As in [`Group`].
-    pub graceful_timeout: u32,
+    pub life: Life,
     /// As in [`Group`].
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
@@ -527,10 +510,7 @@ impl ToWorker {
                 out.put_list(&s.python_path);
                 out.put_bytes(&s.home);
                 out.put_bytes(&s.display_name);
-                out.put_u64(s.maximum_requests);
-                out.put_u32(s.request_timeout);
-                out.put_u32(s.shutdown_timeout);
-                out.put_u32(s.graceful_timeout);
+                s.life.put(&mut out);
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
             }
@@ -554,10 +534,7 @@ impl ToWorker {
                         python_path: owned(f.list("python path")?),
                         home: f.bytes("home")?.into(),
                         display_name: f.bytes("display name")?.into(),
-                        maximum_requests: f.u64("maximum requests")?,
-                        request_timeout: f.u32("request timeout")?,
-                        shutdown_timeout: f.u32("shutdown timeout")?,
-                        graceful_timeout: f.u32("graceful timeout")?,
+                        life: Life::take(f)?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
                     }))
@@ -566,20 +543,6 @@ impl ToWorker {
                 found => return unknown(found),
             })
         })
-    }
-}
-
-numbered! {
-    /// Why a worker leaves by itself.
-    LeaveReason, "leave reason" {
-        /// It has served `maximum-requests`.
-        MaximumRequests = 1,
-        /// A request exceeded `request-timeout`.
-        RequestTimeout = 2,
-        /// A script it has loaded changed on disk.
-        ScriptReload = 3,
-        /// It was asked by the manager or a signal.
-        Asked = 4,
     }
 }
 

@@ -30,6 +30,7 @@ pub mod code;
 pub mod control;
 pub mod frame;
 pub mod head;
+pub mod life;
 pub mod limits;
 pub mod response;
 

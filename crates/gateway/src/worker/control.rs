@@ -4,7 +4,8 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rwsgi_os::message;
-use rwsgi_wire::control::{FromWorker, LeaveReason, Start, ToWorker};
+use rwsgi_wire::control::{FromWorker, Start, ToWorker};
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
 use rwsgi_wire::response::Level;
 

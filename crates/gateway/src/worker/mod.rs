@@ -21,7 +21,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rwsgi_os::fd;
-use rwsgi_wire::control::{LeaveReason, Start};
+use rwsgi_wire::control::Start;
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
 use crate::codes;
@@ -131,7 +132,7 @@ fn set_up<'py>(
             constants: Constants {
                 multithread: start.threads != 1,
                 multiprocess: start.multiprocess,
-                run_once: start.threads == 1 && start.maximum_requests == 1,
+                run_once: start.threads == 1 && start.life.maximum_requests == 1,
             },
             process_group: &start.group,
             application_group: &start.application_group,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rwsgi_os::process;
-use rwsgi_wire::control::LeaveReason;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use super::Worker;
@@ -81,7 +81,7 @@ impl Seat<'_> {
         let complete = connection.take(worker.pid).is_ok() && self.answer(connection, &head);
         let reusable = worker.seats.end(self.index);
         let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
-        if worker.start.maximum_requests != 0 && served >= worker.start.maximum_requests {
+        if worker.start.life.maximum_requests != 0 && served >= worker.start.life.maximum_requests {
             worker.leave(LeaveReason::MaximumRequests);
             return false;
         }

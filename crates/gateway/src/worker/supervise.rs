@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::poll::{self, Events, Watch, poll};
 use rwsgi_os::process;
-use rwsgi_wire::control::LeaveReason;
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use super::control::{Control, Said};
@@ -46,7 +46,7 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
             worker
                 .control
                 .say(Level::Crit, "the worker cannot start its threads");
-            worker.leave(LeaveReason::Asked);
+            worker.leave(LeaveReason::ShutdownSignal);
         }
         end_by_force_later(worker);
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
@@ -62,7 +62,7 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
 
 /// Waits for a reason to leave.
 fn serve(worker: &Worker, signals: &OwnedFd) {
-    let tick = (worker.start.request_timeout > 0).then_some(TICK);
+    let tick = (worker.start.life.request_timeout > 0).then_some(TICK);
     while !worker.is_leaving() {
         let mut watches = [
             Watch::new(worker.control.as_fd(), Events::READ),
@@ -77,7 +77,7 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
             Said::Nothing
         };
         if waited.is_err() || signal || said != Said::Nothing {
-            worker.leave(LeaveReason::Asked);
+            worker.leave(LeaveReason::ShutdownSignal);
         }
         check_time(worker);
     }
@@ -85,7 +85,7 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
 
 /// Gives the requests under way `graceful-timeout`, unless a signal says that the worker must end soon.
 fn drain(worker: &Worker, signals: &OwnedFd) {
-    let deadline = Instant::now() + Duration::from_secs(worker.start.graceful_timeout.into());
+    let deadline = Instant::now() + Duration::from_secs(worker.start.life.graceful_timeout.into());
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let signalled = poll::readable(signals, Some(Duration::ZERO)).unwrap_or(true);
@@ -98,7 +98,7 @@ fn drain(worker: &Worker, signals: &OwnedFd) {
 
 /// From now on the process has `shutdown-timeout` to end by itself.
 fn end_by_force_later(worker: &Worker) {
-    let limit = worker.start.shutdown_timeout;
+    let limit = worker.start.life.shutdown_timeout;
     if limit == 0 {
         return;
     }
@@ -124,7 +124,7 @@ fn end_by_force(control: &Control, why: &str) -> ! {
 
 /// Breaks off requests that run too long, and leaves.
 fn check_time(worker: &Worker) {
-    let limit = worker.start.request_timeout;
+    let limit = worker.start.life.request_timeout;
     if limit == 0 {
         return;
     }

@@ -11,9 +11,10 @@ use rwsgi_os::process::{self, End, Pid};
 use rwsgi_os::socket::{self, Access, Kind as SocketKind, Mode};
 use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{fd, file, message, poll};
-use rwsgi_wire::control::{FromWorker, LeaveReason, Start, ToWorker};
+use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::{CHUNK_MAX, CONTROL_MAX};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, Log, Response, Taken, Want};
 
@@ -121,8 +122,11 @@ pub fn settings() -> Start {
         group: b"site".to_vec(),
         application_group: b"app".to_vec(),
         threads: 2,
-        shutdown_timeout: 5,
-        graceful_timeout: 5,
+        life: Life {
+            shutdown_timeout: 5,
+            graceful_timeout: 5,
+            ..Life::default()
+        },
         log_level: 6,
         ..Start::default()
     }

@@ -10,6 +10,7 @@ use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{ids, message, poll, spawn};
 use rwsgi_wire::control::{Answer, Ask, Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::frame::{self, Decoder};
+use rwsgi_wire::life::Life;
 use rwsgi_wire::response::{Abort, AbortReason};
 
 /// How long anything may take before a test fails.
@@ -100,8 +101,11 @@ impl Httpd {
             threads: 1,
             python_home: home.into(),
             listen_backlog: 10,
-            shutdown_timeout: 2,
-            graceful_timeout: 2,
+            life: Life {
+                shutdown_timeout: 2,
+                graceful_timeout: 2,
+                ..Life::default()
+            },
             ..Group::default()
         }
     }
