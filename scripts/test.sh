@@ -27,14 +27,22 @@ theirs() {
     RWSGI_MPM=event RWSGI_UNDER_TEST=theirs $cargo test --locked --quiet -p rwsgi --test it -- "$@"
 }
 
+# The tests that docs/compat.md names have passed, on the original and here.
+proof() {
+    step "what docs/compat.md claims"
+    $cargo run --release --locked --quiet -p rwsgi-docs proof
+}
+
 case "$what" in
 all)
+    rm -rf "${CARGO_TARGET_DIR:-target}/outcomes"
     unit
     tests/prepare.sh apps theirs
     it event
     it worker
     it prefork
-    theirs ;;
+    theirs
+    proof ;;
 unit) unit ;;
 it) tests/prepare.sh apps; it "${RWSGI_MPM:-event}" "$@" ;;
 theirs) tests/prepare.sh apps theirs; theirs "$@" ;;

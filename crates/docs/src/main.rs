@@ -1,13 +1,41 @@
-//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source. `make doc` runs it at the top of the repository.
+//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source, and `docs/compat.md` from its rows. `make doc` runs it at
+//! the top of the repository. `rwsgi-docs proof` says whether the tests named in those rows have passed.
+
+mod compat;
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use compat::proof::Outcomes;
 
 use rwsgi_wire::code::Code;
 
-fn main() -> io::Result<()> {
-    let docs = Path::new("docs");
+fn main() -> ExitCode {
+    let verb = std::env::args().nth(1);
+    let done = match verb.as_deref() {
+        None => write(Path::new("docs")),
+        Some("proof") => proof(&target().join("outcomes")),
+        Some(other) => Err(format!(
+            "rwsgi-docs: nothing (write the pages) or `proof`, not '{other}'"
+        )),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(docs: &Path) -> Result<(), String> {
+    pages(docs).map_err(|why| format!("docs: {why}"))?;
+    compat::write(docs)
+}
+
+fn pages(docs: &Path) -> io::Result<()> {
     let directives = docs.join("directives");
     std::fs::create_dir_all(&directives)?;
     for entry in std::fs::read_dir(&directives)? {
@@ -16,6 +44,35 @@ fn main() -> io::Result<()> {
     mod_rwsgi::directives::pages::write(&directives)?;
     std::fs::write(directives.join("README.md"), directives_index())?;
     std::fs::write(docs.join("codes.md"), codes_page(&tables()))
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
+}
+
+/// The tests that the compatibility table names have passed in the runs whose outcomes are in `directory`.
+fn proof(directory: &Path) -> Result<(), String> {
+    let verdict = Outcomes::read(directory)?.judge(&compat::read()?);
+    for (why, tests) in &verdict.not_here {
+        let some: Vec<&str> = tests.iter().map(String::as_str).take(4).collect();
+        println!(
+            "not shown on this machine: {} tests on {why}: {} …",
+            tests.len(),
+            some.join(", ")
+        );
+    }
+    if verdict.unproven.is_empty() {
+        println!("every row of docs/compat.md is shown by its tests");
+        return Ok(());
+    }
+    let lines: Vec<&str> = verdict.unproven.iter().map(String::as_str).collect();
+    Err(format!(
+        "{}: {} claims are not shown by the tests they name:\n  {}",
+        compat::ROWS,
+        lines.len(),
+        lines.join("\n  ")
+    ))
 }
 
 /// One line for each directive.

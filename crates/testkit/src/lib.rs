@@ -20,6 +20,7 @@ mod http;
 mod httpd;
 mod load;
 mod namespace;
+mod outcomes;
 mod places;
 mod poll;
 mod ports;

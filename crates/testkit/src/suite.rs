@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::case::{Case, Mode, Skip, UnderTest};
 use crate::namespace;
+use crate::outcomes::{self, Outcome, Outcomes};
 
 /// No single test may take longer: a hang must name itself instead of stalling everything.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -60,6 +61,7 @@ struct Record {
     passed: usize,
     not_yet: BTreeMap<String, &'static str>,
     running: BTreeMap<String, Instant>,
+    outcomes: Outcomes,
 }
 
 /// All tests of this run.
@@ -114,6 +116,7 @@ impl Suite {
         if listing {
             return ExitCode::SUCCESS;
         }
+        outcomes::keep(self.under_test, &record.outcomes);
         for (why, names) in &record.skipped {
             println!("skipped {:3} tests: {why}", names.len());
             if names.len() <= 4 {
@@ -230,13 +233,16 @@ fn run_one(case: &Case, run: fn(&Case), record: &Mutex<Record>) -> Result<(), Fa
     let outcome = catch_unwind(AssertUnwindSafe(|| run(case)));
     let mut record = record.lock().expect("record");
     record.running.remove(&case.name);
+    let mut became = |outcome| record.outcomes.insert(case.name.clone(), outcome);
     match outcome {
         Ok(()) => {
+            became(Outcome::Passed);
             record.passed += 1;
             Ok(())
         }
         Err(payload) => match payload.downcast_ref::<Skip>() {
             Some(Skip(why)) => {
+                became(Outcome::Skipped(why.clone()));
                 record
                     .skipped
                     .entry(why.clone())
@@ -245,6 +251,7 @@ fn run_one(case: &Case, run: fn(&Case), record: &Mutex<Record>) -> Result<(), Fa
                 Ok(())
             }
             None => {
+                became(Outcome::Failed);
                 let evidence = EVIDENCE.with_borrow(String::clone);
                 Err(Failed::from(format!(
                     "{evidence}{}",
