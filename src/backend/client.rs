@@ -37,6 +37,8 @@ pub struct Promise {
     pub length: Option<u64>,
     /// The answer has no body, whatever the application yields (HEAD, 204, 304).
     pub bodiless: bool,
+    /// httpd answers in the application's place, once this answer has ended or been given up: nothing of it is sent.
+    pub is_replaced: bool,
 }
 
 /// The request being answered, and its client.

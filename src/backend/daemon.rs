@@ -323,6 +323,10 @@ fn pass(
             }
         }
     }
+    if relay.is_replaced() {
+        // The connection is given up, so that nobody waits for the rest.
+        return Err(Fault::AnsweredByServer.into());
+    }
     if !pieces.is_empty() {
         // What streams is to be seen at once; what comes in bulk is not to be chopped.
         if !sender.has_more() {

@@ -188,6 +188,14 @@ const HELD: usize = 64 * 1024;
 
 impl Exchange<'_> {
     fn pass(&mut self, bytes: &[u8], flush: bool) -> Result<(), Fault> {
+        if self.relay.is_replaced() {
+            self.relay.admit(bytes)?;
+            return if self.relay.length() > HELD as u64 {
+                Err(Fault::AnsweredByServer)
+            } else {
+                Ok(())
+            };
+        }
         if self.pending.len() + bytes.len() <= HELD && !flush {
             let admitted = self.relay.admit(bytes)?;
             self.pending.extend_from_slice(admitted);
@@ -238,7 +246,7 @@ impl Host for Exchange<'_> {
 
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
         self.pass(bytes, flush).map_err(|fault| {
-            let gone = fault == Fault::ClientGone;
+            let gone = matches!(fault, Fault::ClientGone | Fault::AnsweredByServer);
             self.keep(fault);
             if gone {
                 WriteFault::ClientGone

@@ -27,7 +27,7 @@ pub enum Failure {
     Truncated(Option<Message>),
     /// The client is gone; nothing to answer, nothing wrong.
     ClientGone,
-    /// httpd has answered already (a body over `LimitRequestBody`).
+    /// httpd has answered already (a body over `LimitRequestBody`), or answers in the application's place.
     AnsweredByServer,
 }
 
@@ -77,7 +77,7 @@ pub enum Fault {
     Violation(String),
     /// The client is gone.
     ClientGone,
-    /// httpd has answered already.
+    /// httpd has answered already, or answers in the application's place.
     AnsweredByServer,
 }
 

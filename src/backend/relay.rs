@@ -52,6 +52,10 @@ impl<'a> Relay<'a> {
                 "the worker sent body bytes before a head".into(),
             ));
         };
+        if promise.is_replaced {
+            self.length += bytes.len() as u64;
+            return Ok(&[]);
+        }
         let room = promise
             .length
             .filter(|_| !promise.bodiless)
@@ -72,8 +76,21 @@ impl<'a> Relay<'a> {
         Ok(fitting)
     }
 
+    /// httpd answers in place of the application: nothing that still comes is of use.
+    pub fn is_replaced(&self) -> bool {
+        self.promise.is_some_and(|promise| promise.is_replaced)
+    }
+
+    /// How many bytes of the body have come.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Passes pieces of an answer that has a head.
     pub fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Fault> {
+        if self.is_replaced() {
+            return Ok(());
+        }
         self.sent = true;
         self.client.send(pieces).map_err(|_| Fault::ClientGone)
     }
@@ -167,8 +184,9 @@ pub(crate) mod tests {
                 .find(|(name, _)| *name == b"Content-Length");
             let length = length.map(|(_, value)| String::from_utf8_lossy(value).parse().unwrap());
             Ok(Promise {
-                length,
+                length: length.filter(|_| response.status != 404),
                 bodiless: response.status == 304,
+                is_replaced: response.status == 404,
             })
         }
         fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
@@ -240,6 +258,24 @@ pub(crate) mod tests {
         };
         relay.start(&response).unwrap();
         assert_eq!(relay.may_end(), Ok(()));
+    }
+
+    #[test]
+    fn a_replaced_answer_goes_nowhere_and_has_no_length_to_keep() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        let response = Response {
+            status: 404,
+            ..head(b"10")
+        };
+        relay.start(&response).unwrap();
+        assert_eq!(relay.admit(b"a page").unwrap(), b"");
+        relay.send(&[Piece::Data(b"x"), Piece::Flush]).unwrap();
+        assert_eq!(
+            (relay.may_end(), relay.is_replaced(), relay.length()),
+            (Ok(()), true, 6)
+        );
+        assert_eq!(client.seen, ["start 404"]);
     }
 
     #[test]

@@ -8,10 +8,12 @@
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
 //! - [`script`], for aliases
 //! - [`unbuilt`], for directives of mod_wsgi that this version knows by name only
+//! - [`choices`], for `On|Off|Auto`, and defaults that depend on the module's name
 //! - [`kinds`], for what a value may be; all refusals come from there
 //!
 //! Nothing is opened or looked up here; that is [`crate::config`].
 
+pub mod choices;
 pub mod daemon;
 pub mod kinds;
 pub mod pages;

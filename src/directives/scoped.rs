@@ -3,6 +3,7 @@
 //! Used outside a section they go to the server, inside one to the section. For a request the section counts first (merged by
 //! httpd as for every directive), then the server.
 
+use super::choices::OnOffAuto;
 use super::kinds::{Callable, OnOff};
 use super::{Target, Wrong, settings};
 use crate::request::template::Template;
@@ -27,9 +28,13 @@ settings! {
     /// The name of the application in its script. Default `application`. Looked up in the module as it is: no dots, no calls.
     callable_object: Callable = c"WSGICallableObject" in FileInfo;
 
-    /// Whether `Authorization` reaches the application as `HTTP_AUTHORIZATION`. Default Off: the application learns the user from
-    /// `REMOTE_USER`, and passwords stay in httpd. `CGIPassAuth On` has the same effect, and lets `Proxy-Authorization` through too.
-    pass_authorization: OnOff = c"WSGIPassAuthorization" in FileInfo;
+    /// Whether `Authorization` reaches the application as `HTTP_AUTHORIZATION`. Off: the application learns the user from `REMOTE_USER`,
+    /// and passwords stay in httpd. Auto: passed unless httpd itself has authenticated the request (it has a `REMOTE_USER` or an
+    /// `AUTH_TYPE`), so that applications can check tokens and passwords of their own, and those of httpd stay there.
+    ///
+    /// Default Auto with `LoadModule rwsgi_module`, and Off, as in mod_wsgi, with `LoadModule wsgi_module`. `CGIPassAuth On` passes it in any
+    /// case, and lets `Proxy-Authorization` through too.
+    pass_authorization: OnOffAuto = c"WSGIPassAuthorization" in FileInfo;
 
     /// Whether a changed script is noticed: before each request its time stamp is compared with that of the loaded one. In
     /// daemon mode its workers are replaced, in embedded mode the module is loaded anew. Default On.
@@ -38,6 +43,26 @@ settings! {
     /// Whether requests without `Content-Length` (chunked; HTTP/2 uploads of unknown length) reach the application. Default
     /// Off: they are answered with 411, for an application that trusts `CONTENT_LENGTH` would take them for empty.
     chunked_request: OnOff = c"WSGIChunkedRequest" in FileInfo;
+
+    /// Whether a HEAD request looks like GET to the application. Auto (the default): when a filter of httpd that changes content follows,
+    /// mod_deflate for one, for it has to see the body to compute the headers that GET would have. On: always. Off: never.
+    /// The body of the answer to a HEAD request is never sent.
+    map_head_to_get: OnOffAuto = c"WSGIMapHEADToGET" in FileInfo;
+
+    /// On: an answer with an error status (400 to 599) is replaced by httpd's page for that status, which `ErrorDocument` chooses. Of
+    /// the application's headers only `WWW-Authenticate` is kept. Works in daemon mode and in embedded mode. Default Off.
+    error_override: OnOff = c"WSGIErrorOverride" in FileInfo;
+
+    /// On: two headers of an answer are directions to httpd, as they are in the answers of CGI scripts. `Status` replaces the status.
+    /// `Location` with a path of this server, while the status is exactly 200, makes httpd answer with what it has at that path in place
+    /// of the application's answer. That is a GET request with all access checks and handlers of its own, and without a body; of the
+    /// application's headers only `WWW-Authenticate` is kept; `LimitInternalRecursion` ends loops.
+    ///
+    /// Off: both are data, and the client gets them as they are. Choose Off when you do not trust the application with every URL that
+    /// the client itself may ask for.
+    ///
+    /// Default Off; On in daemon mode with `LoadModule wsgi_module`, because that is what mod_wsgi does. mod_wsgi does not know this directive.
+    cgi_headers: OnOff = c"WSGICGIHeaders" in FileInfo;
 }
 
 impl Scoped {

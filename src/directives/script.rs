@@ -1,6 +1,7 @@
 //! `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
 
-use super::kinds::{Name, OnOff};
+use super::choices::OnOffAuto;
+use super::kinds::Name;
 use super::{Context, Directive, Place, Target, Words, Wrong, options};
 use crate::request::template::Template;
 
@@ -18,7 +19,7 @@ options! {
     callable_object: Name = "callable-object";
 
     /// As `WSGIPassAuthorization`, for what this alias maps.
-    pass_authorization: OnOff = "pass-authorization";
+    pass_authorization: OnOffAuto = "pass-authorization";
 }
 
 /// How an alias finds its requests.
@@ -158,7 +159,7 @@ mod tests {
         );
         let said = read("/app /srv/a.wsgi pass-authorization=yes").unwrap_err();
         assert!(
-            said.contains("pass-authorization=yes must be one of: Off | On"),
+            said.contains("pass-authorization=yes must be one of: Off | On | Auto"),
             "{said}"
         );
         assert!(

@@ -37,8 +37,6 @@ unbuilt! {
     c"WSGIImportScript" in Server: "remove it; WSGIScriptAlias with process-group and application-group loads its script at start";
     c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
-    c"WSGIErrorOverride" in FileInfo: "remove it";
-    c"WSGIMapHEADToGET" in FileInfo: "remove it; the default, Auto, is in force";
     c"WSGIIgnoreActivity" in FileInfo: "remove it";
     c"WSGITrustedProxyHeaders" in FileInfo: "remove it and use mod_remoteip, or middleware in the application";
     c"WSGITrustedProxies" in FileInfo: "remove it and use mod_remoteip, or middleware in the application";

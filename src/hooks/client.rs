@@ -7,23 +7,35 @@ use rwsgi_wire::response::{BodyFault, Level as WireLevel, Response};
 use crate::backend::Message;
 use crate::backend::client::{BodyRead, Client, Gone, Piece, Promise};
 use crate::httpd::{self, BodyError, Level, Request};
+use crate::request::instead::{Instead, Rules, instead};
 use crate::request::response;
 
 /// See [`Client`].
 pub struct RequestClient<'a, 'r> {
     request: &'a Request<'r>,
+    rules: Rules,
+    instead: Option<Instead>,
     body_refusal: Option<u16>,
+    answered: bool,
     sent: bool,
 }
 
 impl<'a, 'r> RequestClient<'a, 'r> {
     /// For one answer.
-    pub fn new(request: &'a Request<'r>) -> Self {
+    pub fn new(request: &'a Request<'r>, rules: Rules) -> Self {
         Self {
             request,
+            rules,
+            instead: None,
             body_refusal: None,
+            answered: false,
             sent: false,
         }
+    }
+
+    /// What httpd is to do in place of sending the application's answer.
+    pub fn instead(&self) -> Option<&Instead> {
+        self.instead.as_ref().filter(|_| !self.answered)
     }
 
     /// The status with which the request body is to be refused, if nothing has been sent yet.
@@ -43,17 +55,30 @@ impl Client for RequestClient<'_, '_> {
                     "the request body was refused by httpd (LimitRequestBody, or malformed)".into(),
                 )
             }
-            BodyError::Answered => (
-                BodyFault::TooLarge,
-                "the request body was refused by httpd, which has answered".into(),
-            ),
+            BodyError::Answered => {
+                self.answered = true;
+                (
+                    BodyFault::TooLarge,
+                    "the request body was refused by httpd, which has answered".into(),
+                )
+            }
             BodyError::Gone => (BodyFault::ClientGone, "Connection was terminated".into()),
         })
     }
 
     fn start(&mut self, answer: &Response<'_>) -> Result<Promise, String> {
-        let head = response::check(answer).map_err(|broken| broken.to_string())?;
+        let mut head = response::check(answer).map_err(|broken| broken.to_string())?;
         let request = self.request;
+        self.instead = instead(&mut head, self.rules).map_err(|broken| broken.to_string())?;
+        if self.instead.is_some() {
+            for (name, value) in head.headers.iter().filter(|(name, _)| is_for_errors_too(name)) {
+                request.add_header(name, value, true);
+            }
+            return Ok(Promise {
+                is_replaced: true,
+                ..Promise::default()
+            });
+        }
         request.forget_continue();
         request.set_status(head.status, &head.line);
         if let Some(value) = head.content_type {
@@ -63,12 +88,12 @@ impl Client for RequestClient<'_, '_> {
             request.set_content_length(length);
         }
         for (name, value) in &head.headers {
-            let even_on_errors = name.eq_ignore_ascii_case(b"WWW-Authenticate");
-            request.add_header(name, value, even_on_errors);
+            request.add_header(name, value, is_for_errors_too(name));
         }
         Ok(Promise {
             length: head.content_length,
             bodiless: request.is_head() || head.has_no_body(),
+            is_replaced: false,
         })
     }
 
@@ -100,6 +125,11 @@ impl Client for RequestClient<'_, '_> {
     fn is_gone(&self) -> bool {
         self.request.connection().is_aborted()
     }
+}
+
+/// Whether httpd keeps the header when it answers in the application's place.
+fn is_for_errors_too(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"WWW-Authenticate")
 }
 
 /// httpd's level for one of the wire's; both use httpd's numbers.

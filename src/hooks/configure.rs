@@ -97,7 +97,7 @@ pub fn post_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
                 Level::Info,
                 "mod_rwsgi {} as {}, {} process groups",
                 env!("CARGO_PKG_VERSION"),
-                httpd::identity(),
+                httpd::loaded_as().name(),
                 config.site.groups.len()
             );
             Verdict::Ok

@@ -12,6 +12,7 @@ use crate::hooks::child_init::Child;
 use crate::hooks::client::RequestClient;
 use crate::httpd::{self, FileKind, Level, Request, Verdict};
 use crate::log::log;
+use crate::request::instead::Instead;
 use crate::request::target::{Settings, Target};
 
 /// Answers requests for scripts.
@@ -29,6 +30,7 @@ pub fn handler(request: &Request<'_>) -> Verdict {
         alias: alias(request, config),
         directory: request.scoped().unwrap_or(&unset),
         server: &config.scoped,
+        loaded_as: httpd::loaded_as(),
     };
     let body = match check_file(request, &settings).and_then(|()| check_body(request, &settings)) {
         Ok(body) => body,
@@ -200,7 +202,7 @@ fn serve_by_worker(
             .queue_timeout
             .map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
     };
-    let mut client = RequestClient::new(request);
+    let mut client = RequestClient::new(request, settings.answer_rules(false));
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
 }
@@ -234,7 +236,7 @@ fn serve_embedded(
         }
     };
     let head = head::payload(request, settings, target, body, 0);
-    let mut client = RequestClient::new(request);
+    let mut client = RequestClient::new(request, settings.answer_rules(true));
     let result = embedded::serve(guest, &head, &mut client);
     verdict(request, &client, result)
 }
@@ -242,8 +244,12 @@ fn serve_embedded(
 /// Tells httpd how it ended, and the log why: the only place where a failed request is logged.
 fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result<(), Failure>) -> Verdict {
     match result {
-        Ok(()) | Err(Failure::ClientGone) => Verdict::Ok,
-        Err(Failure::AnsweredByServer) => client.body_refusal().map_or(Verdict::Ok, Verdict::Status),
+        Ok(()) | Err(Failure::AnsweredByServer) => match (client.body_refusal(), client.instead()) {
+            (Some(status), _) => Verdict::Status(status),
+            (None, Some(instead)) => answer_instead(request, instead),
+            (None, None) => Verdict::Ok,
+        },
+        Err(Failure::ClientGone) => Verdict::Ok,
         Err(Failure::Truncated(message)) => {
             if let Some(message) = message {
                 request.log(
@@ -271,6 +277,16 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
                 request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
             }
             Verdict::Status(status)
+        }
+    }
+}
+
+fn answer_instead(request: &Request<'_>, instead: &Instead) -> Verdict {
+    match instead {
+        Instead::Page(status) => Verdict::Status(*status),
+        Instead::Redirect(path) => {
+            request.redirect(path);
+            Verdict::Ok
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use rwsgi_wire::frame::{Kind, put_with};
 use rwsgi_wire::head::Head;
 
+use crate::directives::choices::OnOffAuto;
 use crate::httpd::{self, Request};
 use crate::request::environ::{Environ, is_https};
 use crate::request::target::{Settings, Target};
@@ -78,13 +79,30 @@ fn put_head(
     head.encode(out);
 }
 
+fn head_as_get(request: &Request<'_>, settings: &Settings<'_>) -> bool {
+    request.is_head()
+        && match settings.map_head_to_get() {
+            OnOffAuto::On => true,
+            OnOffAuto::Off => false,
+            OnOffAuto::Auto => request.filters_change_content(),
+        }
+}
+
+fn passes_authorization(request: &Request<'_>, settings: &Settings<'_>) -> bool {
+    match settings.pass_authorization() {
+        OnOffAuto::On => true,
+        OnOffAuto::Off => false,
+        OnOffAuto::Auto => request.user().is_none() && request.auth_type().is_none(),
+    }
+}
+
 fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
     let connection = request.connection();
     let (client_ip, client_port) = request.client();
     let (context_prefix, context_document_root) = request.context();
     View {
         method: request.method(),
-        head_as_get: request.is_head() && request.filters_change_content(),
+        head_as_get: head_as_get(request, settings),
         protocol: request.protocol(),
         scheme: request.scheme(),
         request_line: request.request_line(),
@@ -113,7 +131,7 @@ fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
             .map(|(user, uri, query)| Redirected { user, uri, query }),
         is_https: connection.is_https(),
         pass_all_auth: request.passes_auth(),
-        pass_authorization: settings.pass_authorization(),
+        pass_authorization: passes_authorization(request, settings),
         request_id: request.log_id(),
         connection_id: connection.log_id(),
         server_pid: std::process::id(),

@@ -41,6 +41,36 @@ impl Request<'_> {
         unsafe { c::ap_set_content_length(self.raw(), bytes) };
     }
 
+    /// Answers with what httpd has at `path` (a path of this server, with or without a query): a GET request without a body, that goes
+    /// through all phases anew. Nothing may have been sent. `LimitInternalRecursion` is kept by httpd.
+    pub fn redirect(&self, path: &[u8]) {
+        let path = self.pool().c_string(path);
+        self.leave_body();
+        let raw = self.raw();
+        // SAFETY: H1; a static string.
+        unsafe { (*raw).method = c"GET".as_ptr() };
+        // SAFETY: H1.
+        unsafe { (*raw).method_number = c::M_GET as _ };
+        for framing in [c"Content-Length", c"Transfer-Encoding"] {
+            // SAFETY: H1.
+            unsafe { c::apr_table_unset(self.rec().headers_in, framing.as_ptr()) };
+        }
+        // SAFETY: H1: a handler may; the path is in the request's pool. Type and handler of this request do not go along.
+        unsafe { c::ap_internal_redirect(path, raw) };
+    }
+
+    /// What is left of the request body is read and thrown away, or its connection is closed after the answer: the redirected request
+    /// has no headers that would tell where the body ends.
+    fn leave_body(&self) {
+        // SAFETY: H1.
+        let asked_to_wait = unsafe { (*self.raw()).expecting_100 } != 0;
+        // SAFETY: H1.
+        if asked_to_wait || unsafe { c::ap_discard_request_body(self.raw()) } != 0 {
+            self.forget_continue();
+            self.connection().close_after_response();
+        }
+    }
+
     /// Nobody waits for `100 Continue` any more.
     pub fn forget_continue(&self) {
         // SAFETY: H1.

@@ -38,7 +38,7 @@ pub use connection::Connection;
 pub use entry::log_panics_of_this_process;
 pub(crate) use log::site;
 pub use log::{Level, Site, Terminal, process as log_for_process};
-pub use module::{BesideUs, beside_us, identity, own_path};
+pub use module::{BesideUs, beside_us, loaded_as, own_path};
 pub use mpm::{
     Mpm, RunState, add_version_component, banner, httpd_version, in_runtime_dir, in_server_root,
     unix_identity,

@@ -16,6 +16,7 @@ use super::entry::guard;
 use super::pool::Pool;
 use super::request::Request;
 use super::server::{Server, ServerSlot};
+use crate::directives::choices::LoadedAs;
 use crate::directives::{RawServer, Scoped};
 use crate::hooks;
 
@@ -84,11 +85,11 @@ pub(super) fn index() -> c_int {
 }
 
 /// The name in `LoadModule`.
-pub fn identity() -> &'static str {
+pub fn loaded_as() -> LoadedAs {
     if wsgi_module.is_loaded() {
-        "wsgi_module"
+        LoadedAs::Wsgi
     } else {
-        "rwsgi_module"
+        LoadedAs::Rwsgi
     }
 }
 

@@ -4,9 +4,11 @@
 //! - [`target`], which file; which process group, application group and callable
 //! - [`template`], `%{…}`
 //! - [`environ`], CGI and `mod_wsgi.*` variables
+//! - [`instead`], when httpd answers in the application's place
 //! - [`response`], what of an application's answer goes to the client
 
 pub mod environ;
+pub mod instead;
 pub mod response;
 pub mod target;
 pub mod template;
@@ -16,7 +18,7 @@ pub mod template;
 pub struct View<'r> {
     /// `GET`, …
     pub method: &'r [u8],
-    /// A content-changing filter follows: HEAD must be computed like GET.
+    /// `WSGIMapHEADToGET` makes this HEAD look like GET.
     pub head_as_get: bool,
     /// `HTTP/1.1`, …
     pub protocol: &'r [u8],
@@ -70,7 +72,7 @@ pub struct View<'r> {
     pub is_https: bool,
     /// `CGIPassAuth On`.
     pub pass_all_auth: bool,
-    /// `WSGIPassAuthorization On`.
+    /// `WSGIPassAuthorization` lets this request's through.
     pub pass_authorization: bool,
     /// Log id of the request.
     pub request_id: &'r [u8],

@@ -25,6 +25,8 @@ pub struct Head<'a> {
 pub enum Broken {
     /// The status is not one that ends an exchange.
     Status(u16),
+    /// The header `Status` has none.
+    StatusHeader(String),
     /// The reason contains a control byte.
     Reason,
     /// A name is not a token.
@@ -49,6 +51,10 @@ impl fmt::Display for Broken {
             Self::Status(status) => write!(
                 f,
                 "the application's status is {status}, not a number from 200 to 999"
+            ),
+            Self::StatusHeader(value) => write!(
+                f,
+                "the response header Status is '{value}', not a status; correct it, or set WSGICGIHeaders Off"
             ),
             Self::Reason => {
                 f.write_str("the reason after the application's status contains a control character")

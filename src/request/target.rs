@@ -1,7 +1,9 @@
 //! Which file a URL is mapped to, and which group and callable serve it.
 
+use super::instead::Rules;
 use super::template::{DEFAULT_CALLABLE, Names, Template};
 use crate::directives::Scoped;
+use crate::directives::choices::{LoadedAs, OnOffAuto};
 use crate::directives::script::AliasOptions;
 
 /// How many bytes of `uri` an alias covers: characters compare exactly, a `/` of the alias covers one or more, and the match ends
@@ -105,6 +107,8 @@ pub struct Settings<'a> {
     pub directory: &'a Scoped,
     /// Its server's.
     pub server: &'a Scoped,
+    /// What the defaults depend on.
+    pub loaded_as: LoadedAs,
 }
 
 impl Settings<'_> {
@@ -136,16 +140,32 @@ impl Settings<'_> {
     }
 
     /// `WSGIPassAuthorization`.
-    pub fn pass_authorization(&self) -> bool {
+    pub fn pass_authorization(&self) -> OnOffAuto {
         self.alias
             .and_then(|alias| alias.pass_authorization)
             .or_else(|| self.pick(|scoped| scoped.pass_authorization))
-            .unwrap_or(false)
+            .unwrap_or_else(|| self.loaded_as.pass_authorization())
     }
 
     /// `WSGIScriptReloading`.
     pub fn script_reloading(&self) -> bool {
         self.pick(|scoped| scoped.script_reloading).unwrap_or(true)
+    }
+
+    /// `WSGIMapHEADToGET`.
+    pub fn map_head_to_get(&self) -> OnOffAuto {
+        self.pick(|scoped| scoped.map_head_to_get)
+            .unwrap_or(OnOffAuto::Auto)
+    }
+
+    /// Which directions of the application's answer httpd follows.
+    pub fn answer_rules(&self, is_embedded: bool) -> Rules {
+        Rules {
+            error_override: self.pick(|scoped| scoped.error_override).unwrap_or(false),
+            cgi_headers: self
+                .pick(|scoped| scoped.cgi_headers)
+                .unwrap_or_else(|| self.loaded_as.cgi_headers(is_embedded)),
+        }
     }
 
     /// `WSGIChunkedRequest`.
@@ -238,6 +258,7 @@ mod tests {
                 alias,
                 directory,
                 server,
+                loaded_as: LoadedAs::Rwsgi,
             }
             .target(&Here)
         };
@@ -256,24 +277,27 @@ mod tests {
 
     #[test]
     fn an_alias_may_take_authorization_away() {
-        let server = Scoped {
-            pass_authorization: Some(true),
-            ..Scoped::default()
-        };
         let alias = AliasOptions {
-            pass_authorization: Some(false),
+            pass_authorization: Some(OnOffAuto::Off),
             ..AliasOptions::default()
         };
-        let directory = Scoped::default();
-        let passes = |alias| {
+        let set = Scoped {
+            pass_authorization: Some(OnOffAuto::On),
+            ..Scoped::default()
+        };
+        let unset = Scoped::default();
+        let passes = |alias, server, loaded_as| {
             Settings {
                 alias,
-                directory: &directory,
-                server: &server,
+                directory: &unset,
+                server,
+                loaded_as,
             }
             .pass_authorization()
         };
-        assert!(passes(None));
-        assert!(!passes(Some(&alias)));
+        assert_eq!(passes(None, &set, LoadedAs::Wsgi), OnOffAuto::On);
+        assert_eq!(passes(Some(&alias), &set, LoadedAs::Wsgi), OnOffAuto::Off);
+        assert_eq!(passes(None, &unset, LoadedAs::Wsgi), OnOffAuto::Off);
+        assert_eq!(passes(None, &unset, LoadedAs::Rwsgi), OnOffAuto::Auto);
     }
 }

@@ -8,6 +8,7 @@ pub fn tests(topic: &mut Topic) {
         headers_become_variables,
         dangerous_headers_are_dropped,
         authorization_is_passed_only_when_asked_for,
+        authorization_is_passed_unless_httpd_has_checked_it,
         pass_authorization_on_an_alias_wins,
         server_variables_are_visible,
         computed_variables_win_over_set_env,
@@ -75,7 +76,46 @@ fn authorization_is_passed_only_when_asked_for(case: &Case) {
     };
     assert_eq!(ask("/on")["HTTP_AUTHORIZATION"], "Basic abc");
     assert!(ask("/on")["HTTP_PROXY_AUTHORIZATION"].is_null());
-    assert!(ask("/off")["HTTP_AUTHORIZATION"].is_null());
+    if case.theirs() {
+        assert!(ask("/off")["HTTP_AUTHORIZATION"].is_null());
+    } else {
+        // Our own default is Auto; under the original's name it is the original's.
+        assert_eq!(ask("/off")["HTTP_AUTHORIZATION"], "Basic abc");
+        assert!(ask("/off")["HTTP_PROXY_AUTHORIZATION"].is_null());
+        let old = case.httpd().identity("wsgi_module").app("environ.wsgi").start();
+        let request = old.request("GET", "/").header("Authorization", "Basic abc");
+        assert!(request.send().json()["HTTP_AUTHORIZATION"].is_null());
+    }
+}
+
+fn authorization_is_passed_unless_httpd_has_checked_it(case: &Case) {
+    case.needs_ours("Auto is ours");
+    let httpd = case
+        .httpd()
+        .alias("/open", "environ.wsgi")
+        .alias("/own", "environ.wsgi")
+        .alias("/on", "environ.wsgi")
+        .load("auth_basic")
+        .load("authn_core")
+        .load("authn_file")
+        .load("authz_user")
+        // htpasswd -nbs user secret
+        .file("passwords", "user:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
+        .conf("WSGIPassAuthorization Auto\n<Location /on>\nWSGIPassAuthorization On\n</Location>")
+        .conf("<LocationMatch ^/(own|on)>\nAuthType Basic\nAuthName here\nAuthUserFile @ROOT@/passwords\nRequire valid-user\n</LocationMatch>")
+        .start();
+    let ask = |path: &str| {
+        let request = httpd.request("GET", path);
+        request
+            .header("Authorization", "Basic dXNlcjpzZWNyZXQ=")
+            .send()
+            .json()
+    };
+    assert_eq!(ask("/open")["HTTP_AUTHORIZATION"], "Basic dXNlcjpzZWNyZXQ=");
+    let own = ask("/own");
+    assert_eq!(own["REMOTE_USER"], "user");
+    assert!(own["HTTP_AUTHORIZATION"].is_null(), "the password is httpd's");
+    assert_eq!(ask("/on")["HTTP_AUTHORIZATION"], "Basic dXNlcjpzZWNyZXQ=");
 }
 
 fn pass_authorization_on_an_alias_wins(case: &Case) {

@@ -4,8 +4,11 @@ use rwsgi_testkit::{Case, Topic};
 
 mod application_group;
 mod callable_object;
+mod cgi_headers;
 mod chunked_request;
 mod daemon_process;
+mod error_override;
+mod map_head_to_get;
 mod pass_authorization;
 mod process_group;
 mod python_home;
@@ -19,8 +22,11 @@ mod socket_prefix;
 pub fn tests(topic: &mut Topic) {
     application_group::tests(topic);
     callable_object::tests(topic);
+    cgi_headers::tests(topic);
     chunked_request::tests(topic);
     daemon_process::tests(topic);
+    error_override::tests(topic);
+    map_head_to_get::tests(topic);
     pass_authorization::tests(topic);
     process_group::tests(topic);
     python_home::tests(topic);
