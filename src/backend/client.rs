@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rwsgi_wire::response::{BodyFault, Level, Response};
+use rwsgi_wire::response::{BodyFault, Log, Response};
 
 /// What one read of the body gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub trait Client {
     /// Passes pieces of the body on. Blocks when the client is slow.
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone>;
     /// Logs one line for this request, without a code of its own.
-    fn log(&mut self, level: Level, text: &[u8]);
+    fn log(&mut self, log: &Log<'_>);
     /// Logs a coded warning for this request.
     fn warn(&mut self, message: &super::Message);
     /// The client's socket, to be watched for its end; `None` when it is not this request's alone (HTTP/2).

@@ -286,7 +286,7 @@ fn pass(
             },
             Kind::Log => {
                 let log = Log::decode(frame.payload)?;
-                relay.client().log(log.level, log.text);
+                relay.client().log(&log);
             }
             Kind::Want => {
                 if !pieces.is_empty() {

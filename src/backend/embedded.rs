@@ -15,7 +15,8 @@ use std::time::Duration;
 use rwsgi_embedding::host::{Guest, Host, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
 use rwsgi_embedding::settings::Settings;
 use rwsgi_os::{process, signal};
-use rwsgi_wire::response::{AbortReason, Level, Response};
+use rwsgi_wire::httpd::Httpd;
+use rwsgi_wire::response::{AbortReason, Log, Response};
 
 use super::client::{Client, Piece};
 use super::libpython;
@@ -30,10 +31,8 @@ pub struct Start {
     pub python_path: Vec<PathBuf>,
     /// `_rwsgi.abi3.so`, opened by root.
     pub gateway: Option<File>,
-    /// Most threads of a child.
-    pub threads: u32,
-    /// Most children.
-    pub processes: u32,
+    /// What applications may ask about httpd.
+    pub httpd: Httpd,
     /// Log level of the main server for this module.
     pub log_level: u8,
     /// Takes lines that belong to no request.
@@ -76,10 +75,9 @@ impl Python {
             home: found.home.map(bytes).unwrap_or_default(),
             python_path: start.python_path.iter().cloned().map(bytes).collect(),
             gateway: bytes(gateway.clone()),
-            multithread: start.threads != 1,
-            multiprocess: start.processes != 1,
-            threads: start.threads,
-            processes: start.processes,
+            multithread: start.httpd.threads != 1,
+            multiprocess: start.httpd.processes != 1,
+            httpd: start.httpd.clone(),
             log_level: start.log_level,
         };
         let guest = libpython::open(&found.libraries, &gateway)?;
@@ -256,7 +254,7 @@ impl Host for Exchange<'_> {
         })
     }
 
-    fn log(&mut self, level: Level, text: &[u8]) {
-        self.relay.client().log(level, text);
+    fn log(&mut self, log: &Log<'_>) {
+        self.relay.client().log(log);
     }
 }

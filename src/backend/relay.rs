@@ -152,7 +152,7 @@ impl<'a> Relay<'a> {
 pub(crate) mod tests {
     use super::*;
     use crate::backend::client::Gone;
-    use rwsgi_wire::response::Level;
+    use rwsgi_wire::response::Log;
     use std::os::fd::BorrowedFd;
 
     /// A request as a list of what happened to it.
@@ -202,8 +202,9 @@ pub(crate) mod tests {
             }
             Ok(())
         }
-        fn log(&mut self, _: Level, text: &[u8]) {
-            self.seen.push(format!("log {}", String::from_utf8_lossy(text)));
+        fn log(&mut self, log: &Log<'_>) {
+            self.seen
+                .push(format!("log {}", String::from_utf8_lossy(log.text)));
         }
         fn warn(&mut self, message: &Message) {
             self.seen.push(format!("warn {}", message.code));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 use rwsgi_embedding::host::Guest;
 
-use super::client::level_of;
+use super::client::{file_of, level_of};
 use crate::backend::embedded::{self, Python};
 use crate::backend::pools::Pools;
 use crate::codes;
-use crate::httpd::{self, Level, Mpm, Pool, Server};
+use crate::httpd::{self, Level, Pool, Server};
 use crate::manager_link;
 
 /// What this process knows; filled here, never in the parent.
@@ -61,16 +61,21 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
             .into_encoded_bytes();
         let _ = POOLS.set(Pools::new(manager, run.generation));
     }
-    let mpm = Mpm::query();
     let _ = START.set(embedded::Start {
         python_home: site.embedded.python_home.clone(),
         python_path: site.embedded.python_path.clone(),
         gateway: site.gateway.get().and_then(|gateway| gateway.try_clone().ok()),
-        threads: mpm.threads,
-        processes: mpm.children,
+        httpd: httpd::facts(),
         log_level: main.log_level(),
-        log: |level, text| {
-            httpd::log_for_process(level_of(level), httpd::site!(), &String::from_utf8_lossy(text));
+        log: |log| {
+            let (level, text) = (level_of(log.level), String::from_utf8_lossy(log.text));
+            match file_of(&log.origin) {
+                Some(file) => {
+                    let line = log.origin.line;
+                    httpd::log_for_process(level, httpd::Site { file: &file, line }, &text);
+                }
+                None => httpd::log_for_process(level, httpd::site!(), &text),
+            }
         },
     });
     if site.embedded.is_expected {

@@ -1,8 +1,9 @@
 //! A request of httpd as a backend sees it.
 
+use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 
-use rwsgi_wire::response::{BodyFault, Level as WireLevel, Response};
+use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response};
 
 use crate::backend::Message;
 use crate::backend::client::{BodyRead, Client, Gone, Piece, Promise};
@@ -102,11 +103,18 @@ impl Client for RequestClient<'_, '_> {
         self.request.send(pieces)
     }
 
-    fn log(&mut self, level: WireLevel, text: &[u8]) {
-        let level = level_of(level);
-        if self.request.wants(level) {
-            self.request
-                .log(level, httpd::site!(), &String::from_utf8_lossy(text));
+    fn log(&mut self, log: &Log<'_>) {
+        let level = level_of(log.level);
+        if !self.request.wants(level) {
+            return;
+        }
+        let text = String::from_utf8_lossy(log.text);
+        match file_of(&log.origin) {
+            Some(file) => {
+                let line = log.origin.line;
+                self.request.log(level, httpd::Site { file: &file, line }, &text);
+            }
+            None => self.request.log(level, httpd::site!(), &text),
         }
     }
 
@@ -130,6 +138,13 @@ impl Client for RequestClient<'_, '_> {
 /// Whether httpd keeps the header when it answers in the application's place.
 fn is_for_errors_too(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"WWW-Authenticate")
+}
+
+/// The application's source file that a line comes from, if it is known.
+pub fn file_of(origin: &Origin<'_>) -> Option<CString> {
+    (!origin.file.is_empty())
+        .then(|| CString::new(origin.file).ok())
+        .flatten()
 }
 
 /// httpd's level for one of the wire's; both use httpd's numbers.

@@ -73,6 +73,7 @@ fn put_head(
         https: is_https(&view),
         request_start: request.start(),
         queue_start,
+        log_level: request.log_level(),
         httpd_version: httpd::httpd_version(),
         environ: environ.entries(),
     };

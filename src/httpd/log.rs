@@ -21,11 +21,11 @@ pub enum Level {
     Trace1 = 8,
 }
 
-/// A place in our source, for `%F` of `ErrorLogFormat`.
+/// A place in our source, or in that of an application, for `%F` of `ErrorLogFormat`.
 #[derive(Clone, Copy)]
-pub struct Site {
+pub struct Site<'s> {
     /// Source file.
-    pub file: &'static CStr,
+    pub file: &'s CStr,
     /// Line in it.
     pub line: u32,
 }
@@ -45,13 +45,13 @@ macro_rules! site {
 pub(crate) use site;
 
 /// Logs for the whole process (the main server's log).
-pub fn process(level: Level, site: Site, text: &str) {
+pub fn process(level: Level, site: Site<'_>, text: &str) {
     // SAFETY: H1: httpd sets this pointer before it loads modules and changes it only while a configuration is read.
     let s = unsafe { c::ap_server_conf };
     write_error(s, level, site, text, 0);
 }
 
-fn write_error(s: *const c::server_rec, level: Level, site: Site, text: &str, flags: c_int) {
+fn write_error(s: *const c::server_rec, level: Level, site: Site<'_>, text: &str, flags: c_int) {
     let text = c_text(text);
     let level = level as c_int | c::APLOG_NOERRNO as c_int | flags;
     // SAFETY: H2: `s` is null or a server of this configuration; "%s" takes exactly the one string given.
@@ -83,7 +83,7 @@ impl Server<'_> {
     }
 
     /// Writes one message to this server's error log.
-    pub fn log(&self, level: Level, site: Site, text: &str) {
+    pub fn log(&self, level: Level, site: Site<'_>, text: &str) {
         if self.wants(level) {
             write_error(self.raw(), level, site, text, 0);
         }
@@ -100,21 +100,26 @@ impl Terminal<'_> {
     }
 
     /// Writes one line, without date and level.
-    pub fn log(&self, level: Level, site: Site, text: &str) {
+    pub fn log(&self, level: Level, site: Site<'_>, text: &str) {
         write_error(self.0.raw(), level, site, text, c::APLOG_STARTUP as c_int);
     }
 }
 
 impl Request<'_> {
-    /// Would a message of this level be written for this request?
-    pub fn wants(&self, level: Level) -> bool {
+    /// The level from which on messages of this module are written for this request, in httpd's numbers.
+    pub fn log_level(&self) -> u8 {
         // SAFETY: H1: `self` is a live request.
         let limit = unsafe { c::ap_get_request_module_loglevel(self.raw(), module::index()) };
-        level as c_int <= limit
+        u8::try_from(limit).unwrap_or(0)
+    }
+
+    /// Would a message of this level be written for this request?
+    pub fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.log_level()
     }
 
     /// Writes one message for this request.
-    pub fn log(&self, level: Level, site: Site, text: &str) {
+    pub fn log(&self, level: Level, site: Site<'_>, text: &str) {
         if !self.wants(level) {
             return;
         }

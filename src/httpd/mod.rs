@@ -40,7 +40,7 @@ pub(crate) use log::site;
 pub use log::{Level, Site, Terminal, process as log_for_process};
 pub use module::{BesideUs, beside_us, loaded_as, own_path};
 pub use mpm::{
-    Mpm, RunState, add_version_component, banner, httpd_version, in_runtime_dir, in_server_root,
+    Mpm, RunState, add_version_component, banner, facts, httpd_version, in_runtime_dir, in_server_root,
     unix_identity,
 };
 pub use other_child::{Memory, watch_child, with_main_server};

@@ -5,6 +5,7 @@ use core::ffi::c_int;
 use super::bindings as c;
 use super::pool::Pool;
 use super::table;
+use rwsgi_wire::httpd::Httpd;
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -108,6 +109,27 @@ pub fn httpd_version() -> [u16; 3] {
     // SAFETY: a place for the answer.
     unsafe { c::ap_get_server_revision(&raw mut version) };
     [version.major, version.minor, version.patch].map(|n| u16::try_from(n).unwrap_or(0))
+}
+
+/// What applications may ask about this httpd.
+pub fn facts() -> Httpd {
+    let mpm = Mpm::query();
+    // SAFETY: H1: fixed once the configuration has been read.
+    let description = unsafe { c::ap_get_server_description() };
+    // SAFETY: as above.
+    let name = unsafe { c::ap_show_mpm() };
+    // SAFETY: a plain question.
+    let built = unsafe { c::ap_get_server_built() };
+    // SAFETY: H2: all three live as long as the configuration; they are copied.
+    let copy = |text| unsafe { table::bytes(text) }.unwrap_or_default().to_vec();
+    Httpd {
+        version: httpd_version(),
+        processes: mpm.children,
+        threads: mpm.threads,
+        description: copy(description),
+        mpm: copy(name),
+        built: copy(built),
+    }
 }
 
 /// Adds `name/version` to the banner.

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rwsgi_wire::response::{BodyFault, Level};
+use rwsgi_wire::response::{BodyFault, Log};
 
 use crate::host::{Outcome, ReadFault, Refused, WriteFault};
 use crate::settings::Settings;
@@ -108,8 +108,10 @@ pub struct HostLog {
 
 impl HostLog {
     /// Logs one line.
-    pub fn log(&self, level: Level, text: &[u8]) {
-        (self.host.process_log)(level as u8, text.as_ptr(), text.len());
+    pub fn log(&self, log: &Log<'_>) {
+        let mut bytes = Vec::with_capacity(log.text.len() + 64);
+        log.encode(&mut bytes);
+        (self.host.process_log)(bytes.as_ptr(), bytes.len());
     }
 }
 
@@ -163,8 +165,10 @@ impl HostExchange<'_> {
     }
 
     /// Logs one line for this request.
-    pub fn log(&mut self, level: Level, text: &[u8]) {
-        (self.host.log)(self.exchange, level as u8, text.as_ptr(), text.len());
+    pub fn log(&mut self, log: &Log<'_>) {
+        let mut bytes = Vec::with_capacity(log.text.len() + 64);
+        log.encode(&mut bytes);
+        (self.host.log)(self.exchange, bytes.as_ptr(), bytes.len());
     }
 }
 
@@ -172,7 +176,7 @@ impl HostExchange<'_> {
 mod tests {
     use super::*;
     use crate::host::{Guest, Host};
-    use rwsgi_wire::response::AbortReason;
+    use rwsgi_wire::response::{AbortReason, Level, Origin};
     use std::sync::Mutex;
 
     struct Echo;
@@ -180,7 +184,7 @@ mod tests {
 
     impl GuestSide for Echo {
         fn open(settings: Settings, log: HostLog) -> Result<(), String> {
-            log.log(Level::Info, b"opened");
+            log.log(&line(Level::Info, b"opened"));
             if settings.program.is_empty() {
                 Err("no program given".into())
             } else {
@@ -198,7 +202,7 @@ mod tests {
                     Ok(0) => return Outcome::Done,
                     Ok(n) => exchange.data(&buffer[..n], true).unwrap(),
                     Err((fault, text)) => {
-                        exchange.log(Level::Error, format!("{fault:?}: {text}").as_bytes());
+                        exchange.log(&line(Level::Error, format!("{fault:?}: {text}").as_bytes()));
                         return Outcome::Aborted(AbortReason::Application);
                     }
                 }
@@ -235,19 +239,28 @@ mod tests {
                 .push(format!("data {} {flush}", String::from_utf8_lossy(bytes)));
             Ok(())
         }
-        fn log(&mut self, level: Level, text: &[u8]) {
+        fn log(&mut self, log: &Log<'_>) {
+            let text = String::from_utf8_lossy(log.text);
             self.seen
-                .push(format!("log {level:?} {}", String::from_utf8_lossy(text)));
+                .push(format!("log {:?} {text} {}", log.level, log.origin.line));
         }
     }
 
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-    fn process_log(level: Level, text: &[u8]) {
+    fn process_log(log: &Log<'_>) {
         LINES
             .lock()
             .unwrap()
-            .push(format!("{level:?} {}", String::from_utf8_lossy(text)));
+            .push(format!("{:?} {}", log.level, String::from_utf8_lossy(log.text)));
+    }
+
+    fn line(level: Level, text: &[u8]) -> Log<'_> {
+        let origin = Origin {
+            file: b"/app.wsgi",
+            line: 7,
+        };
+        Log { level, origin, text }
     }
 
     #[test]
@@ -281,7 +294,7 @@ mod tests {
             guest.serve(&mut host, b"go"),
             Outcome::Aborted(AbortReason::Application)
         );
-        assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow");
+        assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow 7");
 
         assert_eq!(
             guest.serve(&mut host, b"panic"),

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use rwsgi_wire::response::{AbortReason, BodyFault, Level};
+use rwsgi_wire::response::{AbortReason, BodyFault, Log};
 
 use crate::settings::Settings;
 use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
@@ -35,11 +35,11 @@ pub trait Host {
     /// Takes bytes of the answer.
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault>;
     /// Logs one line for this request.
-    fn log(&mut self, level: Level, text: &[u8]);
+    fn log(&mut self, log: &Log<'_>);
 }
 
 /// Logs one line for the process.
-pub type ProcessLog = fn(Level, &[u8]);
+pub type ProcessLog = fn(&Log<'_>);
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,20 +168,23 @@ extern "C" fn host_data(exchange: *mut c_void, bytes: *const u8, len: usize, flu
     })
 }
 
-extern "C" fn host_log(exchange: *mut c_void, level: u8, text: *const u8, len: usize) {
+extern "C" fn host_log(exchange: *mut c_void, log: *const u8, len: usize) {
     // SAFETY: the guest lends `len` readable bytes for this call.
-    let text = unsafe { std::slice::from_raw_parts(text, len) };
+    let log = unsafe { std::slice::from_raw_parts(log, len) };
     with(exchange, (), |host| {
-        host.log(Level::from_wire(level).unwrap_or(Level::Error), text)
+        // Both halves encode and decode with the same code, which their table versions vouch for.
+        if let Ok(log) = Log::decode(log) {
+            host.log(&log);
+        }
     });
 }
 
-extern "C" fn host_process_log(level: u8, text: *const u8, len: usize) {
+extern "C" fn host_process_log(log: *const u8, len: usize) {
     // SAFETY: the guest lends `len` readable bytes for this call.
-    let text = unsafe { std::slice::from_raw_parts(text, len) };
+    let log = unsafe { std::slice::from_raw_parts(log, len) };
     let _ = catch_unwind(|| {
-        if let Some(log) = PROCESS_LOG.get() {
-            log(Level::from_wire(level).unwrap_or(Level::Error), text);
+        if let (Some(to), Ok(log)) = (PROCESS_LOG.get(), Log::decode(log)) {
+            to(&log);
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::{Fields, Put};
+use rwsgi_wire::httpd::Httpd;
 
 /// Settings of embedded mode, resolved by the Apache half. All strings are bytes of the file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,10 +19,8 @@ pub struct Settings {
     pub multithread: bool,
     /// `wsgi.multiprocess`: the MPM may have more than one child.
     pub multiprocess: bool,
-    /// Most threads of an httpd child.
-    pub threads: u32,
-    /// Most httpd children.
-    pub processes: u32,
+    /// What applications may ask about httpd.
+    pub httpd: Httpd,
     /// Level of the main server for this module.
     pub log_level: u8,
 }
@@ -36,8 +35,7 @@ impl Settings {
         out.put_bytes(&self.gateway);
         out.put_u8(self.multithread.into());
         out.put_u8(self.multiprocess.into());
-        out.put_u32(self.threads);
-        out.put_u32(self.processes);
+        self.httpd.put(&mut out);
         out.put_u8(self.log_level);
         out
     }
@@ -52,8 +50,7 @@ impl Settings {
             gateway: f.bytes("gateway")?.into(),
             multithread: f.bool("multithread")?,
             multiprocess: f.bool("multiprocess")?,
-            threads: f.u32("threads")?,
-            processes: f.u32("processes")?,
+            httpd: Httpd::take(&mut f)?,
             log_level: f.u8("log level")?,
         };
         f.end()?;

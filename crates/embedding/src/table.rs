@@ -35,10 +35,10 @@ pub struct HostTable {
     /// Takes body bytes of the answer; with `flush` non-zero they are on their way to the client when it returns. 0, or a
     /// [`crate::host::WriteFault`]. Blocks.
     pub data: extern "C" fn(exchange: *mut c_void, bytes: *const u8, len: usize, flush: u8) -> i32,
-    /// One line for the error log of the request, at a `Level`.
-    pub log: extern "C" fn(exchange: *mut c_void, level: u8, text: *const u8, len: usize),
-    /// One line for the error log of the server.
-    pub process_log: extern "C" fn(level: u8, text: *const u8, len: usize),
+    /// One line for the error log of the request: an encoded `Log`.
+    pub log: extern "C" fn(exchange: *mut c_void, log: *const u8, len: usize),
+    /// One line for the error log of the server: an encoded `Log`.
+    pub process_log: extern "C" fn(log: *const u8, len: usize),
 }
 
 /// Room for a fault's text in [`HostTable::read`] and a refusal in [`GuestTable::open`], in bytes.

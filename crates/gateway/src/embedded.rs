@@ -11,8 +11,9 @@ use rwsgi_embedding::guest::{GuestSide, HostExchange, HostLog};
 use rwsgi_embedding::host::Outcome;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
-use rwsgi_wire::response::{AbortReason, Level};
+use rwsgi_wire::response::{AbortReason, Level, Log, Origin};
 
+use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Embedded, End, Interpreter, StartUp, another, lend};
 use crate::exchange::Exchange;
@@ -51,10 +52,14 @@ struct ServerLog {
 }
 
 impl ProcessLog for ServerLog {
-    fn line(&self, level: Level, text: &[u8]) {
-        if level as u8 <= self.level {
-            self.log.log(level, text);
+    fn log(&self, log: &Log<'_>) {
+        if self.wants(log.level) {
+            self.log.log(log);
         }
+    }
+
+    fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.level
     }
 }
 
@@ -90,17 +95,15 @@ impl GuestSide for Guest {
         let head = match Head::decode(head) {
             Ok(head) => head,
             Err(error) => {
-                exchange.log(
-                    Level::Error,
-                    format!("the request cannot be read: {error}").as_bytes(),
-                );
+                let text = format!("the request cannot be read: {error}");
+                exchange.log(&plain(Level::Error, &text));
                 return Outcome::Aborted(AbortReason::Internal);
             }
         };
         let interpreter = match runtime.interpreter(head.application_group) {
             Ok(interpreter) => interpreter,
             Err(why) => {
-                exchange.log(Level::Error, why.as_bytes());
+                exchange.log(&plain(Level::Error, &why));
                 return Outcome::Aborted(AbortReason::Internal);
             }
         };
@@ -144,7 +147,7 @@ impl GuestSide for Guest {
                 "{}: requests were still running when the httpd child ended, so Python was not finalised",
                 codes::INTERPRETERS_LEFT
             );
-            runtime.log.log(Level::Warn, text.as_bytes());
+            runtime.log.log(&plain(Level::Warn, &text));
         }
     }
 }
@@ -184,8 +187,8 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
         },
         process_group: b"",
         application_group: group,
-        processes: settings.processes,
-        threads: settings.threads,
+        processes: settings.httpd.processes,
+        threads: settings.httpd.threads,
         restrict_signal: true,
         signals: None,
         log: server_log.clone(),
@@ -195,6 +198,7 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
     if let Some((directory, exception)) = failed {
         crate::script::path_not_added(&*server_log, "WSGIPythonPath", &directory, &exception);
     }
+    install_apache(py, &settings.httpd, true).map_err(|exception| exception.sentence())?;
     Ok(state)
 }
 
@@ -215,10 +219,16 @@ fn is_c_locale(variable: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
     locale.is_none_or(|locale| locale == b"C" || locale == b"POSIX")
 }
 
+/// A line of our own.
+fn plain(level: Level, text: &str) -> Log<'_> {
+    let (origin, text) = (Origin::default(), text.as_bytes());
+    Log { level, origin, text }
+}
+
 /// A panic is a defect of rwsgi: it is logged with its place, and the request under way fails.
 fn panic_log(log: HostLog) {
     std::panic::set_hook(Box::new(move |panic| {
-        log.log(Level::Crit, crate::codes::panicked(panic).as_bytes());
+        log.log(&plain(Level::Crit, &crate::codes::panicked(panic)));
     }));
 }
 

@@ -12,10 +12,12 @@
 //! ([`script`]), builds the environ, calls the application and takes its blocks ([`wsgi`]), detaches, ends the exchange. The GIL
 //! is given up in between only where something blocks.
 //!
+//! - [`api`]: the modules `mod_wsgi`, `rwsgi` and `apache` that applications may import
 //! - [`cpython`]: door 3, the only unsafe code here
 //! - [`codes`]: the messages of this half
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod codes;
 pub mod cpython;
 pub mod embedded;

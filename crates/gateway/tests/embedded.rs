@@ -12,7 +12,7 @@ use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault
 use rwsgi_embedding::load;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
-use rwsgi_wire::response::{AbortReason, BodyFault, Level, Response};
+use rwsgi_wire::response::{AbortReason, BodyFault, Log, Response};
 use support::{Directory, on_every_python, variables};
 
 const APP: &str = "
@@ -103,8 +103,8 @@ impl Host for Recorder {
         self.data.push((bytes.to_vec(), flush));
         Ok(())
     }
-    fn log(&mut self, _level: Level, text: &[u8]) {
-        self.logs.push(String::from_utf8_lossy(text).into_owned());
+    fn log(&mut self, log: &Log<'_>) {
+        self.logs.push(String::from_utf8_lossy(log.text).into_owned());
     }
 }
 
@@ -119,11 +119,11 @@ impl Recorder {
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn process_log(_level: Level, text: &[u8]) {
+fn process_log(log: &Log<'_>) {
     LINES
         .lock()
         .unwrap()
-        .push(String::from_utf8_lossy(text).into_owned());
+        .push(String::from_utf8_lossy(log.text).into_owned());
 }
 
 fn request(guest: Guest, script: &[u8], group: &[u8], path: &str, mut host: Recorder) -> (Outcome, Recorder) {

@@ -32,7 +32,7 @@ impl Manager {
         }
         let settings = fd::memory_file("rwsgi-settings")?;
         fd::write_all(&settings, &self.entry_of(pool).encode())?;
-        message::send(&control, &ToWorker::Start(Box::new(start_of(pool))).encode())?;
+        message::send(&control, &ToWorker::Start(Box::new(self.start_of(pool))).encode())?;
         let pid = Spawn {
             program: b"/proc/self/exe",
             arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
@@ -78,31 +78,37 @@ impl Manager {
             locale: g.locale.clone(),
         }
     }
-}
 
-fn start_of(pool: &Pool) -> Start {
-    let g = &pool.settings.group;
-    let display_name = if g.display_name == b"%{GROUP}" {
-        [b"(wsgi:", &g.name[..], b")"].concat()
-    } else {
-        g.display_name.clone()
-    };
-    Start {
-        group: g.name.clone(),
-        application_group: pool.application_group.clone(),
-        server_uid: pool.settings.server_uid,
-        threads: g.threads,
-        multiprocess: g.multiprocess,
-        python_path: g.python_path.clone(),
-        home: g.home.clone(),
-        display_name,
-        life: g.life,
-        log_level: g.log_level,
-        preload: g
-            .preload
-            .iter()
-            .filter(|p| p.application_group == pool.application_group)
-            .map(|p| p.script.clone())
-            .collect(),
+    fn start_of(&self, pool: &Pool) -> Start {
+        let g = &pool.settings.group;
+        let display_name = if g.display_name == b"%{GROUP}" {
+            [b"(wsgi:", &g.name[..], b")"].concat()
+        } else {
+            g.display_name.clone()
+        };
+        Start {
+            group: g.name.clone(),
+            application_group: pool.application_group.clone(),
+            server_uid: pool.settings.server_uid,
+            processes: g.processes,
+            threads: g.threads,
+            multiprocess: g.multiprocess,
+            python_path: g.python_path.clone(),
+            home: g.home.clone(),
+            display_name,
+            life: g.life,
+            log_level: g.log_level,
+            preload: g
+                .preload
+                .iter()
+                .filter(|p| p.application_group == pool.application_group)
+                .map(|p| p.script.clone())
+                .collect(),
+            httpd: self
+                .config
+                .as_ref()
+                .map(|config| config.begin.httpd.clone())
+                .unwrap_or_default(),
+        }
     }
 }

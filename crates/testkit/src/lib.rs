@@ -29,7 +29,7 @@ mod raw;
 mod suite;
 
 pub use case::{Case, Mode, UnderTest};
-pub use conf::{Builder, httpd_user};
+pub use conf::{Builder, httpd_user, mpm};
 pub use curl::{Curl, CurlReply};
 pub use error_log::Line;
 pub use family::{Process, processes_running};

@@ -2,6 +2,7 @@
 //! one SEQPACKET packet of at most [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes; its first byte says which message it is.
 
 use crate::bytes::{Fields, Put};
+use crate::httpd::Httpd;
 use crate::life::{LeaveReason, Life};
 use crate::response::{AbortReason, Level, numbered};
 use crate::{VERSION, WireError};
@@ -37,6 +38,8 @@ pub struct Begin {
     pub log: u8,
     /// Level of the main server.
     pub log_level: u8,
+    /// What workers are told about httpd. A change of it replaces no worker.
+    pub httpd: Httpd,
 }
 
 /// "This log has no descriptor": write to syslog.
@@ -204,6 +207,7 @@ impl FromHttpd {
                 out.put_bytes(&b.gateway);
                 out.put_u8(b.log);
                 out.put_u8(b.log_level);
+                b.httpd.put(&mut out);
             }
             Self::Group(g) => {
                 out.put_u8(2);
@@ -229,6 +233,7 @@ impl FromHttpd {
                         gateway: f.bytes("gateway")?.into(),
                         log: f.u8("log")?,
                         log_level: f.u8("log level")?,
+                        httpd: Httpd::take(f)?,
                     })
                 }
                 2 => Self::Group(Box::new(Group::take(f)?)),
@@ -467,6 +472,8 @@ pub struct Start {
     pub application_group: Vec<u8>,
     /// Who may connect.
     pub server_uid: u32,
+    /// Workers of the pool.
+    pub processes: u32,
     /// Serving threads.
     pub threads: u32,
     /// `wsgi.multiprocess`.
@@ -483,6 +490,8 @@ pub struct Start {
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
     pub preload: Vec<Vec<u8>>,
+    /// As in [`Begin`], when the worker was started.
+    pub httpd: Httpd,
 }
 
 /// From the manager to a worker, on descriptor 4.
@@ -505,6 +514,7 @@ impl ToWorker {
                 out.put_bytes(&s.group);
                 out.put_bytes(&s.application_group);
                 out.put_u32(s.server_uid);
+                out.put_u32(s.processes);
                 out.put_u32(s.threads);
                 out.put_u8(s.multiprocess.into());
                 out.put_list(&s.python_path);
@@ -513,6 +523,7 @@ impl ToWorker {
                 s.life.put(&mut out);
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
+                s.httpd.put(&mut out);
             }
             Self::Drain => out.put_u8(2),
         }
@@ -529,6 +540,7 @@ impl ToWorker {
                         group: f.bytes("group")?.into(),
                         application_group: f.bytes("application group")?.into(),
                         server_uid: f.u32("server uid")?,
+                        processes: f.u32("processes")?,
                         threads: f.u32("threads")?,
                         multiprocess: f.bool("multiprocess")?,
                         python_path: owned(f.list("python path")?),
@@ -537,6 +549,7 @@ impl ToWorker {
                         life: Life::take(f)?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
+                        httpd: Httpd::take(f)?,
                     }))
                 }
                 2 => Self::Drain,

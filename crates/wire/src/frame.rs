@@ -2,6 +2,7 @@
 
 use crate::WireError;
 use crate::limits::{CHUNK_MAX, HEAD_MAX, RESPONSE_MAX, TEXT_MAX};
+use crate::response::ORIGIN_MAX;
 
 /// Bytes before each payload.
 pub const HEADER_LEN: usize = 8;
@@ -50,7 +51,7 @@ kinds! {
     /// To the child: no (complete) answer will come, [`crate::response::Abort`]; the worker closes.
     Abort = 22, max TEXT_MAX + 64;
     /// To the child: a line for the error log of this request, [`crate::response::Log`].
-    Log = 23, max TEXT_MAX + 64;
+    Log = 23, max TEXT_MAX + ORIGIN_MAX + 64;
 }
 
 /// Appends one whole frame to `out`. `payload` must be within `kind.max()` (the receiver refuses more).

@@ -18,6 +18,7 @@
 //!
 //! - [`frame`]: length-prefixed frames, [`frame::Decoder`]
 //! - [`head`], [`response`]: what is in `Head`, `Response`, `Abort`, `Taken`, `Log`
+//! - [`mod@httpd`]: what applications may ask about httpd
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
 //! - [`limits`]: every bound in one place
 //! - [`code`]: the message catalogue entry
@@ -30,6 +31,7 @@ pub mod code;
 pub mod control;
 pub mod frame;
 pub mod head;
+pub mod httpd;
 pub mod life;
 pub mod limits;
 pub mod response;

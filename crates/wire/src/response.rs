@@ -233,11 +233,33 @@ numbered! {
     }
 }
 
+/// Where in the application's source a log line comes from, for `%F` of `ErrorLogFormat`; empty when it is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Source file; empty for none. At most [`ORIGIN_MAX`] bytes, the last of a longer one.
+    pub file: &'a [u8],
+    /// Line in it.
+    pub line: u32,
+}
+
+/// Longest file name of an [`Origin`], in bytes.
+pub const ORIGIN_MAX: usize = 4096;
+
+impl<'a> Origin<'a> {
+    /// The end of the file name, which says most, as far as it may be sent.
+    fn sendable(&self) -> &'a [u8] {
+        let surplus = self.file.len().saturating_sub(ORIGIN_MAX);
+        self.file.get(surplus..).unwrap_or_default()
+    }
+}
+
 /// A line for the error log of the request (without line end).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log<'a> {
     /// How severe.
     pub level: Level,
+    /// Where it comes from.
+    pub origin: Origin<'a>,
     /// The text, at most [`TEXT_MAX`] bytes; longer lines are split by the sender.
     pub text: &'a [u8],
 }
@@ -246,6 +268,8 @@ impl<'a> Log<'a> {
     /// Appends a `Log` frame's payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(self.level as u8);
+        out.put_bytes(self.origin.sendable());
+        out.put_u32(self.origin.line);
         out.put_bytes(self.text.get(..TEXT_MAX).unwrap_or(self.text));
     }
     /// Reads a `Log` frame's payload.
@@ -253,6 +277,10 @@ impl<'a> Log<'a> {
         let mut f = Fields::new(payload);
         let log = Self {
             level: Level::from_wire(f.u8("log level")?)?,
+            origin: Origin {
+                file: f.bytes("log file")?,
+                line: f.u32("log line")?,
+            },
             text: f.bytes("log text")?,
         };
         f.end()?;
@@ -289,6 +317,10 @@ mod tests {
         bytes.clear();
         let log = Log {
             level: Level::Error,
+            origin: Origin {
+                file: b"/app.wsgi",
+                line: 7,
+            },
             text: b"line",
         };
         log.encode(&mut bytes);

@@ -145,6 +145,7 @@ fn heads_and_what_workers_say() {
     });
     let log = Log {
         level: Level::Error,
+        origin: Default::default(),
         text: b"line",
     };
     let bytes = encoded(&|out| log.encode(out));

@@ -301,6 +301,7 @@ fn log_lines_and_violations_come_through() {
         let mut line = Vec::new();
         Log {
             level: Level::Error,
+            origin: Default::default(),
             text: b"oops",
         }
         .encode(&mut line);

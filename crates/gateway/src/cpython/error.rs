@@ -144,6 +144,12 @@ impl<'py> Exception<'py> {
         unsafe { ffi::PyErr_GivenExceptionMatches(self.value.as_ptr(), kind.class()) != 0 }
     }
 
+    /// Whether it is of this type or a subtype.
+    pub fn is_instance(&self, class: &Object<'py>) -> bool {
+        // SAFETY: P1, P2.
+        unsafe { ffi::PyErr_GivenExceptionMatches(self.value.as_ptr(), class.as_ptr()) != 0 }
+    }
+
     /// Name of its type.
     pub fn type_name(&self) -> String {
         self.value.type_name()

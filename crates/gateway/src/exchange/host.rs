@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rwsgi_embedding::guest::{HostExchange, HostLog};
 use rwsgi_wire::limits::WANT_MAX;
-use rwsgi_wire::response::{AbortReason, Level};
+use rwsgi_wire::response::{AbortReason, Log};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 use crate::cpython::Lent;
@@ -18,7 +18,7 @@ pub trait Calls {
     /// Hands over body bytes; with `flush` they are on their way when it returns.
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone>;
     /// Logs a line for the request.
-    fn log(&mut self, level: Level, text: &[u8]);
+    fn log(&mut self, log: &Log<'_>);
 }
 
 impl Calls for HostExchange<'_> {
@@ -34,8 +34,8 @@ impl Calls for HostExchange<'_> {
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
         HostExchange::data(self, bytes, flush).map_err(|_| Gone)
     }
-    fn log(&mut self, level: Level, text: &[u8]) {
-        HostExchange::log(self, level, text);
+    fn log(&mut self, log: &Log<'_>) {
+        HostExchange::log(self, log);
     }
 }
 
@@ -144,9 +144,9 @@ impl Exchange for Carrier {
         self.deliver(data, true)
     }
 
-    fn log(&self, level: Level, text: &[u8]) {
-        if self.host.with(|host| host.log(level, text)).is_none() {
-            self.log.log(level, text);
+    fn log_line(&self, log: &Log<'_>) {
+        if self.host.with(|host| host.log(log)).is_none() {
+            self.log.log(log);
         }
     }
 

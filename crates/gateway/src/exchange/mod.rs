@@ -5,7 +5,7 @@
 pub mod host;
 pub mod socket;
 
-use rwsgi_wire::response::{AbortReason, BodyFault, Level};
+use rwsgi_wire::response::{AbortReason, BodyFault, Level, Log, Origin};
 
 /// The other side is gone: nobody waits for this answer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,12 @@ pub trait Exchange: Send + Sync {
     /// Sends what is held back and then `data`, without copying it. Blocks.
     fn write(&self, data: &[u8]) -> Result<(), Gone>;
     /// A line for the error log of this request; longer ones are cut by the caller.
-    fn log(&self, level: Level, text: &[u8]);
+    fn log_line(&self, log: &Log<'_>);
+    /// A line that comes from no place of the application's source.
+    fn log(&self, level: Level, text: &[u8]) {
+        let origin = Origin::default();
+        self.log_line(&Log { level, origin, text });
+    }
     /// Whether any of the answer may have reached the client.
     fn has_begun(&self) -> bool;
     /// The answer is complete. Blocks.

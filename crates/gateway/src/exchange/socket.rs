@@ -10,7 +10,7 @@ use rwsgi_os::socket::{Side, shutdown};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
-use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Taken, Want};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Log, Taken, Want};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 
@@ -259,14 +259,12 @@ impl Exchange for Connection {
         Ok(())
     }
 
-    fn log(&self, level: Level, text: &[u8]) {
+    fn log_line(&self, log: &Log<'_>) {
         if is_copy() {
-            let _ = std::io::stderr().write_all(&[text, b"\n"].concat());
+            let _ = std::io::stderr().write_all(&[log.text, b"\n"].concat());
             return;
         }
-        put_with(&mut lock(&self.logs), Kind::Log, |out| {
-            Log { level, text }.encode(out)
-        });
+        put_with(&mut lock(&self.logs), Kind::Log, |out| log.encode(out));
         if let Ok(mut writer) = self.writer.try_lock() {
             self.append_logs(&mut writer);
             let _ = writer.send(&self.stream, Wait::No);
@@ -414,6 +412,7 @@ mod tests {
     use super::*;
     use rwsgi_os::socket::{Kind as SocketKind, Mode, pair};
     use rwsgi_wire::response::BodyFault;
+    use rwsgi_wire::response::Level;
 
     fn connection() -> (Connection, OwnedFd) {
         let (ours, theirs) = pair(SocketKind::Stream, Mode::Blocking).unwrap();

@@ -7,7 +7,7 @@ use rwsgi_os::message;
 use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
-use rwsgi_wire::response::Level;
+use rwsgi_wire::response::{Level, Log};
 
 use crate::wsgi::request::ProcessLog;
 
@@ -75,11 +75,6 @@ impl Control {
         let _ = message::send(&self.socket, &FromWorker::Leaving(reason).encode());
     }
 
-    /// Whether messages of this level are logged at all.
-    pub fn wants(&self, level: Level) -> bool {
-        level as u8 <= self.level
-    }
-
     /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.
     pub fn say(&self, level: Level, text: &str) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -89,12 +84,16 @@ impl Control {
 }
 
 impl ProcessLog for Control {
-    fn line(&self, level: Level, text: &[u8]) {
-        if !self.wants(level) {
+    fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.level
+    }
+
+    fn log(&self, log: &Log<'_>) {
+        if !self.wants(log.level) {
             return;
         }
-        let text = text.get(..TEXT_MAX).unwrap_or(text);
-        let packet = FromWorker::Log(level, text.to_vec()).encode();
+        let text = log.text.get(..TEXT_MAX).unwrap_or(log.text);
+        let packet = FromWorker::Log(log.level, text.to_vec()).encode();
         if message::try_send(&self.socket, &packet).is_err() {
             let _ = std::io::stderr().write_all(&[text, b"\n"].concat());
         }

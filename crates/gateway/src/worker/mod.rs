@@ -25,6 +25,7 @@ use rwsgi_wire::control::Start;
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
+use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
 use crate::script::{Versions, add_to_path, path_not_added};
@@ -136,7 +137,7 @@ fn set_up<'py>(
             },
             process_group: &start.group,
             application_group: &start.application_group,
-            processes: 0,
+            processes: start.processes,
             threads: start.threads,
             restrict_signal: true,
             signals: Some(signals),
@@ -150,6 +151,7 @@ fn set_up<'py>(
         let path = py.import(c"sys")?.attribute(c"path")?;
         path.call_method(c"insert", &[&py.int(0)?, &py.file_name(&start.home)?])?;
     }
+    install_apache(py, &start.httpd, false)?;
     Ok(state)
 }
 

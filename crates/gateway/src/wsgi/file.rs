@@ -1,7 +1,7 @@
 //! A regular file returned through `wsgi.file_wrapper`: the server takes over its transmission, so it is read in larger blocks, sent
 //! without a flush for each, and its length is known.
 
-use super::fault::{Fault, application_raised};
+use super::fault::Fault;
 use super::iterate::Answer;
 use super::request::lock;
 use crate::cpython::{Attached, Object, PyResult};
@@ -59,7 +59,7 @@ impl<'py> RegularFile<'py> {
         if answer.head_only {
             return Ok(());
         }
-        let raised = |exception| application_raised(answer.request, answer.script, &exception);
+        let raised = |exception| answer.raised(&exception);
         while left > 0 {
             let wanted = py
                 .int(i64::try_from(left.min(BLOCK)).unwrap_or(0))

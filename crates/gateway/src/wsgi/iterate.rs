@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use rwsgi_wire::response::{AbortReason, Level};
+
 use super::fault::{Fault, application_raised, report_exception, rule_broken};
 use super::file::RegularFile;
 use super::request::{Request, lock};
 use super::state::State;
+use super::validate::Status;
 use crate::codes;
-use crate::cpython::{Attached, Object, Raise};
+use crate::cpython::{Attached, Exception, Object, Raise};
 use crate::exchange::Exchange;
 
 /// Everything the blocks need.
@@ -20,6 +23,8 @@ pub struct Answer<'a> {
     pub script: &'a [u8],
     /// Nobody will see a body.
     pub head_only: bool,
+    /// The interpreter's.
+    pub state: &'a State,
 }
 
 /// Sends the blocks of `result`, then calls its `close()`.
@@ -51,7 +56,7 @@ pub fn send_all<'py>(
 
 impl Answer<'_> {
     fn blocks<'py>(&self, py: Attached<'py>, result: &Object<'py>) -> Result<(), Fault> {
-        let raised = |exception| application_raised(self.request, self.script, &exception);
+        let raised = |exception| self.raised(&exception);
         let iterator = result
             .iterate()
             .map_err(|exception| match exception.is(Raise::Type) {
@@ -85,6 +90,39 @@ impl Answer<'_> {
             return Err(self.no_start_response());
         }
         Ok(output.add(py, self.exchange, data, now).is_ok())
+    }
+
+    /// The fault of an application that raised.
+    pub fn raised(&self, exception: &Exception<'_>) -> Fault {
+        let class = &self.state.request_timeout;
+        let timed_out = class.with(exception.value().py(), |class| exception.is_instance(class));
+        if timed_out {
+            let script = String::from_utf8_lossy(self.script);
+            let text = format!("the request of '{script}' was ended by mod_wsgi.RequestTimeout");
+            self.request.report(Level::Info, &text);
+            return Fault(AbortReason::Timeout);
+        }
+        application_raised(self.request, self.script, exception)
+    }
+
+    /// What a fault comes to: a request that `RequestTimeout` has ended before its head is answered, 504 with nothing in it.
+    pub fn interrupted(&self, py: Attached<'_>, fault: Fault) -> Result<(), Fault> {
+        let mut output = lock(py, &self.request.output);
+        if fault.0 != AbortReason::Timeout || output.is_committed() {
+            return Err(fault);
+        }
+        let status = Status {
+            code: 504,
+            reason: b"Gateway Timeout",
+        };
+        match output.set_head(status, vec![(b"Content-Length", b"0")]) {
+            Ok(()) => {
+                output.commit(self.exchange);
+                Ok(())
+            }
+            // It obeys every rule.
+            Err(_) => Err(fault),
+        }
     }
 
     /// The fault of an answer without a head.

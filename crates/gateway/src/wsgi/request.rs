@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rwsgi_wire::response::Level;
+use rwsgi_wire::response::{Level, Log, Origin};
 
 use super::input::Body;
 use super::lines::{Lines, cut};
@@ -14,7 +14,14 @@ use crate::exchange::Exchange;
 /// Where lines go that belong to no request.
 pub trait ProcessLog: Send + Sync {
     /// One line, without its end.
-    fn line(&self, level: Level, text: &[u8]);
+    fn log(&self, log: &Log<'_>);
+    /// Whether messages of this level are logged at all.
+    fn wants(&self, level: Level) -> bool;
+    /// A line that comes from no place of the application's source.
+    fn line(&self, level: Level, text: &[u8]) {
+        let origin = Origin::default();
+        self.log(&Log { level, origin, text });
+    }
 }
 
 /// One request. Python objects of it may outlive it; then `exchange` is gone and they raise.
@@ -26,6 +33,8 @@ pub struct Request {
     /// Held while the answer is written.
     pub output: Mutex<Output>,
     lines: Mutex<Lines>,
+    /// Level from which on its messages are logged, in httpd's numbers.
+    pub log_level: u8,
 }
 
 thread_local! {
@@ -34,12 +43,13 @@ thread_local! {
 
 impl Request {
     /// A request that begins.
-    pub fn new(exchange: Arc<dyn Exchange>) -> Arc<Self> {
+    pub fn new(exchange: Arc<dyn Exchange>, log_level: u8) -> Arc<Self> {
         Arc::new(Self {
             exchange: Mutex::new(Some(exchange)),
             body: Mutex::default(),
             output: Mutex::default(),
             lines: Mutex::default(),
+            log_level,
         })
     }
 

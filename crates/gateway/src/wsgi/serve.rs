@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rwsgi_wire::head::Head;
 
-use super::fault::{Fault, application_raised, report};
+use super::fault::{Fault, report};
 use super::input::Input;
 use super::iterate::{Answer, send_all};
 use super::output::Length;
@@ -32,7 +32,7 @@ pub fn serve<'py>(
     head: &Head<'_>,
     circumstances: Circumstances,
 ) -> Result<(), Fault> {
-    let request = Request::new(Arc::clone(exchange));
+    let request = Request::new(Arc::clone(exchange), head.log_level);
     let serving = request.enter();
     let outcome = run(py, state, &request, &**exchange, head, circumstances);
     request.finish(py);
@@ -54,8 +54,9 @@ fn run<'py>(
         exchange,
         script: head.script,
         head_only: head.head_only,
+        state,
     };
-    let raised = |exception| application_raised(request, head.script, &exception);
+    let raised = |exception| answer.raised(&exception);
     let errors = state.logs.errors(py, request).map_err(raised)?;
     let environ = environ(py, state, request, head, circumstances, &errors.stream).map_err(raised)?;
     let start_response = state.adapters.start_response(py, request).map_err(raised)?;
@@ -67,8 +68,10 @@ fn run<'py>(
     };
     request.flush_lines();
     state.logs.give_back(errors);
-    outcome?;
-    complete(py, &answer, head)
+    match outcome {
+        Ok(()) => complete(py, &answer, head),
+        Err(fault) => answer.interrupted(py, fault),
+    }
 }
 
 fn environ<'py>(

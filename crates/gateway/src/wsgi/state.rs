@@ -27,6 +27,8 @@ pub struct State {
     pub scripts: Scripts,
     /// The type offered as `wsgi.file_wrapper`.
     pub file_wrapper: Stored,
+    /// The class `mod_wsgi.RequestTimeout`.
+    pub request_timeout: Stored,
     /// Names of the keys that are set for each request.
     pub keys: Keys,
 }
@@ -61,7 +63,7 @@ pub struct SetUp<'a> {
     pub process_group: &'a [u8],
     /// `mod_wsgi.application_group`
     pub application_group: &'a [u8],
-    /// `mod_wsgi.maximum_processes` (0 when it is not known)
+    /// `mod_wsgi.maximum_processes`
     pub processes: u32,
     /// `mod_wsgi.threads_per_process`
     pub threads: u32,
@@ -96,6 +98,7 @@ impl State {
             environs: Environs::new(py, &with.constants, &module.attribute(c"FileWrapper")?)?,
             logs,
             file_wrapper: module.attribute(c"FileWrapper")?.store(),
+            request_timeout: module.attribute(c"RequestTimeout")?.store(),
             scripts: Scripts::default(),
             keys: Keys {
                 input: key(c"wsgi.input")?,
@@ -124,6 +127,7 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Obj
     module.set_attribute(c"application_group", &py.latin1(with.application_group)?)?;
     module.set_attribute(c"maximum_processes", &py.int(with.processes.into())?)?;
     module.set_attribute(c"threads_per_process", &py.int(with.threads.into())?)?;
+    crate::api::install(py, &module, with)?;
     if let Some(pipe) = with.signals {
         let forked = free_function(py, c"become_copy", |py, _| {
             become_copy();

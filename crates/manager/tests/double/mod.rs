@@ -125,6 +125,7 @@ impl Httpd {
             gateway: self.place.join("gateway").to_str().unwrap().into(),
             log: 0,
             log_level: 7,
+            httpd: Default::default(),
         };
         let log = append(&self.place);
         message::send_descriptors(&self.control, &FromHttpd::Begin(begin).encode(), &[log.as_fd()]).unwrap();
