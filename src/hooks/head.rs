@@ -127,9 +127,11 @@ fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
         context_document_root,
         user: request.user(),
         auth_type: request.auth_type(),
-        redirected: request
-            .redirected_from()
-            .map(|(user, uri, query)| Redirected { user, uri, query }),
+        redirected: request.redirected_from().map(|(uri, query)| Redirected {
+            user: request.redirected_user(),
+            uri,
+            query,
+        }),
         is_https: connection.is_https(),
         pass_all_auth: request.passes_auth(),
         pass_authorization: passes_authorization(request, settings),

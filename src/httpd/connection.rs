@@ -62,10 +62,14 @@ impl<'r> Connection<'r> {
         unsafe { table::bytes(self.rec().local_ip) }.unwrap_or_default()
     }
 
-    /// Local host name, when httpd looked it up.
+    /// The host that the listener was configured with (`Listen host:port`); empty when with a port alone.
     pub fn local_host(&self) -> &'r [u8] {
+        // SAFETY: H1: set when the connection was accepted.
+        let address = unsafe { self.rec().local_addr.as_ref() };
         // SAFETY: H2.
-        unsafe { table::bytes(self.rec().local_host) }.unwrap_or_default()
+        address
+            .and_then(|address| unsafe { table::bytes(address.hostname) })
+            .unwrap_or_default()
     }
 
     /// The port that the client connected to.

@@ -213,18 +213,30 @@ impl<'r> Request<'r> {
         unsafe { table::bytes(self.rec().ap_auth_type) }
     }
 
-    /// The request that was internally redirected to this one: its user, its path, its query.
-    #[allow(clippy::type_complexity)]
-    pub fn redirected_from(&self) -> Option<(Option<&'r [u8]>, &'r [u8], Option<&'r [u8]>)> {
+    /// The request that was internally redirected to this one: its path and its query.
+    pub fn redirected_from(&self) -> Option<(&'r [u8], Option<&'r [u8]>)> {
         // SAFETY: H1: previous requests live as long as this one.
         let previous = unsafe { self.rec().prev.as_ref() }?;
-        // SAFETY: H2.
-        let user = unsafe { table::bytes(previous.user) };
         // SAFETY: H2.
         let uri = unsafe { table::bytes(previous.uri) }.unwrap_or_default();
         // SAFETY: H2.
         let query = unsafe { table::bytes(previous.args) };
-        Some((user, uri, query))
+        Some((uri, query))
+    }
+
+    /// The user of the last of the requests that led to this one by internal redirects and had one.
+    pub fn redirected_user(&self) -> Option<&'r [u8]> {
+        let mut next = self.rec().prev;
+        // SAFETY: H1: previous requests live as long as this one.
+        while let Some(previous) = unsafe { next.as_ref() } {
+            // SAFETY: H2.
+            let user = unsafe { table::bytes(previous.user) };
+            if user.is_some() {
+                return user;
+            }
+            next = previous.prev;
+        }
+        None
     }
 
     /// The user agent's address in text form and port.

@@ -134,7 +134,10 @@ impl Environ {
         self.put_if(b"REMOTE_USER", view.user);
         self.put_if(b"AUTH_TYPE", view.auth_type);
         if let Some(redirected) = &view.redirected {
-            self.put_if(b"REDIRECT_REMOTE_USER", redirected.user);
+            self.put_if(
+                b"REDIRECT_REMOTE_USER",
+                redirected.user.filter(|_| view.user.is_none()),
+            );
             self.put(b"REDIRECT_URL", redirected.uri);
             self.put_if(b"REDIRECT_QUERY_STRING", redirected.query);
         }

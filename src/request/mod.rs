@@ -89,7 +89,7 @@ pub struct View<'r> {
 /// What is kept of a request that was internally redirected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redirected<'r> {
-    /// Its user.
+    /// Its user, or that of an earlier one; only passed on when the request itself has none.
     pub user: Option<&'r [u8]>,
     /// Its path.
     pub uri: &'r [u8],

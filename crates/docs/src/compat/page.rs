@@ -51,14 +51,14 @@ pub fn page(table: &Table) -> String {
     page
 }
 
-/// A section of rows that are about a thing; `code` when its name is one.
+/// A section of rows that are about a thing; with `code` a name that is one word is set as code.
 fn short(page: &mut String, heading: &str, column: &str, rows: &[Row], code: bool) {
     let _ = write!(
         page,
         "\n## {heading}\n\n| {column} | | note | tests |\n|---|---|---|---|\n"
     );
     for row in rows {
-        let name = if code {
+        let name = if code && !row.name.contains([' ', '`']) {
             format!("`{}`", row.name)
         } else {
             row.name.clone()
