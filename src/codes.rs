@@ -65,6 +65,10 @@ codes! {
         "libpython or the Python half cannot be opened, or Python refuses to start",
         "requests for embedded mode are answered with 500 by this child",
         "do what the sentence says";
+    RESTRICTED = 50, "A process group is not allowed here",
+        "the request chose a process group that WSGIRestrictProcess does not name for its directory or server",
+        "500",
+        "add the group to WSGIRestrictProcess, or choose another one";
     NO_EXEC = 200, "Options ExecCGI is off",
         "a script was reached by SetHandler or AddHandler in a directory without Options ExecCGI",
         "403",

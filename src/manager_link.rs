@@ -41,7 +41,7 @@ const LOGS_MAX: usize = 200;
 /// Puts a configuration into force: opens the Python half for children, and has the manager know the process groups.
 pub fn configure(pconf: Pool<'_>, main: Server<'_>, site: &Arc<Site>) -> Result<(), LinkError> {
     let companions = Companions::find()?;
-    if !site.embedded.is_off {
+    if !site.embedded.is_off || site.embedded.is_forced {
         let gateway = File::open(&companions.gateway).map_err(|why| companion(&companions.gateway, &why))?;
         let _ = site.gateway.set(gateway);
     }

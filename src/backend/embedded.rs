@@ -15,6 +15,7 @@ use std::time::Duration;
 use rwsgi_embedding::host::{Guest, Host, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
 use rwsgi_embedding::settings::Settings;
 use rwsgi_os::{process, signal};
+use rwsgi_wire::control::Preload;
 use rwsgi_wire::httpd::Httpd;
 use rwsgi_wire::response::{AbortReason, Log, Response};
 
@@ -35,6 +36,8 @@ pub struct Start {
     pub httpd: Httpd,
     /// Log level of the main server for this module.
     pub log_level: u8,
+    /// Scripts to be loaded before the first request.
+    pub preload: Vec<Preload>,
     /// Takes lines that belong to no request.
     pub log: ProcessLog,
 }
@@ -79,6 +82,11 @@ impl Python {
             multiprocess: start.httpd.processes != 1,
             httpd: start.httpd.clone(),
             log_level: start.log_level,
+            preload: start
+                .preload
+                .iter()
+                .flat_map(|load| [load.application_group.clone(), load.script.clone()])
+                .collect(),
         };
         let guest = libpython::open(&found.libraries, &gateway)?;
         let log = start.log;

@@ -12,6 +12,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use rwsgi_wire::control::Preload;
+
 use crate::directives::Scoped;
 use crate::directives::script::Alias;
 pub use group::Group;
@@ -52,6 +54,10 @@ pub struct Embedded {
     /// Something in the configuration of servers runs in embedded mode for certain: start Python with the child, not at the
     /// first request.
     pub is_expected: bool,
+    /// Something in it needs Python in httpd's children whatever `is_off` says of requests.
+    pub is_forced: bool,
+    /// Scripts loaded when Python starts, in order.
+    pub preload: Vec<Preload>,
 }
 
 /// A server's resolved configuration. Virtual hosts for which nothing of ours is written share the main server's.

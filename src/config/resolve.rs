@@ -12,6 +12,7 @@ use super::identity::{Accounts, Facts};
 use super::{Embedded, Refusal, ServerConfig, Site};
 use crate::directives::RawServer;
 use crate::directives::daemon::RawGroup;
+use crate::directives::import::Load;
 use crate::directives::script::{Alias, Pattern};
 use crate::request::template::Template;
 
@@ -39,12 +40,7 @@ pub fn resolve(
     let python_home = global.python_home.map(|home| home.0);
     let mut groups: BTreeMap<String, (Group, &RawGroup)> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
-        // httpd gives a virtual host without settings of ours the main server's very own.
-        let is_shared = servers
-            .iter()
-            .take(index)
-            .any(|earlier| std::ptr::eq(earlier.raw, server.raw));
-        for raw in server.raw.groups.iter().filter(|_| !is_shared) {
+        for raw in server.raw.groups.iter().filter(|_| !is_shared(servers, index)) {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
             group.server = index;
             group.server_names.push(server.name.to_owned());
@@ -72,13 +68,23 @@ pub fn resolve(
     let mut doubts = Vec::new();
     for server in servers {
         for alias in &server.raw.aliases {
-            check_alias(alias, server, &groups, &mut doubts)?;
-            if let Some((group, preload)) = preload(alias, facts) {
-                let known = groups.get_mut(group).map(|group| &mut group.settings.preload);
-                if let Some(list) = known.filter(|list| !list.contains(&preload)) {
-                    list.push(preload);
-                }
+            doubts.extend(doubt(alias, server, &groups));
+        }
+    }
+    let mut embedded_loads = Vec::new();
+    let mut imports_embedded = false;
+    for (server, load) in own(servers, |raw| &raw.loads) {
+        check_load(load, server, &groups)?;
+        let list = match groups.get_mut(&*load.process_group) {
+            Some(group) => &mut group.settings.preload,
+            None => {
+                imports_embedded |= load.is_import;
+                &mut embedded_loads
             }
+        };
+        let preload = preload(load, facts);
+        if !list.contains(&preload) {
+            list.push(preload);
         }
     }
     let is_off = global.restrict_embedded.unwrap_or(false);
@@ -87,7 +93,9 @@ pub fn resolve(
         python_home,
         python_path: global.python_path.map(|list| list.0).unwrap_or_default(),
         // With process groups about, an alias may find its group in a directory section, which is not known here.
-        is_expected: !is_off && groups.is_empty() && servers.iter().any(runs_embedded),
+        is_forced: imports_embedded,
+        is_expected: imports_embedded || (!is_off && groups.is_empty() && servers.iter().any(runs_embedded)),
+        preload: embedded_loads,
     };
     let socket_prefix = match global.socket_prefix {
         Some(prefix) => facts.server_root.join(prefix.0),
@@ -149,71 +157,91 @@ fn runs_embedded(server: &Written<'_>) -> bool {
     })
 }
 
-fn check_alias(
-    alias: &Alias,
+/// What is written in a server itself, with that server.
+fn own<'a, T: 'a>(
+    servers: &'a [Written<'a>],
+    list: impl Fn(&'a RawServer) -> &'a Vec<T>,
+) -> impl Iterator<Item = (&'a Written<'a>, &'a T)> {
+    let own = servers
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !is_shared(servers, *index));
+    own.flat_map(move |(_, server)| list(server.raw).iter().map(move |item| (server, item)))
+}
+
+/// httpd gives a virtual host without settings of ours the main server's very own.
+fn is_shared(servers: &[Written<'_>], index: usize) -> bool {
+    let mut earlier = servers.iter().take(index);
+    let server = servers.get(index);
+    server.is_some_and(|server| earlier.any(|earlier| std::ptr::eq(earlier.raw, server.raw)))
+}
+
+/// Why a server cannot use a process group: problem and remedy.
+fn unusable(
+    name: &str,
     server: &Written<'_>,
     groups: &BTreeMap<String, Group>,
-    doubts: &mut Vec<String>,
-) -> Result<(), Refusal> {
-    let options = &alias.options;
-    let Some(name) = options
-        .process_group
-        .as_ref()
-        .and_then(Template::fixed)
-        .filter(|name| !name.is_empty())
-    else {
-        return Ok(());
-    };
-    let (Pattern::Prefix(from) | Pattern::Regex(from)) = &alias.pattern;
-    let subject = format!("WSGIScriptAlias {from} process-group={name}");
-    let (problem, remedy) = match groups.get(name) {
-        Some(group) if group.is_visible_to(server.name, server.is_virtual) => return Ok(()),
-        Some(group) => (
+) -> Option<(String, &'static str)> {
+    match groups.get(name) {
+        Some(group) if group.is_visible_to(server.name, server.is_virtual) => None,
+        Some(group) => Some((
             format!(
                 "names a process group of the virtual host '{}', which this server cannot use",
                 group.server_names.join("', '")
             ),
             "define it in the main server, or in a virtual host of the same ServerName",
-        ),
-        None => (
+        )),
+        None => Some((
             "names a process group that is not configured".to_owned(),
             "define it with WSGIDaemonProcess, or correct the name",
-        ),
-    };
+        )),
+    }
+}
+
+/// An alias that names a process group it cannot use, and is not loaded at start.
+fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) -> Option<String> {
+    let options = &alias.options;
+    let name = options
+        .process_group
+        .as_ref()?
+        .fixed()
+        .filter(|name| !name.is_empty())?;
+    let (problem, remedy) = unusable(name, server, groups)?;
+    let (Pattern::Prefix(from) | Pattern::Regex(from)) = &alias.pattern;
     let refusal = Refusal {
         place: alias.place.to_string(),
-        subject,
+        subject: format!("WSGIScriptAlias {from} process-group={name}"),
         problem,
         remedy: remedy.into(),
     };
-    if options
-        .application_group
-        .as_ref()
-        .and_then(Template::fixed)
-        .is_some()
-    {
-        return Err(refusal);
-    }
-    doubts.push(refusal.to_string());
-    Ok(())
+    Some(refusal.to_string())
 }
 
-/// The script that an alias loads at start, and in which process group.
-fn preload<'a>(alias: &'a Alias, facts: &Facts) -> Option<(&'a str, Preload)> {
-    let group = alias.options.process_group.as_ref()?.fixed()?;
-    let application_group = alias.options.application_group.as_ref()?.fixed()?;
-    if matches!(alias.pattern, Pattern::Regex(_)) && alias.target.contains('$') {
-        return None;
+/// What is loaded at start needs its process group.
+fn check_load(load: &Load, server: &Written<'_>, groups: &BTreeMap<String, Group>) -> Result<(), Refusal> {
+    let name = &*load.process_group;
+    let found = if name.is_empty() {
+        None
+    } else {
+        unusable(name, server, groups)
+    };
+    let Some((problem, remedy)) = found else {
+        return Ok(());
+    };
+    Err(Refusal {
+        place: load.place.to_string(),
+        subject: format!("{} process-group={name}", load.subject),
+        problem,
+        remedy: remedy.into(),
+    })
+}
+
+fn preload(load: &Load, facts: &Facts) -> Preload {
+    let script = facts.server_root.join(&load.script);
+    Preload {
+        application_group: load.application_group.as_bytes().to_vec(),
+        script: script.into_os_string().into_encoded_bytes(),
     }
-    let script = facts.server_root.join(&alias.target);
-    let script = script.into_os_string().into_encoded_bytes();
-    Some((
-        group,
-        Preload {
-            application_group: application_group.as_bytes().to_vec(),
-            script,
-        },
-    ))
 }
 
 fn below_server_root(alias: &Alias, facts: &Facts) -> Alias {

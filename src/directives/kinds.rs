@@ -15,6 +15,11 @@ pub trait Kind: Sized {
 
     /// Reads a value. The problem continues a sentence that begins with the directive or option.
     fn parse(word: &str) -> Result<Self, Wrong>;
+
+    /// Reads the words of a directive that has nothing but this value.
+    fn read(words: &mut Words<'_>) -> Result<Self, Wrong> {
+        one(words)
+    }
 }
 
 /// Reads a value that must not be empty.
@@ -289,6 +294,38 @@ impl Kind for Name {
 
     fn parse(word: &str) -> Result<Self, Wrong> {
         Ok(Self(word.into()))
+    }
+}
+
+/// A name that is the same for every request: `%{GLOBAL}` is the empty one, any other form is literal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedName(pub Arc<str>);
+
+impl Kind for FixedName {
+    const USAGE: &'static CStr = c"name|%{GLOBAL}";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self(if word == "%{GLOBAL}" { "" } else { word }.into()))
+    }
+}
+
+/// Any number of such names, also none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedNames(pub Arc<[FixedName]>);
+
+impl Kind for FixedNames {
+    const USAGE: &'static CStr = c"[name|%{GLOBAL} ...]";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        Ok(Self([FixedName::parse(word)?].into()))
+    }
+
+    fn read(words: &mut Words<'_>) -> Result<Self, Wrong> {
+        let names = std::iter::from_fn(|| words.next());
+        names
+            .map(|name| FixedName::parse(&name))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 

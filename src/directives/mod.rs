@@ -6,7 +6,7 @@
 //! - [`scoped`], for directives of directories (and of servers)
 //! - [`server`], for directives of whole servers
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
-//! - [`script`], for aliases
+//! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
 //! - [`unbuilt`], for directives of mod_wsgi that this version knows by name only
 //! - [`choices`], for `On|Off|Auto`, and defaults that depend on the module's name
 //! - [`kinds`], for what a value may be; all refusals come from there
@@ -15,6 +15,8 @@
 
 pub mod choices;
 pub mod daemon;
+pub mod handler_script;
+pub mod import;
 pub mod kinds;
 pub mod pages;
 pub mod scoped;
@@ -165,7 +167,13 @@ pub const ALL: [&Directive; COUNT] = {
 };
 
 /// Directives with a syntax of their own.
-const OWN: &[Directive] = &[script::ALIAS, script::ALIAS_MATCH, daemon::DAEMON_PROCESS];
+const OWN: &[Directive] = &[
+    script::ALIAS,
+    script::ALIAS_MATCH,
+    daemon::DAEMON_PROCESS,
+    handler_script::HANDLER_SCRIPT,
+    import::IMPORT_SCRIPT,
+];
 
 /// Applies one directive to its target; the error is a sentence with directive, value and remedy.
 pub fn apply(

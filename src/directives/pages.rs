@@ -5,6 +5,8 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::daemon::{GroupOptions, UNBUILT_OPTIONS};
+use super::handler_script::HandlerOptions;
+use super::import::ImportOptions;
 use super::script::AliasOptions;
 use super::{ALL, Directive};
 
@@ -37,6 +39,8 @@ pub fn page(directive: &Directive) -> String {
     let options = match name.as_str() {
         "WSGIDaemonProcess" => GroupOptions::OPTIONS,
         "WSGIScriptAlias" | "WSGIScriptAliasMatch" => AliasOptions::OPTIONS,
+        "WSGIHandlerScript" => HandlerOptions::OPTIONS,
+        "WSGIImportScript" => ImportOptions::OPTIONS,
         _ => &[],
     };
     if !options.is_empty() {

@@ -4,7 +4,8 @@
 //! httpd as for every directive), then the server.
 
 use super::choices::OnOffAuto;
-use super::kinds::{Callable, OnOff};
+use super::handler_script::HandlerScripts;
+use super::kinds::{Callable, FixedNames, OnOff};
 use super::{Target, Wrong, settings};
 use crate::request::template::Template;
 
@@ -63,6 +64,15 @@ settings! {
     ///
     /// Default Off; On in daemon mode with `LoadModule wsgi_module`, because that is what mod_wsgi does. mod_wsgi does not know this directive.
     cgi_headers: OnOff = c"WSGICGIHeaders" in FileInfo;
+
+    /// The process groups that may be used here, whatever chooses them; `%{GLOBAL}` is embedded mode. Without a name none may be used. A
+    /// request for another one is answered with 500. Names compare without case. Default: no restriction.
+    restrict_process: FixedNames = c"WSGIRestrictProcess" in ServerDirectory;
+
+    + {
+        /// `WSGIHandlerScript`.
+        handler_scripts: HandlerScripts;
+    }
 }
 
 impl Scoped {

@@ -1,6 +1,7 @@
 //! `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
 
 use super::choices::OnOffAuto;
+use super::import::Load;
 use super::kinds::Name;
 use super::{Context, Directive, Place, Target, Words, Wrong, options};
 use crate::request::template::Template;
@@ -101,13 +102,34 @@ fn set(
             }
         }
     }
-    target.server()?.aliases.push(Alias {
+    let alias = Alias {
         pattern: pattern(from),
         target: to,
         options,
         place: place.clone(),
-    });
+    };
+    let server = target.server()?;
+    server.loads.extend(load(&alias));
+    server.aliases.push(alias);
     Ok(())
+}
+
+/// With both groups named, and the same for every request, the script is loaded at start.
+fn load(alias: &Alias) -> Option<Load> {
+    let process_group = alias.options.process_group.as_ref()?.fixed()?;
+    let application_group = alias.options.application_group.as_ref()?.fixed()?;
+    let from = match &alias.pattern {
+        Pattern::Regex(_) if alias.target.contains('$') => return None,
+        Pattern::Prefix(from) | Pattern::Regex(from) => from,
+    };
+    Some(Load {
+        subject: format!("WSGIScriptAlias {from}"),
+        process_group: process_group.into(),
+        application_group: application_group.into(),
+        script: alias.target.clone(),
+        is_import: false,
+        place: alias.place.clone(),
+    })
 }
 
 /// The refusal of an option that does not exist.

@@ -1,6 +1,7 @@
 //! Settings of the whole server.
 
 use super::daemon::RawGroup;
+use super::import::Load;
 use super::kinds::{Absolute, BelowServerRoot, OnOff, PathList};
 use super::script::Alias;
 use super::{Scoped, Target, Wrong, settings};
@@ -43,10 +44,12 @@ pub struct RawServer {
     pub aliases: Vec<Alias>,
     /// Process groups declared here.
     pub groups: Vec<RawGroup>,
+    /// What is written here to be loaded at start, in order.
+    pub loads: Vec<Load>,
 }
 
 impl RawServer {
-    /// A virtual host's settings over those of the main server. Process groups stay where they are declared.
+    /// A virtual host's settings over those of the main server. Process groups, and what is loaded at start, stay where they are written.
     #[must_use]
     pub fn over(&self, base: &Self) -> Self {
         Self {
@@ -54,6 +57,7 @@ impl RawServer {
             global: self.global.over(&base.global),
             aliases: self.aliases.iter().chain(&base.aliases).cloned().collect(),
             groups: self.groups.clone(),
+            loads: self.loads.clone(),
         }
     }
 }

@@ -3,24 +3,30 @@
 /// Declares a family of one-value directives: the struct that keeps them, its merge, and their [`Directive`](super::Directive)s.
 ///
 /// Each line is `field: Kind = c"Name" in Context;` with the reference text as its doc comment. The struct's own
-/// `settings_of` finds it in a [`Target`](super::Target).
+/// `settings_of` finds it in a [`Target`](super::Target). Behind `+` come fields of directives that have a syntax of their own; their
+/// types merge themselves (`over`).
 macro_rules! settings {
     (
         $(#[doc = $struct_doc:literal])*
         pub struct $struct:ident;
         $($(#[doc = $doc:literal])* $field:ident: $kind:ty = $name:literal in $context:ident;)*
+        $(+ { $($(#[doc = $own_doc:literal])* $own:ident: $own_type:ty;)* })?
     ) => {
         $(#[doc = $struct_doc])*
         #[derive(Clone, Debug, Default)]
         pub struct $struct {
             $($(#[doc = $doc])* pub $field: Option<$kind>,)*
+            $($($(#[doc = $own_doc])* pub $own: $own_type,)*)?
         }
 
         impl $struct {
             /// These settings where they are made, else those of `base`.
             #[must_use]
             pub fn over(&self, base: &Self) -> Self {
-                Self { $($field: self.$field.clone().or_else(|| base.$field.clone()),)* }
+                Self {
+                    $($field: self.$field.clone().or_else(|| base.$field.clone()),)*
+                    $($($own: self.$own.over(&base.$own),)*)?
+                }
             }
         }
 
@@ -31,7 +37,7 @@ macro_rules! settings {
             usage: <$kind as $crate::directives::kinds::Kind>::USAGE,
             text: concat!($($doc, "\n",)*),
             set: |target, words, _place| {
-                let value = $crate::directives::kinds::one::<$kind>(words)?;
+                let value = <$kind as $crate::directives::kinds::Kind>::read(words)?;
                 $struct::settings_of(target)?.$field = Some(value);
                 Ok(())
             },

@@ -33,8 +33,6 @@ unbuilt! {
     c"WSGIRestrictStdout" in Global: "remove it";
     c"WSGIRestrictSignal" in Global: "remove it";
     c"WSGICaseSensitivity" in Global: "remove it";
-    c"WSGIRestrictProcess" in ServerDirectory: "remove it and set WSGIProcessGroup where .htaccess cannot change it";
-    c"WSGIImportScript" in Server: "remove it; WSGIScriptAlias with process-group and application-group loads its script at start";
     c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
     c"WSGIIgnoreActivity" in FileInfo: "remove it";
@@ -45,7 +43,6 @@ unbuilt! {
     c"WSGIAuthUserScript" in AuthConfig: "remove it and use another AuthBasicProvider";
     c"WSGIAuthGroupScript" in AuthConfig: "remove it and use another group provider";
     c"WSGIGroupAuthoritative" in AuthConfig: "remove it; it has no effect with httpd 2.4";
-    c"WSGIHandlerScript" in ServerDirectory: "remove it and use WSGIScriptAlias";
     c"WSGIServerMetrics" in Global: "remove it";
     c"WSGITelemetryService" in Global: "remove it";
     c"WSGISlowRequests" in Global: "remove it";

@@ -67,6 +67,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         gateway: site.gateway.get().and_then(|gateway| gateway.try_clone().ok()),
         httpd: httpd::facts(),
         log_level: main.log_level(),
+        preload: site.embedded.preload.clone(),
         log: |log| {
             let (level, text) = (level_of(log.level), String::from_utf8_lossy(log.text));
             match file_of(&log.origin) {

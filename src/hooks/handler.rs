@@ -18,17 +18,30 @@ use crate::request::target::{Settings, Target};
 /// Answers requests for scripts.
 pub fn handler(request: &Request<'_>) -> Verdict {
     let handler = request.handler();
-    if handler != SCRIPT_HANDLER.to_bytes() && handler != SCRIPT_TYPE {
-        return Verdict::Declined;
-    }
+    let is_script = handler == SCRIPT_HANDLER.to_bytes() || handler == SCRIPT_TYPE;
     let server = request.server();
     let Some(config) = server.config() else {
-        return Verdict::Status(500);
+        return if is_script {
+            Verdict::Status(500)
+        } else {
+            Verdict::Declined
+        };
     };
     let unset = Scoped::default();
+    let directory = request.scoped().unwrap_or(&unset);
+    let handler_script = if is_script {
+        None
+    } else {
+        let of_directory = directory.handler_scripts.get(handler);
+        let Some(found) = of_directory.or_else(|| config.scoped.handler_scripts.get(handler)) else {
+            return Verdict::Declined;
+        };
+        Some(&**found)
+    };
     let settings = Settings {
-        alias: alias(request, config),
-        directory: request.scoped().unwrap_or(&unset),
+        alias: if is_script { alias(request, config) } else { None },
+        handler_script,
+        directory,
         server: &config.scoped,
         loaded_as: httpd::loaded_as(),
     };
@@ -37,6 +50,9 @@ pub fn handler(request: &Request<'_>) -> Verdict {
         Err(verdict) => return verdict,
     };
     let target = settings.target(&RequestNames(request));
+    if !settings.may_use(&target.process_group) {
+        return restricted(request, &target.process_group);
+    }
     if target.process_group.is_empty() {
         return serve_embedded(request, config, &settings, &target, body);
     }
@@ -56,7 +72,35 @@ fn alias<'c>(request: &Request<'_>, config: &'c ServerConfig) -> Option<&'c Alia
     config.aliases.get(index).map(|alias| &alias.options)
 }
 
+fn restricted(request: &Request<'_>, name: &str) -> Verdict {
+    let name = if name.is_empty() { "%{GLOBAL}" } else { name };
+    log!(
+        request,
+        Level::Error,
+        codes::RESTRICTED,
+        "WSGIRestrictProcess does not allow the process group '{name}' here; add it there, or choose another group"
+    );
+    Verdict::Status(500)
+}
+
 fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
+    if settings.handler_script.is_none() {
+        check_script(request, settings)?;
+    }
+    if request.rejects_path_info() && !request.path_info().is_empty() {
+        log!(
+            request,
+            Level::Error,
+            codes::NO_PATH_INFO,
+            "AcceptPathInfo is off, and the URL goes on behind: {}",
+            String::from_utf8_lossy(request.filename())
+        );
+        return Err(Verdict::Status(404));
+    }
+    Ok(())
+}
+
+fn check_script(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
     let script = || String::from_utf8_lossy(request.filename()).into_owned();
     if settings.alias.is_none() && !request.may_execute() {
         log!(
@@ -77,7 +121,7 @@ fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verd
                 "script not found or unable to stat: {}",
                 script()
             );
-            return Err(Verdict::Status(404));
+            Err(Verdict::Status(404))
         }
         FileKind::Directory => {
             log!(
@@ -87,21 +131,10 @@ fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verd
                 "attempt to run a directory as a script: {}",
                 script()
             );
-            return Err(Verdict::Status(403));
+            Err(Verdict::Status(403))
         }
-        FileKind::Other => {}
+        FileKind::Other => Ok(()),
     }
-    if request.rejects_path_info() && !request.path_info().is_empty() {
-        log!(
-            request,
-            Level::Error,
-            codes::NO_PATH_INFO,
-            "AcceptPathInfo is off, and the URL goes on behind: {}",
-            script()
-        );
-        return Err(Verdict::Status(404));
-    }
-    Ok(())
 }
 
 fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Verdict> {

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use rwsgi_wire::frame::{Kind, put_with};
-use rwsgi_wire::head::Head;
+use rwsgi_wire::head::{self, Head};
 
 use crate::directives::choices::OnOffAuto;
 use crate::httpd::{self, Request};
@@ -58,14 +58,17 @@ fn put_head(
 ) {
     let view = view(request, settings);
     let environ = Environ::of(&view, target);
+    let handler_script = settings
+        .handler_script
+        .map(|handler| handler.script.as_os_str().as_encoded_bytes());
     let head = Head {
-        script: view.filename,
+        script: handler_script.unwrap_or(view.filename),
         callable: target.callable.as_bytes(),
         application_group: target.application_group.as_bytes(),
-        script_mtime: if settings.script_reloading() {
-            request.file_mtime()
-        } else {
-            0
+        script_mtime: match handler_script {
+            _ if !settings.script_reloading() => 0,
+            Some(_) => head::MTIME_UNKNOWN,
+            None => request.file_mtime(),
         },
         content_length: body.length,
         has_body: body.may_come,
@@ -97,7 +100,7 @@ fn passes_authorization(request: &Request<'_>, settings: &Settings<'_>) -> bool 
     }
 }
 
-fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
+fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> {
     let connection = request.connection();
     let (client_ip, client_port) = request.client();
     let (context_prefix, context_document_root) = request.context();
@@ -113,6 +116,9 @@ fn view<'r>(request: &Request<'r>, settings: &Settings<'_>) -> View<'r> {
         query: request.query().unwrap_or_default(),
         filename: request.filename(),
         handler: request.handler(),
+        handler_script: settings
+            .handler_script
+            .map_or(b"", |handler| handler.script.as_os_str().as_encoded_bytes()),
         server_name: request.server_name(),
         server_port: request.port(),
         server_admin: request.server().admin(),

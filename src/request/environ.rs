@@ -148,7 +148,7 @@ impl Environ {
         self.put(b"mod_wsgi.application_group", target.application_group.as_bytes());
         self.put(b"mod_wsgi.callable_object", target.callable.as_bytes());
         self.put(b"mod_wsgi.request_handler", view.handler);
-        self.put(b"mod_wsgi.handler_script", b"");
+        self.put(b"mod_wsgi.handler_script", view.handler_script);
         self.put(b"mod_wsgi.script_name", &script_name(view.uri, view.path_info));
         self.put(b"mod_wsgi.path_info", &single_slashes(view.path_info));
         self.put(b"mod_wsgi.listener_host", view.local_host);

@@ -38,6 +38,8 @@ pub struct View<'r> {
     pub filename: &'r [u8],
     /// `r->handler`.
     pub handler: &'r [u8],
+    /// The handler script in force, or empty.
+    pub handler_script: &'r [u8],
     /// Name and port as httpd tells applications.
     pub server_name: &'r [u8],
     /// As above.

@@ -4,6 +4,7 @@ use super::instead::Rules;
 use super::template::{DEFAULT_CALLABLE, Names, Template};
 use crate::directives::Scoped;
 use crate::directives::choices::{LoadedAs, OnOffAuto};
+use crate::directives::handler_script::{self, HandlerScript};
 use crate::directives::script::AliasOptions;
 
 /// How many bytes of `uri` an alias covers: characters compare exactly, a `/` of the alias covers one or more, and the match ends
@@ -98,11 +99,13 @@ pub struct Target {
     pub callable: String,
 }
 
-/// The settings of a request: those of its alias, else of its directory, else of its server, else defaults.
+/// The settings of a request: those of its alias or handler script, else of its directory, else of its server, else defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     /// The alias that mapped it, if one did.
     pub alias: Option<&'a AliasOptions>,
+    /// The handler script that answers it, if one does.
+    pub handler_script: Option<&'a HandlerScript>,
     /// Its directory's.
     pub directory: &'a Scoped,
     /// Its server's.
@@ -114,6 +117,15 @@ pub struct Settings<'a> {
 impl Settings<'_> {
     /// Who serves.
     pub fn target(&self, names: &impl Names) -> Target {
+        if let Some(handler) = self.handler_script {
+            let group =
+                |template: Option<&Template>, default: &Template| template.unwrap_or(default).group(names);
+            return Target {
+                process_group: group(handler.options.process_group.as_ref(), &Template::Global),
+                application_group: group(handler.options.application_group.as_ref(), &Template::Resource),
+                callable: handler_script::CALLABLE.to_owned(),
+            };
+        }
         let process_group = self
             .alias
             .and_then(|alias| alias.process_group.as_ref())
@@ -141,8 +153,11 @@ impl Settings<'_> {
 
     /// `WSGIPassAuthorization`.
     pub fn pass_authorization(&self) -> OnOffAuto {
-        self.alias
-            .and_then(|alias| alias.pass_authorization)
+        let of_handler = self
+            .handler_script
+            .and_then(|handler| handler.options.pass_authorization);
+        of_handler
+            .or_else(|| self.alias.and_then(|alias| alias.pass_authorization))
             .or_else(|| self.pick(|scoped| scoped.pass_authorization))
             .unwrap_or_else(|| self.loaded_as.pass_authorization())
     }
@@ -171,6 +186,15 @@ impl Settings<'_> {
     /// `WSGIChunkedRequest`.
     pub fn chunked_request(&self) -> bool {
         self.pick(|scoped| scoped.chunked_request).unwrap_or(false)
+    }
+
+    /// `WSGIRestrictProcess` lets this process group be used.
+    pub fn may_use(&self, process_group: &str) -> bool {
+        self.pick(|scoped| scoped.restrict_process.as_ref())
+            .is_none_or(|allowed| {
+                let mut allowed = allowed.0.iter();
+                allowed.any(|name| name.0.eq_ignore_ascii_case(process_group))
+            })
     }
 
     fn pick<'s, T>(&'s self, get: impl Fn(&'s Scoped) -> Option<T>) -> Option<T> {
@@ -256,6 +280,7 @@ mod tests {
         let target = |alias: Option<&AliasOptions>, directory: &Scoped, server: &Scoped| {
             Settings {
                 alias,
+                handler_script: None,
                 directory,
                 server,
                 loaded_as: LoadedAs::Rwsgi,
@@ -289,6 +314,7 @@ mod tests {
         let passes = |alias, server, loaded_as| {
             Settings {
                 alias,
+                handler_script: None,
                 directory: &unset,
                 server,
                 loaded_as,

@@ -23,6 +23,8 @@ pub struct Settings {
     pub httpd: Httpd,
     /// Level of the main server for this module.
     pub log_level: u8,
+    /// Scripts loaded before the first request, in order: application group and path, by turns.
+    pub preload: Vec<Vec<u8>>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
         out.put_u8(self.multiprocess.into());
         self.httpd.put(&mut out);
         out.put_u8(self.log_level);
+        out.put_list(&self.preload);
         out
     }
 
@@ -52,6 +55,7 @@ impl Settings {
             multiprocess: f.bool("multiprocess")?,
             httpd: Httpd::take(&mut f)?,
             log_level: f.u8("log level")?,
+            preload: f.list("preload")?.into_iter().map(Into::into).collect(),
         };
         f.end()?;
         Ok(settings)
@@ -67,6 +71,7 @@ mod tests {
         let settings = Settings {
             program: b"/v/bin/python3".to_vec(),
             python_path: vec![b"/a".to_vec()],
+            preload: vec![b"".to_vec(), b"/early.py".to_vec()],
             ..Settings::default()
         };
         let bytes = settings.encode();

@@ -85,7 +85,9 @@ impl GuestSide for Guest {
         };
         RUNTIME
             .set(runtime)
-            .map_err(|_| failed("it was started twice".into()))
+            .map_err(|_| failed("it was started twice".into()))?;
+        RUNTIME.get().into_iter().for_each(Runtime::preload);
+        Ok(())
     }
 
     fn serve(mut exchange: HostExchange<'_>, head: &[u8]) -> Outcome {
@@ -153,6 +155,29 @@ impl GuestSide for Guest {
 }
 
 impl Runtime {
+    /// Loads scripts before the first request; what fails is logged. The calling thread is not attached.
+    fn preload(&self) {
+        let log = ServerLog {
+            log: self.log,
+            level: self.settings.log_level,
+        };
+        for load in self.settings.preload.chunks_exact(2) {
+            let [group, script] = load else { continue };
+            let load = || match self.interpreter(group) {
+                // It ends only after this thread has begun to end it.
+                Ok(interpreter) => drop(interpreter.enter(|py, state| state.preload(py, script, &log))),
+                Err(why) => log.line(Level::Error, why.as_bytes()),
+            };
+            if group.is_empty() {
+                load();
+            } else {
+                // A new interpreter takes the thread that makes it for its main thread. This one ends it later with another thread
+                // state, which `threading` would not recognise.
+                std::thread::scope(|scope| drop(scope.spawn(load).join()));
+            }
+        }
+    }
+
     /// The interpreter of an application group, made when it is first needed. The calling thread is not attached.
     fn interpreter(&self, group: &[u8]) -> Result<Interpreter<State>, String> {
         if group.is_empty() {

@@ -12,8 +12,8 @@ pub struct Head<'a> {
     pub callable: &'a [u8],
     /// Application group; empty is the main interpreter. Which interpreter serves, in embedded mode.
     pub application_group: &'a [u8],
-    /// Modification time of `script` in microseconds since 1970 as httpd saw it, or 0 when the script must not be checked
-    /// (`WSGIScriptReloading Off`).
+    /// Modification time of `script` in microseconds since 1970 as httpd saw it, 0 when the script must not be checked
+    /// (`WSGIScriptReloading Off`), or [`MTIME_UNKNOWN`].
     pub script_mtime: i64,
     /// Length of the request body in bytes if the client declared it, else `None` (chunked) — see `has_body`.
     pub content_length: Option<u64>,
@@ -34,6 +34,9 @@ pub struct Head<'a> {
     /// CGI and `mod_wsgi.*` string variables, name and value.
     pub environ: Vec<(&'a [u8], &'a [u8])>,
 }
+
+/// httpd did not look: whoever loads the script does.
+pub const MTIME_UNKNOWN: i64 = -1;
 
 const NO_LENGTH: u64 = u64::MAX;
 

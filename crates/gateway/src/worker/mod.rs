@@ -161,14 +161,7 @@ fn preload(py: Attached<'_>, worker: &Worker) {
         return;
     };
     for script in &worker.start.preload {
-        if let Err(failure) = state.scripts.preload(py, script) {
-            let text = format!(
-                "{}: a script could not be loaded in advance",
-                codes::PRELOAD_FAILED
-            );
-            worker.control.say(Level::Error, &text);
-            worker.control.say(Level::Error, &failure.describe(script));
-        }
+        state.preload(py, script, &*worker.control);
     }
 }
 

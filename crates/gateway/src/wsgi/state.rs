@@ -3,6 +3,8 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use rwsgi_wire::response::Level;
+
 use super::adapter::Adapters;
 use super::environ::{Constants, Environs, version};
 use super::errors::Logs;
@@ -112,6 +114,26 @@ impl State {
                 close: key(c"close")?,
             },
         })
+    }
+}
+
+impl State {
+    /// Loads a script before the first request, unless it is loaded already; what fails is logged.
+    pub fn preload(&self, py: Attached<'_>, script: &[u8], log: &dyn ProcessLog) {
+        if let Err(failure) = self.scripts.preload(py, script) {
+            let text = format!(
+                "{}: a script could not be loaded in advance",
+                codes::PRELOAD_FAILED
+            );
+            log.line(Level::Error, text.as_bytes());
+            for line in failure
+                .describe(script)
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+            {
+                log.line(Level::Error, line.as_bytes());
+            }
+        }
     }
 }
 
