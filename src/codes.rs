@@ -42,8 +42,8 @@ codes! {
         "httpd does not start",
         "correct the expression";
     DOUBT = 14, "A setting can not be meant",
-        "an alias names a process group that it can never use",
-        "httpd starts; requests for that alias are answered with 500",
+        "an alias names a process group that it can never use, or a directive names something that has no meaning",
+        "httpd starts; requests for such an alias are answered with 500",
         "do what the sentence says";
     COMPANION = 20, "A file of the module is missing",
         "rwsgi-manager or _rwsgi.abi3.so is not beside mod_rwsgi.so, or cannot be read",
@@ -69,6 +69,10 @@ codes! {
         "the request chose a process group that WSGIRestrictProcess does not name for its directory or server",
         "500",
         "add the group to WSGIRestrictProcess, or choose another one";
+    DOUBLED_TYPE = 85, "Content-Type is there twice",
+        "the request has two Content-Type headers, which say different things to different readers",
+        "400",
+        "none: the client is wrong";
     NO_EXEC = 200, "Options ExecCGI is off",
         "a script was reached by SetHandler or AddHandler in a directory without Options ExecCGI",
         "403",

@@ -13,6 +13,7 @@ use super::{Embedded, Refusal, ServerConfig, Site};
 use crate::directives::RawServer;
 use crate::directives::daemon::RawGroup;
 use crate::directives::import::Load;
+use crate::directives::proxies::KNOWN;
 use crate::directives::script::{Alias, Pattern};
 use crate::request::template::Template;
 
@@ -67,6 +68,7 @@ pub fn resolve(
         .collect();
     let mut doubts = Vec::new();
     for server in servers {
+        doubt_proxy_headers(server, &mut doubts);
         for alias in &server.raw.aliases {
             doubts.extend(doubt(alias, server, &groups));
         }
@@ -215,6 +217,24 @@ fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) 
         remedy: remedy.into(),
     };
     Some(refusal.to_string())
+}
+
+/// Headers of which nobody knows what they tell do nothing; most likely they are misspelt.
+fn doubt_proxy_headers(server: &Written<'_>, doubts: &mut Vec<String>) {
+    let headers = server.raw.scoped.trusted_proxy_headers.as_ref();
+    for name in headers
+        .map(|headers| headers.unknown.as_slice())
+        .unwrap_or_default()
+    {
+        let known: Vec<&str> = KNOWN.iter().map(|known| known.0).collect();
+        let doubt = format!(
+            "WSGITrustedProxyHeaders {name} has no effect: it is not one of the headers that proxies use; remove it, or write one of {}",
+            known.join(", ")
+        );
+        if !doubts.contains(&doubt) {
+            doubts.push(doubt);
+        }
+    }
 }
 
 /// What is loaded at start needs its process group.
@@ -366,6 +386,20 @@ mod tests {
         assert_eq!(preload.len(), 1);
         assert_eq!(preload[0].script, b"/etc/httpd/app.wsgi");
         assert_eq!(configs[0].aliases[0].target, "/etc/httpd/app.wsgi");
+    }
+
+    #[test]
+    fn a_proxy_header_that_tells_nothing_raises_doubt_once() {
+        let (_, doubts) = all(
+            &["WSGITrustedProxyHeaders X-Forwarded-Fro X-Real-IP"],
+            &[("x", &[]), ("y", &[])],
+        )
+        .unwrap();
+        assert_eq!(doubts.len(), 1);
+        assert!(
+            doubts[0].contains("X-Forwarded-Fro ") && doubts[0].contains("X-Forwarded-For,"),
+            "{doubts:?}"
+        );
     }
 
     #[test]

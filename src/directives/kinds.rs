@@ -16,8 +16,10 @@ pub trait Kind: Sized {
     /// Reads a value. The problem continues a sentence that begins with the directive or option.
     fn parse(word: &str) -> Result<Self, Wrong>;
 
-    /// Reads the words of a directive that has nothing but this value.
-    fn read(words: &mut Words<'_>) -> Result<Self, Wrong> {
+    /// Reads the words of a directive: one, unless the kind says otherwise. `earlier` is what the same directive set before in the
+    /// same scope.
+    fn read(words: &mut Words<'_>, earlier: Option<Self>) -> Result<Self, Wrong> {
+        drop(earlier);
         one(words)
     }
 }
@@ -320,7 +322,7 @@ impl Kind for FixedNames {
         Ok(Self([FixedName::parse(word)?].into()))
     }
 
-    fn read(words: &mut Words<'_>) -> Result<Self, Wrong> {
+    fn read(words: &mut Words<'_>, _earlier: Option<Self>) -> Result<Self, Wrong> {
         let names = std::iter::from_fn(|| words.next());
         names
             .map(|name| FixedName::parse(&name))

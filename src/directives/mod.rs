@@ -4,6 +4,7 @@
 //! parser, the merge, httpd's command table ([`ALL`]) and the reference page ([`pages`]) follow from that line.
 //!
 //! - [`scoped`], for directives of directories (and of servers)
+//! - [`proxies`], for what proxies are trusted with
 //! - [`server`], for directives of whole servers
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
 //! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
@@ -19,6 +20,7 @@ pub mod handler_script;
 pub mod import;
 pub mod kinds;
 pub mod pages;
+pub mod proxies;
 pub mod scoped;
 pub mod script;
 pub mod server;

@@ -6,6 +6,7 @@
 use super::choices::OnOffAuto;
 use super::handler_script::HandlerScripts;
 use super::kinds::{Callable, FixedNames, OnOff};
+use super::proxies::{ProxyHeaders, Subnets};
 use super::{Target, Wrong, settings};
 use crate::request::template::Template;
 
@@ -68,6 +69,39 @@ settings! {
     /// The process groups that may be used here, whatever chooses them; `%{GLOBAL}` is embedded mode. Without a name none may be used. A
     /// request for another one is answered with 500. Names compare without case. Default: no restriction.
     restrict_process: FixedNames = c"WSGIRestrictProcess" in ServerDirectory;
+
+    /// The headers by which a proxy in front of httpd tells what it knows of the client. Default none: no header changes what an
+    /// application is told.
+    ///
+    /// | | headers | a trusted one sets |
+    /// |---|---|---|
+    /// | client | `X-Forwarded-For` | `REMOTE_ADDR`, see below |
+    /// | client | `X-Client-IP`, `X-Real-IP` | `REMOTE_ADDR` |
+    /// | host | `X-Forwarded-Host`, `X-Host` | `HTTP_HOST` |
+    /// | server | `X-Forwarded-Server` | `SERVER_NAME` |
+    /// | port | `X-Forwarded-Port` | `SERVER_PORT` |
+    /// | script | `X-Script-Name`, `X-Forwarded-Script-Name` | `SCRIPT_NAME` and `mod_wsgi.mount_point` |
+    /// | scheme | `X-Forwarded-Proto`, `X-Forwarded-Scheme`, `X-Scheme` | `wsgi.url_scheme`, by `https` or `http` |
+    /// | scheme | `X-Forwarded-HTTPS`, `X-Forwarded-SSL`, `X-HTTPS` | `wsgi.url_scheme`, by `on`, `true`, `1` or `off`, `false`, `0` |
+    ///
+    /// Name only headers that the proxy sets or removes itself. Of each kind of which one is named here, the application sees the one that
+    /// counted, the last in the order written here that the request has, and none of the others; when the request does not come from a
+    /// proxy of `WSGITrustedProxies`, it sees none at all. A scheme told by a proxy counts more than TLS at this server and more than
+    /// `SetEnv HTTPS`.
+    ///
+    /// `X-Forwarded-For` is a list to which each proxy adds the address that it was connected from. With `WSGITrustedProxies` it is read
+    /// from its end: the proxies of that directive are passed over, and the first other item is the client; what stands before that is cut
+    /// off. Without it the first item is taken. Items are addresses; names in it are not looked up.
+    ///
+    /// Written several times in the same section, the directive adds to its list.
+    trusted_proxy_headers: ProxyHeaders = c"WSGITrustedProxyHeaders" in FileInfo;
+
+    /// The proxies whose headers are believed, see `WSGITrustedProxyHeaders`: addresses, or networks as in `10.0.0.0/8`,
+    /// `10.0.0.0/255.0.0.0`, `10.` or `fd00::/8`. The peer is compared as httpd knows it, so after mod_remoteip. Default: every peer is
+    /// believed, which is right only where nobody but the proxy can reach httpd. Has no effect without `WSGITrustedProxyHeaders`.
+    ///
+    /// Written several times in the same section, the directive adds to its list.
+    trusted_proxies: Subnets = c"WSGITrustedProxies" in FileInfo;
 
     + {
         /// `WSGIHandlerScript`.

@@ -37,8 +37,9 @@ macro_rules! settings {
             usage: <$kind as $crate::directives::kinds::Kind>::USAGE,
             text: concat!($($doc, "\n",)*),
             set: |target, words, _place| {
-                let value = <$kind as $crate::directives::kinds::Kind>::read(words)?;
-                $struct::settings_of(target)?.$field = Some(value);
+                let place = &mut $struct::settings_of(target)?.$field;
+                let value = <$kind as $crate::directives::kinds::Kind>::read(words, place.take())?;
+                *place = Some(value);
                 Ok(())
             },
         },)*];

@@ -36,8 +36,6 @@ unbuilt! {
     c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
     c"WSGIIgnoreActivity" in FileInfo: "remove it";
-    c"WSGITrustedProxyHeaders" in FileInfo: "remove it and use mod_remoteip, or middleware in the application";
-    c"WSGITrustedProxies" in FileInfo: "remove it and use mod_remoteip, or middleware in the application";
     c"WSGIEnableSendfile" in FileInfo: "remove it, and serve files with Alias";
     c"WSGIAccessScript" in AuthConfig: "remove it and use Require";
     c"WSGIAuthUserScript" in AuthConfig: "remove it and use another AuthBasicProvider";

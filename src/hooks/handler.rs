@@ -12,6 +12,7 @@ use crate::hooks::child_init::Child;
 use crate::hooks::client::RequestClient;
 use crate::httpd::{self, FileKind, Level, Request, Verdict};
 use crate::log::log;
+use crate::request::headers;
 use crate::request::instead::Instead;
 use crate::request::target::{Settings, Target};
 
@@ -138,6 +139,18 @@ fn check_script(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Ve
 }
 
 fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<Body, Verdict> {
+    if request
+        .header(c"Content-Type")
+        .is_some_and(headers::is_doubled_type)
+    {
+        log!(
+            request,
+            Level::Error,
+            codes::DOUBLED_TYPE,
+            "the request has two Content-Type headers"
+        );
+        return Err(Verdict::Status(400));
+    }
     if let Some(coding) = request.header(c"Transfer-Encoding") {
         if !coding.eq_ignore_ascii_case(b"chunked") {
             let coding = coding.escape_ascii();

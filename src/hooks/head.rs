@@ -9,7 +9,7 @@ use crate::directives::choices::OnOffAuto;
 use crate::httpd::{self, Request};
 use crate::request::environ::{Environ, is_https};
 use crate::request::target::{Settings, Target};
-use crate::request::{Redirected, View};
+use crate::request::{Redirected, View, proxies};
 
 /// What is known of the request body.
 #[derive(Clone, Copy)]
@@ -104,6 +104,11 @@ fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> 
     let connection = request.connection();
     let (client_ip, client_port) = request.client();
     let (context_prefix, context_document_root) = request.context();
+    let headers = request.headers();
+    let told = settings
+        .trust()
+        .map(|trust| proxies::told(&headers, client_ip, trust))
+        .unwrap_or_default();
     View {
         method: request.method(),
         head_as_get: head_as_get(request, settings),
@@ -144,7 +149,8 @@ fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> 
         request_id: request.log_id(),
         connection_id: connection.log_id(),
         server_pid: std::process::id(),
-        headers: request.headers(),
+        told,
+        headers,
         environment: request.environment(),
     }
 }

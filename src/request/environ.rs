@@ -2,6 +2,7 @@
 //! earlier ones of the same name.
 
 use super::View;
+use super::headers;
 use super::target::{Target, script_name, single_slashes};
 
 /// Names and values in one allocation each; lent to the wire as slices.
@@ -22,6 +23,7 @@ impl Environ {
         environ.put_headers(view);
         environ.put_cgi(view);
         environ.put_module(view, target);
+        environ.put_told(view);
         environ
     }
 
@@ -50,35 +52,21 @@ impl Environ {
         self.put(name, value.to_string().as_bytes());
     }
 
-    /// httpd's own environment, without what belongs to us or would leak the server's: `PATH`, `HTTPS`, hidden carriers.
+    /// httpd's own environment, without what belongs to us or would leak the server's: `PATH`, `HTTPS`, `mod_wsgi.*`.
     fn put_environment(&mut self, view: &View<'_>) {
         for (name, value) in &view.environment {
-            let ours = matches!(*name, b"PATH" | b"HTTPS") || name.starts_with(b"mod_wsgi.x-");
+            let ours = matches!(*name, b"PATH" | b"HTTPS") || name.starts_with(b"mod_wsgi.");
             if !ours {
                 self.put(name, value);
             }
         }
     }
 
-    /// Header names of letters, digits and `-` only: anything else could be mistaken for another header once `-` is `_`.
+    /// See [`headers`].
     fn put_headers(&mut self, view: &View<'_>) {
+        let named = headers::named_by_connection(view);
         for (name, value) in &view.headers {
-            let plain = !name.is_empty()
-                && name
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-            // `Proxy` would become HTTP_PROXY, which libraries take for the way to the internet.
-            if !plain || name.eq_ignore_ascii_case(b"Proxy") {
-                continue;
-            }
-            let passes = if name.eq_ignore_ascii_case(b"Authorization") {
-                view.pass_all_auth || view.pass_authorization
-            } else if name.eq_ignore_ascii_case(b"Proxy-Authorization") {
-                view.pass_all_auth
-            } else {
-                true
-            };
-            if passes {
+            if headers::passes(view, &named, name) {
                 self.put_header(name, value);
             }
         }
@@ -158,6 +146,18 @@ impl Environ {
         self.put_if(b"mod_wsgi.connection_id", view.connection_id);
     }
 
+    /// Replaces what was computed by what trusted proxies know better.
+    fn put_told(&mut self, view: &View<'_>) {
+        let told = &view.told;
+        self.put_if(b"REMOTE_ADDR", told.client);
+        self.put_if(b"HTTP_X_FORWARDED_FOR", told.forwarded_for.as_deref());
+        self.put_if(b"HTTP_HOST", told.host);
+        self.put_if(b"SERVER_NAME", told.server);
+        self.put_if(b"SERVER_PORT", told.port);
+        self.put_if(b"SCRIPT_NAME", told.script);
+        self.put_if(b"mod_wsgi.mount_point", told.script);
+    }
+
     fn put_if(&mut self, name: &[u8], value: Option<&[u8]>) {
         if let Some(value) = value {
             self.put(name, value);
@@ -165,8 +165,11 @@ impl Environ {
     }
 }
 
-/// `wsgi.url_scheme` is https: mod_ssl says so, or the environment does (`HTTPS` is `on` or `1`).
+/// `wsgi.url_scheme` is https: a trusted proxy says so; else mod_ssl does, or the environment (`HTTPS` is `on` or `1`).
 pub fn is_https(view: &View<'_>) -> bool {
+    if let Some(https) = view.told.https {
+        return https;
+    }
     let told = view.environment.iter().rev().find(|(name, _)| *name == b"HTTPS");
     view.is_https || told.is_some_and(|(_, value)| value.eq_ignore_ascii_case(b"on") || *value == b"1")
 }

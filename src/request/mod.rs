@@ -5,10 +5,14 @@
 //! - [`template`], `%{…}`
 //! - [`environ`], CGI and `mod_wsgi.*` variables
 //! - [`instead`], when httpd answers in the application's place
+//! - [`headers`], which headers of a request become variables
+//! - [`proxies`], what headers of proxies change
 //! - [`response`], what of an application's answer goes to the client
 
 pub mod environ;
+pub mod headers;
 pub mod instead;
+pub mod proxies;
 pub mod response;
 pub mod target;
 pub mod template;
@@ -76,6 +80,8 @@ pub struct View<'r> {
     pub pass_all_auth: bool,
     /// `WSGIPassAuthorization` lets this request's through.
     pub pass_authorization: bool,
+    /// What trusted proxies have told.
+    pub told: proxies::Told<'r>,
     /// Log id of the request.
     pub request_id: &'r [u8],
     /// Log id of the connection, if it has one.

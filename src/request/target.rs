@@ -1,6 +1,7 @@
 //! Which file a URL is mapped to, and which group and callable serve it.
 
 use super::instead::Rules;
+use super::proxies::Trust;
 use super::template::{DEFAULT_CALLABLE, Names, Template};
 use crate::directives::Scoped;
 use crate::directives::choices::{LoadedAs, OnOffAuto};
@@ -181,6 +182,14 @@ impl Settings<'_> {
                 .pick(|scoped| scoped.cgi_headers)
                 .unwrap_or_else(|| self.loaded_as.cgi_headers(is_embedded)),
         }
+    }
+
+    /// `WSGITrustedProxyHeaders` and `WSGITrustedProxies`; none without the first.
+    pub fn trust(&self) -> Option<Trust<'_>> {
+        Some(Trust {
+            headers: &self.pick(|scoped| scoped.trusted_proxy_headers.as_ref())?.known,
+            proxies: self.pick(|scoped| scoped.trusted_proxies.as_ref()),
+        })
     }
 
     /// `WSGIChunkedRequest`.

@@ -28,6 +28,7 @@ mod input;
 mod leaks;
 mod logging;
 mod neighbours;
+mod proxies;
 mod python_home;
 mod python_side;
 mod pythons;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     suite.topic("leaks", leaks::tests);
     suite.topic("logging", logging::tests);
     suite.topic("neighbours", neighbours::tests);
+    suite.topic("proxies", proxies::tests);
     suite.topic("python_home", python_home::tests);
     suite.topic("python_side", python_side::tests);
     suite.topic("pythons", pythons::tests);

@@ -32,8 +32,6 @@ const NOT_BUILT: &[&str] = &[
     "WSGIDispatchScript /a.py",
     "WSGIPassApacheRequest On",
     "WSGIIgnoreActivity On",
-    "WSGITrustedProxyHeaders X-Forwarded-For",
-    "WSGITrustedProxies 127.0.0.1",
     "WSGIEnableSendfile On",
     "<Location /x>\nWSGIAccessScript /a.py\n</Location>",
     "<Location /x>\nWSGIAuthUserScript /a.py\n</Location>",

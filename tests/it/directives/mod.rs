@@ -21,6 +21,8 @@ mod script_alias;
 mod script_alias_match;
 mod script_reloading;
 mod socket_prefix;
+mod trusted_proxies;
+mod trusted_proxy_headers;
 
 pub fn tests(topic: &mut Topic) {
     application_group::tests(topic);
@@ -42,6 +44,8 @@ pub fn tests(topic: &mut Topic) {
     script_alias_match::tests(topic);
     script_reloading::tests(topic);
     socket_prefix::tests(topic);
+    trusted_proxies::tests(topic);
+    trusted_proxy_headers::tests(topic);
 }
 
 /// Each line of configuration must be refused. Ours must name the directive, each of the words (the value among them) and, after a
