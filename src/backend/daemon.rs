@@ -26,6 +26,13 @@ pub struct Limits {
     pub queue: Option<Duration>,
 }
 
+impl Limits {
+    /// How long a worker may take until it takes the request.
+    pub fn until_taken(&self) -> Duration {
+        self.queue.unwrap_or(self.socket)
+    }
+}
+
 /// Answers one request: `head` is a whole `Head` frame.
 pub fn serve(
     pools: &Pools,

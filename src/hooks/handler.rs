@@ -1,6 +1,6 @@
 //! Content: the checks that need no application, then the backend.
 
-use super::head::{self, Body};
+use super::head::{self, Body, Queue};
 use super::names::RequestNames;
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
@@ -235,7 +235,6 @@ fn serve_by_worker(
         return Verdict::Status(500);
     };
     let now = micros_now();
-    let head = head::frame(request, settings, target, body, now);
     let name = PoolName {
         group: target.process_group.clone().into_bytes(),
         application_group: target.application_group.clone().into_bytes(),
@@ -248,6 +247,11 @@ fn serve_by_worker(
             .queue_timeout
             .map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
     };
+    let queue = Queue {
+        start: now,
+        limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
+    };
+    let head = head::frame(request, settings, target, body, queue);
     let mut client = RequestClient::new(request, settings.answer_rules(false));
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
@@ -281,7 +285,7 @@ fn serve_embedded(
             return Verdict::Status(500);
         }
     };
-    let head = head::payload(request, settings, target, body, 0);
+    let head = head::payload(request, settings, target, body);
     let mut client = RequestClient::new(request, settings.answer_rules(true));
     let result = embedded::serve(guest, &head, &mut client);
     verdict(request, &client, result)

@@ -20,31 +20,34 @@ pub struct Body {
     pub may_come: bool,
 }
 
+/// What is known of the hand-over to a worker.
+#[derive(Clone, Copy, Default)]
+pub struct Queue {
+    /// When it began, in microseconds since 1970.
+    pub start: i64,
+    /// How long it may take, in milliseconds.
+    pub limit: u32,
+}
+
 /// A whole `Head` frame.
 pub fn frame(
     request: &Request<'_>,
     settings: &Settings<'_>,
     target: &Target,
     body: Body,
-    queue_start: i64,
+    queue: Queue,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(6 * 1024);
     put_with(&mut out, Kind::Head, |out| {
-        put_head(out, request, settings, target, body, queue_start);
+        put_head(out, request, settings, target, body, queue);
     });
     out
 }
 
-/// The payload of one.
-pub fn payload(
-    request: &Request<'_>,
-    settings: &Settings<'_>,
-    target: &Target,
-    body: Body,
-    queue_start: i64,
-) -> Vec<u8> {
+/// The payload of one for embedded mode.
+pub fn payload(request: &Request<'_>, settings: &Settings<'_>, target: &Target, body: Body) -> Vec<u8> {
     let mut out = Vec::with_capacity(6 * 1024);
-    put_head(&mut out, request, settings, target, body, queue_start);
+    put_head(&mut out, request, settings, target, body, Queue::default());
     out
 }
 
@@ -54,7 +57,7 @@ fn put_head(
     settings: &Settings<'_>,
     target: &Target,
     body: Body,
-    queue_start: i64,
+    queue: Queue,
 ) {
     let view = view(request, settings);
     let environ = Environ::of(&view, target);
@@ -75,7 +78,8 @@ fn put_head(
         head_only: request.is_head(),
         https: is_https(&view),
         request_start: request.start(),
-        queue_start,
+        queue_start: queue.start,
+        queue_limit: queue.limit,
         log_level: request.log_level(),
         httpd_version: httpd::httpd_version(),
         environ: environ.entries(),

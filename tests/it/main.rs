@@ -34,6 +34,7 @@ mod python_side;
 mod pythons;
 mod refusals;
 mod refuse_to_start;
+mod reload;
 mod response;
 mod restart;
 mod streaming;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
     suite.topic("pythons", pythons::tests);
     suite.topic("refuse_to_start", refuse_to_start::tests);
     suite.topic("refusals", refusals::tests);
+    suite.topic("reload", reload::tests);
     suite.topic("response", response::tests);
     suite.topic("restart", restart::tests);
     suite.topic("streaming", streaming::tests);

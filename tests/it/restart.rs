@@ -1,4 +1,4 @@
-//! Restarts, changed configurations and replaced scripts, with and without traffic.
+//! Restarts and changed configurations, with and without traffic.
 
 use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Load, Process, Reply, Topic, test, until};
@@ -17,13 +17,8 @@ pub fn tests(topic: &mut Topic) {
         graceful_restart_under_load_loses_no_request,
         graceful_restart_keeps_workers_whose_settings_did_not_change,
         graceful_restart_replaces_workers_whose_settings_changed,
-        a_touched_script_under_load_loses_no_request,
         a_group_that_is_gone_from_the_configuration_ends,
     ]);
-    topic.not_yet(
-        "a worker that finds a newer script ends before the next one has loaded it",
-        test![a_touched_script_that_fails_leaves_the_old_version_serving],
-    );
 }
 
 const SLOW: Duration = Duration::from_secs(15);
@@ -141,62 +136,6 @@ fn graceful_restart_replaces_workers_whose_settings_changed(case: &Case) {
     until("the old worker to end", SLOW, || {
         Process::read(before as u32).is_none_or(|p| p.state == 'Z')
     });
-}
-
-fn saying(what: &str) -> String {
-    format!(
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{what}']\n"
-    )
-}
-
-fn a_touched_script_under_load_loses_no_request(case: &Case) {
-    let httpd = case
-        .httpd()
-        .daemon("processes=2 threads=2")
-        .source("/", "app.wsgi", &saying("version 0"))
-        .start();
-    let load = Load::start(&httpd, "/", 3, is_ok);
-    for version in 1..4 {
-        load.more(50);
-        httpd.rewrite_script("app.wsgi", &saying(&format!("version {version}")));
-        // Old answers may come until the new version is ready.
-        until("the new version", SLOW, || {
-            httpd.get("/").text() == format!("version {version}")
-        });
-    }
-    load.more(50);
-    let failures = load.stop();
-    if case.theirs() {
-        // Its retries are bounded: under load a request may find one stopping process after another.
-        assert!(
-            failures
-                .iter()
-                .all(|text| text.starts_with("503") || text.starts_with("50")),
-            "{failures:?}"
-        );
-        httpd.announce("WSGI");
-        return;
-    }
-    assert_eq!(failures, Vec::<String>::new());
-}
-
-fn a_touched_script_that_fails_leaves_the_old_version_serving(case: &Case) {
-    case.needs_ours("it serves 500 until the script is mended");
-    let httpd = case
-        .httpd()
-        .daemon("threads=2")
-        .source("/", "app.wsgi", &saying("good"))
-        .start();
-    assert_eq!(httpd.get("/").text(), "good");
-    httpd.rewrite_script("app.wsgi", "raise ValueError('half uploaded')\n");
-    for _ in 0..5 {
-        assert_eq!(httpd.get("/").text(), "good");
-    }
-    httpd.wait_log("half uploaded");
-    httpd.rewrite_script("app.wsgi", &saying("mended"));
-    until("the mended version", SLOW, || httpd.get("/").text() == "mended");
-    httpd.announce_traceback();
-    httpd.provoked(&[codes::APPLICATION, codes::BACK_OFF]);
 }
 
 fn stop_ends_requests_under_way_in_time(case: &Case) {

@@ -17,7 +17,7 @@ codes! {
         "Give the worker's user the right to read the file and to pass through every directory above it.";
     SCRIPT_RAISED = 603, "the script failed to load",
         "Executing the script raised an exception (often an import that fails); the traceback follows.",
-        "500; the next request tries again.",
+        "500; the next request tries again, in daemon mode in a fresh worker.",
         "Fix the script; for a missing module check python-home and python-path.";
     SCRIPT_NOT_COMPILED = 604, "the script is not valid Python",
         "Compiling the script failed; the message names line and reason.",
@@ -107,6 +107,18 @@ codes! {
         "The worker is at its limit of open files, or the system is short of memory.",
         "The connection waits; the worker tries again.",
         "Find out what keeps files open in the application, or raise the limit.";
+    RELOAD_REQUIRED_RAISED = 690, "reload_required() raised an exception",
+        "The script defines this function, which says before each request whether the script must be loaded again.",
+        "It counts as no: the request is served by what is loaded.",
+        "Mend the function; the traceback says where.";
+    OLD_VERSION_KEPT = 691, "the new version of a script does not load, and the old one serves on",
+        "The script was changed and its new version raises, cannot be read or is not valid Python; the lines before say why.",
+        "Requests are answered by the version that was loaded before.",
+        "Mend the script: it is tried again as soon as it changes. After mending something else that it imports, touch it.";
+    JUST_FAILED = 692, "the script failed to load for another request at the same time",
+        "Several requests waited for a script to be loaded for the first time, and it raised.",
+        "500; the next request tries again.",
+        "The traceback is in the log of the request that came first.";
 }
 
 /// The message for a panic: a defect, with its place.

@@ -488,6 +488,8 @@ fn each_line_written_to_a_stream_is_a_log_line_of_the_request() {
 #[test]
 fn scripts_that_do_not_load_say_why_and_are_tried_again() {
     on_sites(|site| {
+        // With something loaded the worker stays.
+        site.worker.get(&site.script, "/two_blocks");
         let directory = &site.worker.directory;
         let broken = directory.write("broken.wsgi", "import no_such_module\n");
         for _ in 0..2 {

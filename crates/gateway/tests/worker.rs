@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -107,35 +108,155 @@ fn site(python: &Path, start: Start) -> (Worker, Vec<u8>) {
     (worker, script)
 }
 
+/// Gives a file a modification time of so many seconds since 1970, long enough ago to be complete.
+fn set_mtime(path: &[u8], seconds: u64) {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+        .unwrap();
+}
+
+fn seen_with<'a>(script: &'a [u8], mtime: i64) -> Head<'a> {
+    Head {
+        script,
+        callable: b"application",
+        script_mtime: mtime,
+        environ: vec![(b"PATH_INFO", b"/y")],
+        ..Head::default()
+    }
+}
+
+fn has_told(said: &[FromWorker], seconds: i64) -> bool {
+    said.iter()
+        .any(|said| matches!(said, FromWorker::Outdated { mtime, .. } if *mtime == seconds * 1_000_000))
+}
+
 #[test]
-fn a_changed_script_is_refused_as_stale_and_the_worker_leaves() {
+fn a_request_that_finds_a_newer_script_waits_for_the_managers_word() {
     on_every_python(|python| {
         let mut worker = Worker::start(python, settings());
         let script = worker.directory.write("app.wsgi", HELLO);
         assert_eq!(worker.get(&script, "/x").whole(), "Hello /x");
-        let environ = || vec![(b"PATH_INFO".as_slice(), b"/y".as_slice())];
-        let head = |mtime| Head {
-            script: &script,
-            callable: b"application",
-            script_mtime: mtime,
-            environ: environ(),
-            ..Head::default()
-        };
         // httpd saw another version, but what is loaded is what is on disk.
-        let answer = worker.connect().exchange(&head(1), Body::Whole(b""));
+        let answer = worker
+            .connect()
+            .exchange(&seen_with(&script, 1), Body::Whole(b""));
         assert_eq!(answer.whole(), "Hello /y");
-        let path = worker.directory.0.join("app.wsgi");
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1000))
-            .unwrap();
+        set_mtime(&script, 1000);
+        // Not to be looked at.
+        let answer = worker
+            .connect()
+            .exchange(&seen_with(&script, 0), Body::Whole(b""));
+        assert_eq!(answer.whole(), "Hello /y");
+        let seen = seen_with(&script, 1_000_000_000);
+
+        // It does not load: the request is served by what is loaded, and so are the next ones.
+        let mut client = worker.connect();
+        client.send_head(&seen);
+        worker.wait_until("it tells", |said| has_told(said, 1000));
+        worker.keep(&script, 1_000_000_000);
+        assert_eq!(client.finish(Body::Whole(b"")).whole(), "Hello /y");
         assert_eq!(
-            worker.connect().exchange(&head(0), Body::Whole(b"")).whole(),
+            worker.connect().exchange(&seen, Body::Whole(b"")).whole(),
             "Hello /y"
         );
-        let answer = worker.connect().exchange(&head(1_000_000_000), Body::Whole(b""));
+
+        // It changes again, and loads: the request goes elsewhere.
+        set_mtime(&script, 2000);
+        let mut client = worker.connect();
+        client.send_head(&seen);
+        worker.wait_until("it tells again", |said| has_told(said, 2000));
+        worker.drain();
+        let answer = client.finish(Body::Whole(b""));
         assert_eq!((answer.ended, answer.taken), (Ended::Stale, None));
         assert_eq!(worker.wait(), End::Exit(0));
-        assert!(worker.has_left(LeaveReason::ScriptReload));
+    });
+}
+
+#[test]
+fn requests_do_not_wait_longer_than_httpd_does_and_not_all_of_them() {
+    on_every_python(|python| {
+        let worker = Worker::start(python, settings());
+        let script = worker.directory.write("app.wsgi", HELLO);
+        assert_eq!(worker.get(&script, "/x").whole(), "Hello /x");
+        set_mtime(&script, 1000);
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let limited = Head {
+            queue_start: since.as_micros() as i64,
+            queue_limit: 200,
+            ..seen_with(&script, 7)
+        };
+        let start = Instant::now();
+        let answer = worker.connect().exchange(&limited, Body::Whole(b""));
+        assert_eq!(answer.whole(), "Hello /y");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        // One of two threads waits, and the other serves.
+        let start = Instant::now();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let sender = sender.clone();
+                let (worker, script) = (&worker, &script);
+                scope.spawn(move || {
+                    let answer = worker.connect().exchange(&seen_with(script, 7), Body::Whole(b""));
+                    sender.send(answer.ended).unwrap();
+                });
+            }
+            assert_eq!(receiver.recv().unwrap(), Ended::Complete);
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            worker.drain();
+            assert_eq!(receiver.recv().unwrap(), Ended::Stale);
+        });
+    });
+}
+
+#[test]
+fn a_worker_that_is_to_renew_a_script_ends_when_it_does_not_load() {
+    on_every_python(|python| {
+        let directory = Directory::new();
+        let script = directory.write("app.wsgi", "raise ValueError('not this one')\n");
+        let start = Start {
+            preload: vec![script],
+            renews: true,
+            ..settings()
+        };
+        let mut worker = Worker::launch(python, directory, start);
+        worker.wait_until("it says why", |said| {
+            said.iter().any(|said| {
+                matches!(said, FromWorker::CannotServe(why) if String::from_utf8_lossy(why).contains("ValueError: not this one"))
+            })
+        });
+        assert_eq!(worker.wait(), End::Exit(0));
+        assert!(!worker.said.contains(&FromWorker::Ready));
+        assert!(
+            worker.lines().iter().any(|line| line.contains("RW0603")),
+            "{:?}",
+            worker.lines()
+        );
+    });
+}
+
+#[test]
+fn a_worker_whose_first_script_raises_makes_room_for_a_fresh_one() {
+    on_every_python(|python| {
+        let mut worker = Worker::start(python, settings());
+        // Nothing has run yet that could be in the way.
+        let syntax = worker.directory.write("syntax.wsgi", "def application(:\n");
+        assert_eq!(
+            worker.get(&syntax, "/").ended,
+            Ended::Aborted(AbortReason::Import)
+        );
+        let script = worker
+            .directory
+            .write("app.wsgi", "import json\nraise ValueError('no')\n");
+        assert_eq!(
+            worker.get(&script, "/").ended,
+            Ended::Aborted(AbortReason::Import)
+        );
+        assert_eq!(worker.wait(), End::Exit(0));
+        assert!(worker.has_left(LeaveReason::ImportFailed));
     });
 }
 

@@ -80,6 +80,10 @@ impl Manager {
     fn after_death(&mut self, worker: &Worker, cause: &Cause) {
         let (pid, pool, target) = (worker.pid, worker.pool, &worker.target);
         let why = format!("worker {pid} {}", cause.text);
+        if let Some(renewal) = worker.renewal.as_ref().filter(|_| !worker.known.asked) {
+            let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
+            return self.not_renewed(pool, &renewal.version, why);
+        }
         let killed = worker.known.killed.is_some();
         let leaving = worker.known.asked || worker.known.leaving.is_some();
         if leaving && killed {

@@ -163,6 +163,10 @@ codes! {
     SPOILED_DOOR = 461, "manager.sock has vanished",
         "Something removed it, or the whole runtime directory.", "It is made anew; in between, requests for pools not yet known got 503.",
         "Keep cleaners of temporary files away from the runtime directory.";
+    NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
+        "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
+        "Requests are answered by the workers that have the old version.",
+        "Mend the script: it is tried again as soon as it changes. After mending something else that it imports, touch it. The traceback is in the log, before this line.";
 }
 
 #[cfg(test)]
@@ -188,7 +192,12 @@ mod tests {
         let own = include_str!("codes.rs");
         let names: Vec<&str> = own
             .lines()
-            .filter_map(|l| l.trim().split_once(" = 4").map(|(name, _)| name))
+            .filter_map(|l| {
+                l.trim()
+                    .split_once(" = ")
+                    .filter(|(_, rest)| rest.starts_with(['4', '5']))
+            })
+            .map(|(name, _)| name)
             .filter(|n| n.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
             .collect();
         assert_eq!(names.len(), TABLE.len());

@@ -10,6 +10,7 @@ use rwsgi_wire::control::{Start, ToWorker};
 
 use crate::entry::Entry;
 use crate::pools::Pool;
+use crate::renewals::Renewal;
 use crate::supervise::Manager;
 
 /// The descriptors of a new worker: the manager's ends.
@@ -22,7 +23,7 @@ pub(crate) struct Ends {
 
 impl Manager {
     /// Starts the process and sends it its settings.
-    pub(crate) fn launch(&self, pool: &Pool) -> Result<Ends, OsError> {
+    pub(crate) fn launch(&self, pool: &Pool, renewal: Option<&Renewal>) -> Result<Ends, OsError> {
         let null = file::null()?;
         let (output, output_theirs) = fd::pipe()?;
         let (status, status_theirs) = fd::pipe()?;
@@ -32,7 +33,10 @@ impl Manager {
         }
         let settings = fd::memory_file("rwsgi-settings")?;
         fd::write_all(&settings, &self.entry_of(pool).encode())?;
-        message::send(&control, &ToWorker::Start(Box::new(self.start_of(pool))).encode())?;
+        message::send(
+            &control,
+            &ToWorker::Start(Box::new(self.start_of(pool, renewal))).encode(),
+        )?;
         let pid = Spawn {
             program: b"/proc/self/exe",
             arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
@@ -79,8 +83,20 @@ impl Manager {
         }
     }
 
-    fn start_of(&self, pool: &Pool) -> Start {
+    fn start_of(&self, pool: &Pool, renewal: Option<&Renewal>) -> Start {
         let g = &pool.settings.group;
+        let preload = g
+            .preload
+            .iter()
+            .filter(|p| p.application_group == pool.application_group)
+            .map(|p| &p.script);
+        let loaded = renewal.map_or(&pool.renewals.scripts, |r| &r.scripts);
+        let mut scripts: Vec<Vec<u8>> = Vec::new();
+        for script in loaded.iter().chain(preload) {
+            if !scripts.contains(script) {
+                scripts.push(script.clone());
+            }
+        }
         let display_name = if g.display_name == b"%{GROUP}" {
             [b"(wsgi:", &g.name[..], b")"].concat()
         } else {
@@ -98,12 +114,8 @@ impl Manager {
             display_name,
             life: g.life,
             log_level: g.log_level,
-            preload: g
-                .preload
-                .iter()
-                .filter(|p| p.application_group == pool.application_group)
-                .map(|p| p.script.clone())
-                .collect(),
+            preload: scripts,
+            renews: renewal.is_some(),
             httpd: self
                 .config
                 .as_ref()

@@ -34,6 +34,7 @@ pub mod log;
 mod memory;
 mod pools;
 pub mod python;
+mod renewals;
 pub mod report;
 mod runtime_dir;
 pub mod supervise;

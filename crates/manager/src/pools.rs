@@ -8,6 +8,7 @@ use rwsgi_os::OwnedFd;
 use rwsgi_os::file;
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_wire::control::Answer;
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::asking::later;
@@ -15,6 +16,7 @@ use crate::back_off::BackOff;
 use crate::codes;
 use crate::commit::Settings;
 use crate::log::Target;
+use crate::renewals::Renewals;
 use crate::runtime_dir::RuntimeDir;
 use crate::supervise::{Manager, Token};
 use crate::workers::State;
@@ -40,6 +42,7 @@ pub(crate) struct Pool {
     pub(crate) listener: OwnedFd,
     pub(crate) workers: HashSet<u64>,
     pub(crate) back_off: BackOff,
+    pub(crate) renewals: Renewals,
     /// Why it cannot serve, as last told in the log.
     pub(crate) trouble: Option<String>,
     /// Since when the configuration is known to be wrong.
@@ -65,6 +68,10 @@ impl Pool {
         let group = crate::lines::escape(&self.settings.group.name);
         let application = crate::lines::escape(&self.application_group);
         format!("process group '{group}', application group '{application}'")
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.phase == Phase::Retired
     }
 }
 
@@ -141,6 +148,7 @@ impl Manager {
             listener,
             workers: HashSet::new(),
             back_off: BackOff::default(),
+            renewals: Renewals::default(),
             trouble: None,
             refused: None,
             watched: false,
@@ -230,7 +238,7 @@ impl Manager {
             let missing = live < pool.settings.group.processes as usize;
             let may =
                 missing && !refused && pool.back_off.waiting(now).is_none() && !(doubtful && starting > 0);
-            if !may || !self.start_worker(id) {
+            if !may || !self.start_worker(id, None) {
                 break;
             }
         }
@@ -359,6 +367,17 @@ impl Manager {
         }
     }
 
+    /// A worker leaves because its script did not load, which is in the log: if that happens too often, further requests wait for a moment.
+    pub(crate) fn import_failed(&mut self, id: u64) {
+        let (now, jitter) = (Instant::now(), self.jitter());
+        if let Some(pool) = self.pools.get_mut(&id)
+            && pool.back_off.crashed(now)
+        {
+            let pause = pool.back_off.rests(now, jitter);
+            self.timers.set(now + pause, Token::Pool(id));
+        }
+    }
+
     fn wait(&mut self, id: u64, text: &str, how_long: fn(&mut BackOff, Instant, u8) -> Duration) {
         let jitter = self.jitter();
         let now = Instant::now();
@@ -417,6 +436,7 @@ impl Manager {
             self.retire(id);
         } else {
             self.tend(id, false);
+            self.renew(id);
         }
     }
 
@@ -430,7 +450,7 @@ impl Manager {
         let workers: Vec<u64> = pool.workers.iter().copied().collect();
         self.watch_while_empty(id);
         for worker in workers {
-            self.drain(worker);
+            self.drain(worker, LeaveReason::ShutdownSignal);
         }
         self.tend(id, false);
     }

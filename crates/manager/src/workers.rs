@@ -16,6 +16,7 @@ use crate::journey::{Event, Refusal, Step};
 use crate::lines::{Flow, Lines, escape};
 use crate::log::Target;
 use crate::memory;
+use crate::renewals::Renewal;
 use crate::report;
 use crate::supervise::{Manager, Token};
 
@@ -57,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) step: Option<Step>,
     /// Why its journey ended, or why it says that it cannot serve.
     pub(crate) refusal: Option<Refusal>,
+    /// It is to replace workers that serve older versions, once it has loaded these.
+    pub(crate) renewal: Option<Renewal>,
     /// When it is killed, and why ("did not …").
     deadline: Option<(Instant, &'static str)>,
     pub(crate) known: Known,
@@ -68,16 +71,20 @@ impl Worker {
     pub(crate) fn is_doomed(&self) -> bool {
         self.known.killed.is_some() || self.refusal.is_some() || self.known.asked
     }
+
+    pub(crate) fn control(&self) -> &OwnedFd {
+        &self.control
+    }
 }
 
 impl Manager {
-    /// Starts one worker; `false` if that failed (and the pool waits).
-    pub(crate) fn start_worker(&mut self, pool_id: u64) -> bool {
+    /// Starts one worker; `false` if that failed (and the pool waits). `renewal`: it is to replace others.
+    pub(crate) fn start_worker(&mut self, pool_id: u64, renewal: Option<Renewal>) -> bool {
         let Some(pool) = self.pools.get(&pool_id) else {
             return false;
         };
         let target = pool.target.clone();
-        let ends = match self.launch(pool) {
+        let ends = match self.launch(pool, renewal.as_ref()) {
             Ok(ends) => ends,
             Err(e) => {
                 let text = format!("a worker cannot be started: {e}");
@@ -117,6 +124,7 @@ impl Manager {
             report: report::Reader::default(),
             step: None,
             refusal: None,
+            renewal,
             deadline: Some((now + START_LIMIT, "did not become ready in 5 minutes")),
             known: Known::default(),
             memory_kills: memory::kills(),
@@ -175,10 +183,14 @@ impl Manager {
                     .target
                     .note(Level::Info, || format!("worker {} is ready", worker.pid));
                 let pool = worker.pool;
+                if let Some(renewal) = worker.renewal.take() {
+                    self.renewed(id, renewal);
+                }
                 self.recovered(pool);
             }
             FromWorker::Ready => {}
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
+            FromWorker::Outdated { scripts, mtime } => self.on_outdated(id, scripts, mtime),
             FromWorker::CannotServe(text) => {
                 worker.refusal = Some(Refusal {
                     step: Step::Exec,
@@ -227,18 +239,21 @@ impl Manager {
         } else {
             self.limit_leaving(id);
         }
+        if reason == LeaveReason::ImportFailed {
+            self.import_failed(pool);
+        }
         self.tend(pool, false);
     }
 
     /// Asks a worker to finish what it has and end.
-    pub(crate) fn drain(&mut self, id: u64) {
+    pub(crate) fn drain(&mut self, id: u64, reason: LeaveReason) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
         worker.known.asked = true;
         // The message leaves it graceful-timeout; the signal, for one that cannot read yet or any more, does not.
         let told = matches!(worker.state, State::Ready | State::Leaving)
-            && message::try_send(&worker.control, &ToWorker::Drain.encode()).is_ok();
+            && message::try_send(&worker.control, &ToWorker::Drain(reason).encode()).is_ok();
         if !told {
             let _ = process::signal_child(worker.pid, Signal::TERM);
         }

@@ -490,6 +490,8 @@ pub struct Start {
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
     pub preload: Vec<Vec<u8>>,
+    /// It is to replace workers that serve an older version of a script: a script that does not load ends it.
+    pub renews: bool,
     /// As in [`Begin`], when the worker was started.
     pub httpd: Httpd,
 }
@@ -499,8 +501,16 @@ pub struct Start {
 pub enum ToWorker {
     /// Serve with these settings.
     Start(Box<Start>),
-    /// Take no new request, finish those under way within `graceful_timeout`, then exit. (SIGTERM says the same.)
-    Drain,
+    /// Take no new request, finish those under way within `graceful_timeout`, then exit. (SIGTERM says the same, within
+    /// `shutdown_timeout`.)
+    Drain(LeaveReason),
+    /// A version of a script that it has called [outdated](FromWorker::Outdated) does not load: serve the one it has.
+    Keep {
+        /// The script.
+        script: Vec<u8>,
+        /// As in [`FromWorker::Outdated`].
+        mtime: i64,
+    },
 }
 
 impl ToWorker {
@@ -523,9 +533,18 @@ impl ToWorker {
                 s.life.put(&mut out);
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
+                out.put_u8(s.renews.into());
                 s.httpd.put(&mut out);
             }
-            Self::Drain => out.put_u8(2),
+            Self::Drain(reason) => {
+                out.put_u8(2);
+                out.put_u8(*reason as u8);
+            }
+            Self::Keep { script, mtime } => {
+                out.put_u8(3);
+                out.put_bytes(script);
+                out.put_i64(*mtime);
+            }
         }
         out
     }
@@ -549,10 +568,15 @@ impl ToWorker {
                         life: Life::take(f)?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
+                        renews: f.bool("renews")?,
                         httpd: Httpd::take(f)?,
                     }))
                 }
-                2 => Self::Drain,
+                2 => Self::Drain(LeaveReason::from_wire(f.u8("leave reason")?)?),
+                3 => Self::Keep {
+                    script: f.bytes("script")?.into(),
+                    mtime: f.i64("script mtime")?,
+                },
                 found => return unknown(found),
             })
         })
@@ -571,6 +595,14 @@ pub enum FromWorker {
     CannotServe(Vec<u8>),
     /// A life-cycle line for the log of its group, without line end.
     Log(Level, Vec<u8>),
+    /// The first of these scripts, all of which it has loaded, has changed on disk. It goes on until a replacement has loaded them
+    /// and it is told to [drain](ToWorker::Drain), or to [keep](ToWorker::Keep) what it has.
+    Outdated {
+        /// Absolute paths.
+        scripts: Vec<Vec<u8>>,
+        /// Modification time on disk, in microseconds since 1970.
+        mtime: i64,
+    },
 }
 
 impl FromWorker {
@@ -592,6 +624,11 @@ impl FromWorker {
                 out.put_u8(*level as u8);
                 out.put_bytes(text);
             }
+            Self::Outdated { scripts, mtime } => {
+                out.put_u8(5);
+                out.put_list(scripts);
+                out.put_i64(*mtime);
+            }
         }
         out
     }
@@ -604,6 +641,10 @@ impl FromWorker {
                 2 => Self::Leaving(LeaveReason::from_wire(f.u8("leave reason")?)?),
                 3 => Self::CannotServe(f.bytes("reason")?.into()),
                 4 => Self::Log(Level::from_wire(f.u8("log level")?)?, f.bytes("log text")?.into()),
+                5 => Self::Outdated {
+                    scripts: owned(f.list("scripts")?),
+                    mtime: f.i64("script mtime")?,
+                },
                 found => return unknown(found),
             })
         })
@@ -696,14 +737,26 @@ mod tests {
             preload: vec![b"/x".to_vec()],
             ..Start::default()
         };
-        for message in [ToWorker::Start(Box::new(start)), ToWorker::Drain] {
+        let keep = ToWorker::Keep {
+            script: b"/x".to_vec(),
+            mtime: -1,
+        };
+        for message in [
+            ToWorker::Start(Box::new(start)),
+            ToWorker::Drain(LeaveReason::ScriptReload),
+            keep,
+        ] {
             let bytes = message.encode();
             assert_eq!(ToWorker::decode(&bytes).unwrap(), message);
             refuses_every_truncation(&bytes, ToWorker::decode);
         }
         for message in [
             FromWorker::Ready,
-            FromWorker::Leaving(LeaveReason::ScriptReload),
+            FromWorker::Leaving(LeaveReason::ImportFailed),
+            FromWorker::Outdated {
+                scripts: vec![b"/x".to_vec(), b"/y".to_vec()],
+                mtime: 7,
+            },
             FromWorker::CannotServe(b"why".to_vec()),
             FromWorker::Log(Level::Info, b"line".to_vec()),
         ] {

@@ -27,6 +27,8 @@ pub struct Head<'a> {
     pub request_start: i64,
     /// When it was handed over to this process group, in microseconds since 1970; 0 in embedded mode.
     pub queue_start: i64,
+    /// Milliseconds from `queue_start` after which httpd gives up if no worker has taken the request; 0 in embedded mode.
+    pub queue_limit: u32,
     /// Level from which on messages of this request are logged (httpd's numbers: 3 error, 6 info, 7 debug).
     pub log_level: u8,
     /// httpd's version, three numbers (`apache.version`).
@@ -54,6 +56,7 @@ impl<'a> Head<'a> {
         out.put_u8(self.https.into());
         out.put_i64(self.request_start);
         out.put_i64(self.queue_start);
+        out.put_u32(self.queue_limit);
         out.put_u8(self.log_level);
         for n in self.httpd_version {
             out.put_u16(n);
@@ -83,6 +86,7 @@ impl<'a> Head<'a> {
             https: f.bool("https")?,
             request_start: f.i64("request start")?,
             queue_start: f.i64("queue start")?,
+            queue_limit: f.u32("queue limit")?,
             log_level: f.u8("log level")?,
             httpd_version: [
                 f.u16("httpd version")?,
@@ -122,6 +126,7 @@ mod tests {
             https: true,
             request_start: 5,
             queue_start: 6,
+            queue_limit: 7,
             log_level: 6,
             httpd_version: [2, 4, 71],
             environ: vec![(b"REQUEST_METHOD", b"POST"), (b"X", b"\xff\x00")],

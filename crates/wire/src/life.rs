@@ -31,6 +31,8 @@ numbered! {
         CpuTimeLimit = 11,
         /// Signals cannot be received any more.
         SignalPipeError = 12,
+        /// Its script could not be loaded, and what of it was loaded must not be in the way of the next try.
+        ImportFailed = 13,
     }
 }
 
@@ -50,6 +52,7 @@ impl LeaveReason {
             Self::DeadlockTimeout => "deadlock_timeout",
             Self::CpuTimeLimit => "cpu_time_limit",
             Self::SignalPipeError => "signal_pipe_error",
+            Self::ImportFailed => "import_failed",
         }
     }
 
@@ -68,6 +71,7 @@ impl LeaveReason {
             Self::DeadlockTimeout => "Python's lock was not free for deadlock-timeout",
             Self::CpuTimeLimit => "it has used up cpu-time-limit",
             Self::SignalPipeError => "signals cannot be received any more",
+            Self::ImportFailed => "its script could not be loaded, and the next try needs a fresh process",
         }
     }
 

@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::md5::md5;
-use crate::cpython::{Attached, Exception, Object};
+use super::version::{microseconds, path_of};
+use crate::cpython::{Attached, Exception, Object, PyResult};
 
 /// Why a script is not there.
 pub enum NotLoaded<'py> {
@@ -20,7 +18,7 @@ pub enum NotLoaded<'py> {
 }
 
 /// Loads a script as a new module and answers it with the modification time (microseconds) of what was read. The name that was
-/// in `sys.modules` before is replaced; if this fails, nothing of that name is there.
+/// in `sys.modules` before is replaced; if this fails, it is there as before.
 pub fn load<'py>(py: Attached<'py>, script: &[u8]) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
     let (source, mtime) = py.detach(|| read(script)).map_err(NotLoaded::NotRead)?;
     let path = py.file_name(script).map_err(NotLoaded::Raised)?;
@@ -38,24 +36,6 @@ pub fn load<'py>(py: Attached<'py>, script: &[u8]) -> Result<(Object<'py>, i64),
 pub fn module_name(script: &[u8]) -> String {
     let digits = md5(script).map(|byte| format!("{byte:02x}")).concat();
     format!("_mod_wsgi_{digits}")
-}
-
-/// Modification time of a file in microseconds since 1970.
-pub fn mtime_of(script: &[u8]) -> Option<i64> {
-    std::fs::metadata(path_of(script))
-        .ok()
-        .map(|status| microseconds(&status))
-}
-
-fn path_of(script: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(script))
-}
-
-fn microseconds(status: &std::fs::Metadata) -> i64 {
-    status
-        .mtime()
-        .saturating_mul(1_000_000)
-        .saturating_add(status.mtime_nsec() / 1000)
 }
 
 fn read(script: &[u8]) -> io::Result<(Vec<u8>, i64)> {
@@ -87,8 +67,27 @@ fn execute<'py>(
     let name = py.text(&module_name(script))?;
     // A reload must not find the names of the old version.
     let modules = py.modules()?;
-    if modules.lookup(&name)?.is_some() {
+    let old = modules.lookup(&name)?;
+    if old.is_some() {
         modules.remove(&name)?;
     }
-    py.execute_module(&name, code, path)
+    let before = py.import(c"builtins")?.call_method(c"set", &[&modules])?;
+    let loaded = py.execute_module(&name, code, path);
+    if loaded.is_err() {
+        // Neither is worth hiding why the script failed.
+        let _ = forget_unfinished(py, &before);
+        let _ = old.map(|old| modules.set(&name, &old));
+    }
+    loaded
+}
+
+/// Forgets what a failed import has left behind.
+fn forget_unfinished<'py>(py: Attached<'py>, before: &Object<'py>) -> PyResult<'py, ()> {
+    let code = py.text(include_str!("forget.py"))?;
+    let names = py.dict()?;
+    py.import(c"builtins")?.call_method(c"exec", &[&code, &names])?;
+    if let Some(forget) = names.lookup(&py.text("forget")?)? {
+        forget.call(&[before])?;
+    }
+    Ok(())
 }

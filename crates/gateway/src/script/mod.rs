@@ -2,10 +2,13 @@
 
 pub mod load;
 pub mod md5;
+pub mod newer;
+mod renew;
+pub mod version;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level};
@@ -15,48 +18,21 @@ use crate::cpython::{Attached, Exception, Object, PyResult, Stored};
 use crate::wsgi::fault::{Fault, report};
 use crate::wsgi::request::{ProcessLog, Request, lock};
 use load::{NotLoaded, module_name};
+use newer::Newers;
+use version::Versions;
 
 /// The loaded scripts of one interpreter.
 #[derive(Default)]
 pub struct Scripts {
-    loaded: RefCell<HashMap<Vec<u8>, Loaded>>,
+    /// Their modules' dictionaries.
+    loaded: RefCell<HashMap<Vec<u8>, Stored>>,
     /// Held while a script is executed: it is loaded once, however many requests want it.
     loading: Mutex<()>,
+    /// How often a script did not load, and the last one.
+    failures: RefCell<(u64, Vec<u8>)>,
     versions: Arc<Versions>,
-}
-
-struct Loaded {
-    /// The module's dictionary.
-    globals: Stored,
-    /// Modification time in microseconds.
-    mtime: i64,
-}
-
-/// Modification times of the loaded scripts, readable without Python.
-#[derive(Default)]
-pub struct Versions(Mutex<HashMap<Vec<u8>, i64>>);
-
-impl Versions {
-    /// Whether `script` is loaded in a version older than the one on disk, which httpd saw with `mtime` (0: do not look).
-    pub fn is_stale(&self, script: &[u8], mtime: i64) -> bool {
-        let loaded = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(script)
-            .copied();
-        match loaded {
-            Some(loaded) if mtime != 0 && loaded != mtime => load::mtime_of(script) != Some(loaded),
-            _ => false,
-        }
-    }
-
-    fn insert(&self, script: &[u8], mtime: i64) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(script.to_vec(), mtime);
-    }
+    /// Versions that are to replace loaded ones in place.
+    newers: Newers,
 }
 
 impl Scripts {
@@ -72,18 +48,9 @@ impl Scripts {
         request: &Request,
         head: &Head<'_>,
     ) -> Result<Object<'py>, Fault> {
-        let globals = match self.find(py, head.script, head.script_mtime) {
-            Some(globals) => globals,
-            None => {
-                let _loading = lock(py, &self.loading);
-                match self.find(py, head.script, head.script_mtime) {
-                    Some(globals) => globals,
-                    None => self.load(py, head.script).map_err(|failure| {
-                        request.report(Level::Error, &failure.describe(head.script));
-                        Fault(AbortReason::Import)
-                    })?,
-                }
-            }
+        let globals = match self.find(py, head.script) {
+            Some(globals) => self.up_to_date(py, request, head, globals),
+            None => self.load_first(py, request, head.script)?,
         };
         let name = py
             .latin1(head.callable)
@@ -114,32 +81,77 @@ impl Scripts {
     /// Loads a script in advance.
     pub fn preload<'py>(&self, py: Attached<'py>, script: &[u8]) -> Result<(), NotLoaded<'py>> {
         let _loading = lock(py, &self.loading);
-        self.load(py, script).map(drop)
+        self.load(py, script, true).map(drop)
     }
 
-    fn find<'py>(&self, py: Attached<'py>, script: &[u8], mtime: i64) -> Option<Object<'py>> {
+    fn find<'py>(&self, py: Attached<'py>, script: &[u8]) -> Option<Object<'py>> {
         let loaded = self.loaded.try_borrow().ok()?;
-        let loaded = loaded.get(script)?;
-        let current = mtime == 0 || loaded.mtime == mtime || load::mtime_of(script) == Some(loaded.mtime);
-        current.then(|| loaded.globals.get(py))
+        loaded.get(script).map(|globals| globals.get(py))
     }
 
-    fn load<'py>(&self, py: Attached<'py>, script: &[u8]) -> Result<Object<'py>, NotLoaded<'py>> {
-        let (module, mtime) = load::load(py, script)?;
-        let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
-        let entry = Loaded {
-            globals: globals.clone().store(),
-            mtime,
-        };
+    /// Loads a script of which no version is loaded.
+    fn load_first<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Request,
+        script: &[u8],
+    ) -> Result<Object<'py>, Fault> {
+        let before = self.failures.borrow().0;
+        let _loading = lock(py, &self.loading);
+        if let Some(globals) = self.find(py, script) {
+            return Ok(globals);
+        }
+        if self.failures.borrow().0 != before && self.failures.borrow().1 == script {
+            // It would fail again, perhaps for a misleading reason.
+            let script = String::from_utf8_lossy(script);
+            let text = format!("script '{script}' failed to load for another request just now; see there");
+            report(request, &codes::JUST_FAILED, &text);
+            return Err(Fault(AbortReason::Import));
+        }
+        self.load(py, script, false).map_err(|failure| {
+            request.report(Level::Error, &failure.describe(script));
+            Fault(AbortReason::Import)
+        })
+    }
+
+    fn load<'py>(
+        &self,
+        py: Attached<'py>,
+        script: &[u8],
+        fresh: bool,
+    ) -> Result<Object<'py>, NotLoaded<'py>> {
+        let loaded = load::load(py, script).and_then(|(module, mtime)| {
+            let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
+            let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
+            let asks = globals.lookup(&name).map_err(NotLoaded::Raised)?.is_some();
+            Ok((globals, mtime, asks))
+        });
+        if let Err(failure) = &loaded {
+            let count = self.failures.borrow().0;
+            self.failures.replace((count + 1, script.to_vec()));
+            if matches!(failure, NotLoaded::Raised(_)) {
+                self.versions.has_raised();
+            }
+        }
+        let (globals, mtime, asks) = loaded?;
+        let entry = globals.clone().store();
         let before = self.loaded.borrow_mut().insert(script.to_vec(), entry);
         // Outside the borrow: this may run destructors of the old module.
         drop(before);
-        self.versions.insert(script, mtime);
+        self.versions.insert(script, mtime, asks, fresh);
         Ok(globals)
     }
 }
 
 impl NotLoaded<'_> {
+    /// What went wrong, in short.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::NotRead(error) => format!("it cannot be read: {error}"),
+            Self::NotCompiled(exception) | Self::Raised(exception) => exception.sentence(),
+        }
+    }
+
     /// Code, sentence and traceback, in lines.
     pub fn describe(&self, script: &[u8]) -> String {
         let path = String::from_utf8_lossy(script);

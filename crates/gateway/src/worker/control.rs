@@ -21,7 +21,9 @@ pub struct Control {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
     /// Leave.
-    Drain,
+    Drain(LeaveReason),
+    /// This version of a script does not load.
+    Keep(Vec<u8>, i64),
     /// The manager is gone.
     Gone,
     /// Nothing that matters now.
@@ -41,7 +43,7 @@ impl Control {
                 },
                 *start,
             )),
-            Ok(ToWorker::Drain) => Err("the manager said to leave before it said what to serve".into()),
+            Ok(_) => Err("the manager said something else before it said what to serve".into()),
             Err(error) => Err(format!("the manager's first message cannot be read: {error}")),
         }
     }
@@ -57,7 +59,8 @@ impl Control {
         match message::try_receive(&self.socket, &mut packet) {
             Ok(0) => Said::Gone,
             Ok(n) => match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
-                Ok(ToWorker::Drain) => Said::Drain,
+                Ok(ToWorker::Drain(reason)) => Said::Drain(reason),
+                Ok(ToWorker::Keep { script, mtime }) => Said::Keep(script, mtime),
                 _ => Said::Nothing,
             },
             Err(error) if error.is_would_block() => Said::Nothing,
@@ -73,6 +76,30 @@ impl Control {
     /// No new request is accepted from now on.
     pub fn leaving(&self, reason: LeaveReason) {
         let _ = message::send(&self.socket, &FromWorker::Leaving(reason).encode());
+    }
+
+    /// Requests cannot be served, and this process will end.
+    pub fn cannot_serve(&self, why: &str) {
+        let why = why.as_bytes();
+        let text = why.get(..TEXT_MAX).unwrap_or(why).to_vec();
+        let _ = message::send(&self.socket, &FromWorker::CannotServe(text).encode());
+    }
+
+    /// A script has changed; `loaded` are all that are loaded.
+    pub fn outdated(&self, script: &[u8], mtime: i64, mut loaded: Vec<Vec<u8>>) {
+        loaded.retain(|other| other != script);
+        loaded.insert(0, script.to_vec());
+        // What does not fit in a message is loaded when it is asked for.
+        let mut room = CONTROL_MAX / 2;
+        loaded.retain(|other| match room.checked_sub(other.len() + 8) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        });
+        let scripts = loaded;
+        let _ = message::send(&self.socket, &FromWorker::Outdated { scripts, mtime }.encode());
     }
 
     /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.

@@ -7,11 +7,13 @@
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`seats`]: who is free, idle or busy
+//! - [`renewal`]: what happens when a script has changed
 //! - [`control`]: the link to the manager; [`checks`]: what a worker verifies about itself; [`title`]: its name in `ps`
 
 mod accept;
 mod checks;
 mod control;
+mod renewal;
 mod seat;
 mod seats;
 mod supervise;
@@ -28,11 +30,13 @@ use rwsgi_wire::response::Level;
 use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
-use crate::script::{Versions, add_to_path, path_not_added};
+use crate::script::version::{Versions, path_of};
+use crate::script::{add_to_path, path_not_added};
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
 use crate::wsgi::state::{SetUp, State};
 use control::Control;
+use renewal::Renewal;
 use seats::Seats;
 
 /// What the threads of a worker share.
@@ -43,6 +47,7 @@ struct Worker {
     control: Arc<Control>,
     interpreter: Interpreter<State>,
     versions: Arc<Versions>,
+    renewal: Renewal,
     seats: Seats,
     /// Readable once the worker is leaving.
     wake: OwnedFd,
@@ -61,6 +66,7 @@ impl Worker {
         }
         self.control.leaving(reason);
         self.seats.drain();
+        self.renewal.stop_waiting();
         fd::notify(&self.wake);
     }
 
@@ -108,12 +114,17 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         control,
         interpreter,
         versions,
+        renewal: Renewal::default(),
         wake: fd::event().map_err(|error| failed(error.to_string()))?,
         leaving: Mutex::new(None),
     };
-    preload(py, &worker);
-    greet(py, &worker);
-    py.detach(|| supervise::run(&worker, &signals));
+    match preload(py, &worker) {
+        Ok(()) => {
+            greet(py, &worker);
+            py.detach(|| supervise::run(&worker, &signals));
+        }
+        Err(why) => worker.control.cannot_serve(&why),
+    }
     worker.interpreter.clear(py);
     // Python's handlers go on writing to the pipe until it has ended, so it stays open.
     std::mem::forget((signals, signals_in));
@@ -155,14 +166,30 @@ fn set_up<'py>(
     Ok(state)
 }
 
-/// Loads scripts before the first request.
-fn preload(py: Attached<'_>, worker: &Worker) {
+/// Loads scripts before the first request. `Err`: this worker must not serve.
+fn preload(py: Attached<'_>, worker: &Worker) -> Result<(), String> {
     let Some(state) = worker.interpreter.state(py) else {
-        return;
+        return Ok(());
     };
     for script in &worker.start.preload {
-        state.preload(py, script, &*worker.control);
+        if !worker.start.renews {
+            state.preload(py, script, &*worker.control);
+            continue;
+        }
+        let Err(failure) = state.scripts.preload(py, script) else {
+            continue;
+        };
+        worker.control.say(Level::Error, &failure.describe(script));
+        // One that is not needed any more may have been removed, but not the one that has changed.
+        if worker.start.preload.first() == Some(script) || path_of(script).exists() {
+            return Err(format!(
+                "script '{}': {}",
+                String::from_utf8_lossy(script),
+                failure.sentence()
+            ));
+        }
     }
+    Ok(())
 }
 
 fn greet(py: Attached<'_>, worker: &Worker) {

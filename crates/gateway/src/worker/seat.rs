@@ -10,6 +10,7 @@ use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use super::Worker;
+use super::renewal::Place;
 use crate::codes;
 use crate::exchange::Exchange;
 use crate::exchange::socket::{Connection, NoHead, is_copy};
@@ -58,7 +59,7 @@ impl Seat<'_> {
                 return false;
             }
         }
-        let head = match Head::decode(&self.head) {
+        let mut head = match Head::decode(&self.head) {
             Ok(head) => head,
             Err(error) => {
                 self.protocol_broken(&error);
@@ -68,12 +69,13 @@ impl Seat<'_> {
         if !worker.seats.begin(self.index, self.thread) {
             return false;
         }
-        if worker.versions.is_stale(head.script, head.script_mtime) {
+        if worker.place_for(&head) == Place::Elsewhere {
             connection.refuse_as_stale();
             worker.seats.end(self.index);
-            worker.leave(LeaveReason::ScriptReload);
             return false;
         }
+        // What is loaded serves: a newer version is loaded by another worker.
+        head.script_mtime = 0;
         if !head.has_body {
             connection.no_body();
         }
@@ -108,6 +110,9 @@ impl Seat<'_> {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),
             Ok(Ok(Err(fault))) => {
                 connection.abort(fault.0, "");
+                if fault.0 == AbortReason::Import && self.worker.versions.is_spoiled() {
+                    self.worker.leave(LeaveReason::ImportFailed);
+                }
                 false
             }
             Ok(Err(_)) => {

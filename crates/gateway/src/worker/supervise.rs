@@ -76,7 +76,13 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
         } else {
             Said::Nothing
         };
-        if waited.is_err() || signal || said != Said::Nothing {
+        match said {
+            Said::Keep(script, mtime) => worker.renewal.keep(&script, mtime),
+            Said::Drain(reason) => worker.leave(reason),
+            Said::Gone => worker.leave(LeaveReason::ShutdownSignal),
+            Said::Nothing => {}
+        }
+        if waited.is_err() || signal {
             worker.leave(LeaveReason::ShutdownSignal);
         }
         check_time(worker);

@@ -248,7 +248,16 @@ impl Worker {
     }
 
     pub fn drain(&self) {
-        message::send(&self.control, &ToWorker::Drain.encode()).expect("it listens");
+        message::send(
+            &self.control,
+            &ToWorker::Drain(LeaveReason::ShutdownSignal).encode(),
+        )
+        .expect("it listens");
+    }
+
+    pub fn keep(&self, script: &[u8], mtime: i64) {
+        let script = script.to_vec();
+        message::send(&self.control, &ToWorker::Keep { script, mtime }.encode()).expect("it listens");
     }
 
     pub fn signal(&self, signal: rwsgi_os::signal::Signal) {

@@ -1,0 +1,132 @@
+//! A newer version of a loaded script: the worker tells the manager and goes on; requests wait a while for the worker that loads it.
+
+use std::sync::{Condvar, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rwsgi_wire::head::Head;
+use rwsgi_wire::response::Level;
+
+use super::Worker;
+use crate::script::newer::{Newer, Newers};
+use crate::script::version::Standing;
+
+/// Where a request is to be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// By what this worker has loaded.
+    Here,
+    /// By another worker.
+    Elsewhere,
+}
+
+/// Newer versions of scripts, and who waits for them.
+#[derive(Default)]
+pub struct Renewal {
+    newers: Newers,
+    news: Condvar,
+}
+
+impl Renewal {
+    /// The manager says that this version does not load.
+    pub fn keep(&self, script: &[u8], mtime: i64) {
+        self.newers.failed(script, mtime);
+        self.news.notify_all();
+    }
+
+    /// The worker is leaving.
+    pub fn stop_waiting(&self) {
+        // Locked, so that nobody is between looking and waiting.
+        let _table = self.newers.lock();
+        self.news.notify_all();
+    }
+}
+
+impl Worker {
+    /// Where to serve a request. It may wait here for a while; at most half of the threads do, the others serve what is loaded.
+    pub fn place_for(&self, head: &Head<'_>) -> Place {
+        match self.versions.standing(head.script, head.script_mtime) {
+            Standing::Current => Place::Here,
+            Standing::Outdated(mtime) => self.wait_for(head, mtime, false),
+            Standing::AskIt(mtime) => {
+                let say = |text: &str| self.control.say(Level::Error, text);
+                let asked = self
+                    .interpreter
+                    .enter(|py, state| state.scripts.is_reload_required(py, head, say));
+                match asked {
+                    Ok(true) => self.wait_for(head, mtime, true),
+                    _ => Place::Here,
+                }
+            }
+        }
+    }
+
+    fn wait_for(&self, head: &Head<'_>, mtime: i64, asked: bool) -> Place {
+        let Renewal { newers, news } = &self.renewal;
+        let patience = patience(head);
+        let start = std::time::Instant::now();
+        let mut table = newers.lock();
+        let newer = Newer::entry(&mut table, head.script, mtime, asked);
+        let may_wait = newer.waiting < (self.seats.count() / 2).max(1);
+        newer.waiting += usize::from(may_wait);
+        let mut place = Place::Here;
+        loop {
+            if self.is_leaving() {
+                place = Place::Elsewhere;
+                break;
+            }
+            let Some(newer) = table.get_mut(head.script) else {
+                break;
+            };
+            if newer.is_complete(head.script) {
+                newer.is_loaded_elsewhere();
+                let others = self.versions.scripts();
+                self.control.outdated(head.script, newer.mtime, others);
+            }
+            let left = newer.time_left().filter(|_| may_wait);
+            let Some(left) = left.map(|left| left.min(patience.saturating_sub(start.elapsed()))) else {
+                break;
+            };
+            if left.is_zero() {
+                break;
+            }
+            table = news
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        if let Some(newer) = table.get_mut(head.script) {
+            newer.waiting = newer.waiting.saturating_sub(usize::from(may_wait));
+        }
+        place
+    }
+}
+
+/// How long a request may wait: until half of the time has passed after which httpd gives up, for by then somebody must have taken it.
+fn patience(head: &Head<'_>) -> Duration {
+    if head.queue_limit == 0 {
+        return Duration::MAX;
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    let passed = u64::try_from(now.saturating_sub(head.queue_start)).unwrap_or(0);
+    Duration::from_micros((u64::from(head.queue_limit) * 500).saturating_sub(passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_waits_at_most_half_of_the_time_it_has() {
+        let head = |queue_limit, queue_start| Head {
+            queue_limit,
+            queue_start,
+            ..Head::default()
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+        assert_eq!(patience(&head(0, now)), Duration::MAX);
+        assert!(patience(&head(60_000, now)) > Duration::from_secs(29));
+        assert!(patience(&head(60_000, now)) <= Duration::from_secs(30));
+        assert_eq!(patience(&head(60_000, now - 40_000_000)), Duration::ZERO);
+    }
+}

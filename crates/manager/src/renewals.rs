@@ -1,0 +1,172 @@
+//! Changed scripts: a replacement loads them first; only then do the workers that have the old version drain. A version that does not
+//! load leaves them serving.
+
+use std::time::{Duration, Instant};
+
+use rwsgi_os::message;
+use rwsgi_wire::control::ToWorker;
+use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::response::Level;
+
+use crate::codes;
+use crate::lines::escape;
+use crate::supervise::{Manager, Token};
+use crate::workers::{State, Worker};
+
+/// Between two replacements of one pool.
+const GAP: Duration = Duration::from_millis(500);
+/// A version that failed is not tried again for another worker that has not heard of it.
+const FAILED_FOR: Duration = Duration::from_secs(5);
+
+/// A version of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) script: Vec<u8>,
+    pub(crate) mtime: i64,
+}
+
+/// What a replacement must load.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewal {
+    /// What has changed.
+    pub(crate) version: Version,
+    /// That script and all others that the old worker has loaded.
+    pub(crate) scripts: Vec<Vec<u8>>,
+}
+
+/// The changed scripts of one pool.
+#[derive(Debug, Default)]
+pub(crate) struct Renewals {
+    /// A replacement is on its way with this.
+    running: Option<Version>,
+    /// To be tried next.
+    next: Option<Renewal>,
+    /// When the last one was started.
+    started: Option<Instant>,
+    /// The last one that did not load.
+    failed: Option<(Version, Instant)>,
+    /// What the last replacement has loaded: further workers load it in advance.
+    pub(crate) scripts: Vec<Vec<u8>>,
+}
+
+impl Manager {
+    /// A worker has found that a script has changed.
+    pub(crate) fn on_outdated(&mut self, id: u64, scripts: Vec<Vec<u8>>, mtime: i64) {
+        let Some(worker) = self.workers.get(&id).filter(|w| w.state == State::Ready) else {
+            return;
+        };
+        let (pool_id, Some(script)) = (worker.pool, scripts.first()) else {
+            return;
+        };
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
+        let script = script.clone();
+        let version = Version { script, mtime };
+        let now = Instant::now();
+        match &pool.renewals.failed {
+            Some((failed, at)) if *failed == version && now < *at + FAILED_FOR => {
+                return keep(worker, &version);
+            }
+            _ => {}
+        }
+        if pool.renewals.running.as_ref() != Some(&version) {
+            pool.renewals.next = Some(Renewal { version, scripts });
+        }
+        self.renew(pool_id);
+    }
+
+    /// Starts the next replacement, if it is time.
+    pub(crate) fn renew(&mut self, pool_id: u64) {
+        let now = Instant::now();
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
+        let is_idle = pool.renewals.running.is_none() && pool.renewals.next.is_some();
+        if !is_idle || self.ending || pool.is_retired() {
+            return;
+        }
+        let waiting = pool.back_off.waiting(now);
+        let time = pool.renewals.started.map(|at| at + GAP).max(waiting);
+        if let Some(time) = time.filter(|time| *time > now) {
+            self.timers.set(time, Token::Pool(pool_id));
+            return;
+        }
+        let Some(renewal) = pool.renewals.next.take() else {
+            return;
+        };
+        pool.renewals.started = Some(now);
+        pool.renewals.running = Some(renewal.version.clone());
+        pool.target.note(Level::Info, || {
+            let script = escape(&renewal.version.script);
+            format!("script '{script}' has changed: a worker that loads it starts")
+        });
+        let version = renewal.version.clone();
+        if !self.start_worker(pool_id, Some(renewal)) {
+            self.not_renewed(pool_id, &version, "no worker could be started for it");
+        }
+    }
+
+    /// A replacement has loaded what it must: the others make room.
+    pub(crate) fn renewed(&mut self, id: u64, renewal: Renewal) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let Some(pool) = self.pools.get_mut(&worker.pool) else {
+            return;
+        };
+        pool.renewals.running = None;
+        pool.renewals.failed = None;
+        pool.renewals.scripts = renewal.scripts;
+        let others: Vec<u64> = pool.workers.iter().copied().filter(|w| *w != id).collect();
+        worker.target.note(Level::Info, || {
+            let script = escape(&renewal.version.script);
+            format!(
+                "worker {} has loaded the new version of script '{script}'",
+                worker.pid
+            )
+        });
+        for other in others {
+            let serves = |w: &Worker| w.state == State::Ready && !w.is_doomed();
+            if self.workers.get(&other).is_some_and(serves) {
+                self.drain(other, LeaveReason::ScriptReload);
+            }
+        }
+    }
+
+    /// A replacement has ended before it was ready.
+    pub(crate) fn not_renewed(&mut self, pool_id: u64, version: &Version, why: &str) {
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
+        pool.renewals.running = None;
+        pool.renewals.failed = Some((version.clone(), Instant::now()));
+        let serving: Vec<&Worker> = pool
+            .workers
+            .iter()
+            .filter_map(|w| self.workers.get(w))
+            .filter(|w| w.state == State::Ready && !w.is_doomed())
+            .collect();
+        let script = escape(&version.script);
+        let rest = if serving.is_empty() {
+            "no worker has the old one any more"
+        } else {
+            "the old one goes on serving; the script is tried again when it changes"
+        };
+        let text = format!(
+            "{}: the new version of script '{script}' cannot be loaded: {why}; {rest}",
+            pool.title()
+        );
+        pool.target.say(Level::Error, codes::NOT_RENEWED, &text);
+        for worker in serving {
+            keep(worker, version);
+        }
+        self.renew(pool_id);
+    }
+}
+
+fn keep(worker: &Worker, version: &Version) {
+    let Version { script, mtime } = version.clone();
+    // A worker that does not listen asks again.
+    let _ = message::try_send(worker.control(), &ToWorker::Keep { script, mtime }.encode());
+}
