@@ -21,6 +21,7 @@ mod environ_module;
 mod environ_sources;
 mod errors;
 mod groups;
+mod guides;
 mod hello;
 mod http2;
 mod identities;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
     suite.topic("groups", groups::tests);
+    suite.topic("guides", guides::tests);
     suite.topic("hello", hello::tests);
     suite.topic("http2", http2::tests);
     suite.topic("identities", identities::tests);

@@ -117,6 +117,8 @@ fn graceful_restart_keeps_workers_whose_settings_did_not_change(case: &Case) {
         httpd.graceful();
         assert_eq!(pid(&httpd), before);
     }
+    httpd.restart();
+    assert_eq!(pid(&httpd), before, "a full restart does so, too");
     assert!(
         httpd.get("/").json()["count"].as_u64() > Some(3),
         "the same interpreter"

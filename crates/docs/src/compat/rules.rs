@@ -1,7 +1,7 @@
 //! What must hold before the page is written.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mod_rwsgi::directives::daemon::{GroupOptions, UNBUILT_OPTIONS};
 use mod_rwsgi::directives::{ALL, unbuilt};
@@ -168,25 +168,32 @@ fn repeated(table: &Table) -> Vec<String> {
 /// more where it is registered.
 pub fn existing_tests(it: &Path) -> Result<BTreeSet<String>, String> {
     let mut tests = BTreeSet::new();
-    let entries = std::fs::read_dir(it).map_err(|why| format!("{}: {why}", it.display()))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let topic = path
+    for entry in entries(it)? {
+        let topic = entry
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let mut files = vec![path.clone()];
-        if path.is_dir() {
-            let inner = std::fs::read_dir(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-            files = inner.flatten().map(|entry| entry.path()).collect();
-        }
-        for file in files {
-            let text = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-            tests.extend(functions(&text).map(|name| format!("{topic}::{name}")));
+        let mut waiting = vec![entry];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(entries(&path)?);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+                tests.extend(functions(&text).map(|name| format!("{topic}::{name}")));
+            }
         }
     }
     Ok(tests)
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let why = |why| format!("{}: {why}", directory.display());
+    let entries = std::fs::read_dir(directory).map_err(why)?;
+    entries
+        .map(|entry| entry.map(|entry| entry.path()).map_err(why))
+        .collect()
 }
 
 fn functions(source: &str) -> impl Iterator<Item = &str> {
