@@ -1,6 +1,6 @@
 //! What a backend needs of the request it answers. Implemented over httpd's request; in tests over a list.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rwsgi_wire::response::{BodyFault, Log, Response};
 
@@ -17,11 +17,24 @@ pub enum BodyRead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
+/// Part of a regular file that is open for reading.
+#[derive(Clone, Copy, Debug)]
+pub struct FilePart<'a> {
+    /// The file. Its position is not to be relied on: the other side may share it.
+    pub fd: BorrowedFd<'a>,
+    /// From where, in bytes.
+    pub from: u64,
+    /// How many bytes; there were as many when it was looked at last.
+    pub length: u64,
+}
+
 /// A part of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Piece<'a> {
     /// Bytes of the body.
     Data(&'a [u8]),
+    /// Bytes of the body that are in a file.
+    File(FilePart<'a>),
     /// Send what you have.
     Flush,
     /// The answer is complete.
@@ -49,6 +62,9 @@ pub trait Client {
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone>;
+    /// When the request is over, however late that is: should its client have been left without the end of it, and the file be shorter
+    /// than `end` bytes, then `why` is logged.
+    fn watch_file(&mut self, file: OwnedFd, end: u64, why: super::Message);
     /// Logs one line for this request, without a code of its own.
     fn log(&mut self, log: &Log<'_>);
     /// Logs a coded warning for this request.

@@ -64,6 +64,10 @@ codes! {
         "The bytes the application yielded are more than the Content-Length it declared (PEP 3333 asks for exactly as many).",
         "The excess is dropped; the client sees a complete answer of the declared length.",
         "Mend the application's Content-Length, or leave it out.";
+    FILE_SHRANK = 325, "A file became shorter while it was sent",
+        "The application returned the file through wsgi.file_wrapper, and somebody truncated it before its last byte had been sent.",
+        "The client sees an aborted answer.",
+        "Replace files that are being served by renaming new ones over them, not by writing into them.";
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{self, Frame, Kind};
-use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, Log, Response, Taken, Want};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 use super::client::{Client, Piece};
+use super::file;
 use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
 use super::pools::{Pool, PoolName, Pools};
 use super::relay::Relay;
@@ -216,6 +217,7 @@ fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>)
         Waited::ClientGone => Err(Fault::ClientGone),
         Waited::TimedOut if limits.queue.is_some() => Err(Fault::QueueTimeout),
         Waited::TimedOut => Err(Fault::SocketTimeout),
+        Waited::Smuggled => Err(smuggled()),
         Waited::Closed | Waited::Bytes => Ok(Reply::Elsewhere),
     }
 }
@@ -238,6 +240,10 @@ fn first_frame(frame: Frame<'_>) -> Result<Reply, Fault> {
     }
 }
 
+fn smuggled() -> Fault {
+    Fault::Violation("the worker passed descriptors that belong to no file of an answer".into())
+}
+
 fn aborted(abort: &Abort<'_>) -> Fault {
     Fault::Aborted {
         reason: abort.reason,
@@ -251,8 +257,8 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
     let mut body = Vec::new();
     let mut client_ended = None;
     loop {
-        let (frames, sender) = link.batch()?;
-        if pass(&frames, &sender, relay, &mut body)? {
+        let (frames, mut sender) = link.batch()?;
+        if pass(&frames, &mut sender, relay, &mut body)? {
             return Ok(());
         }
         let waited = {
@@ -270,6 +276,7 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
         match waited {
             Ok(Waited::Bytes) => {}
             Ok(Waited::Closed) | Err(_) => return Err(Broken::Closed),
+            Ok(Waited::Smuggled) => return Err(smuggled().into()),
             Ok(Waited::TimedOut) => return Err(Fault::SocketTimeout.into()),
             Ok(Waited::ClientGone) => return Err(Fault::ClientGone.into()),
         }
@@ -279,7 +286,7 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
 /// Deals with the frames of one receive; `true` when the answer is complete.
 fn pass(
     frames: &[Frame<'_>],
-    sender: &Sender<'_>,
+    sender: &mut Sender<'_>,
     relay: &mut Relay<'_>,
     body: &mut Vec<u8>,
 ) -> Result<bool, Broken> {
@@ -303,6 +310,12 @@ fn pass(
                 }
                 feed(Want::decode(frame.payload)?, sender, relay, body)?;
             }
+            Kind::File => {
+                send_file(File::decode(frame.payload)?, sender, relay, &pieces)?;
+                pieces.clear();
+            }
+            Kind::End if sender.take_passed().is_some() => return Err(smuggled().into()),
+            Kind::End if relay.is_complete() => return Ok(true),
             Kind::End => {
                 if let Err(fault) = relay.may_end() {
                     if !pieces.is_empty() {
@@ -342,6 +355,28 @@ fn pass(
         relay.send(&pieces)?;
     }
     Ok(false)
+}
+
+/// Passes on the file that is the rest of the answer, and says so to a worker that waits.
+fn send_file(
+    part: File,
+    sender: &mut Sender<'_>,
+    relay: &mut Relay<'_>,
+    before: &[Piece<'_>],
+) -> Result<(), Fault> {
+    let Some(fd) = sender.take_passed() else {
+        return Err(Fault::Violation(
+            "the worker named a file without passing its descriptor".into(),
+        ));
+    };
+    relay.file(file::File::check(fd, part)?, before, part.wait)?;
+    if part.wait {
+        let mut out = Vec::new();
+        frame::put(&mut out, Kind::Sent, b"");
+        // The worker may be gone by now; that shows at the next receive.
+        let _ = sender.send(&out);
+    }
+    Ok(())
 }
 
 /// Answers a `Want`: reads what the client has and hands it to the worker.

@@ -4,8 +4,7 @@
 //! MPMs it never serves. Requests run on httpd's threads.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,9 +16,10 @@ use rwsgi_embedding::settings::Settings;
 use rwsgi_os::{process, signal};
 use rwsgi_wire::control::Preload;
 use rwsgi_wire::httpd::Httpd;
-use rwsgi_wire::response::{AbortReason, Log, Response};
+use rwsgi_wire::response::{self, AbortReason, Log, Response};
 
 use super::client::{Client, Piece};
+use super::file::File;
 use super::libpython;
 use super::relay::Relay;
 use super::{Failure, Fault};
@@ -31,7 +31,7 @@ pub struct Start {
     /// `WSGIPythonPath`.
     pub python_path: Vec<PathBuf>,
     /// `_rwsgi.abi3.so`, opened by root.
-    pub gateway: Option<File>,
+    pub gateway: Option<std::fs::File>,
     /// What applications may ask about httpd.
     pub httpd: Httpd,
     /// Log level of the main server for this module.
@@ -165,7 +165,11 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
             text: sentence_for(reason).to_owned(),
         }),
     };
-    match ended.and_then(|()| relay.send(&[Piece::Data(&pending), Piece::End])) {
+    let ended = ended.and_then(|()| match relay.is_complete() {
+        true => Ok(()),
+        false => relay.send(&[Piece::Data(&pending), Piece::End]),
+    });
+    match ended {
         Ok(()) => Ok(()),
         Err(fault) => Err(relay.fail(fault)),
     }
@@ -218,6 +222,19 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// What the Python half learns of an attempt to send.
+    fn written(&mut self, result: Result<(), Fault>) -> Result<(), WriteFault> {
+        result.map_err(|fault| {
+            let gone = matches!(fault, Fault::ClientGone | Fault::AnsweredByServer);
+            self.keep(fault);
+            if gone {
+                WriteFault::ClientGone
+            } else {
+                WriteFault::Failed
+            }
+        })
+    }
+
     fn keep(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
@@ -251,15 +268,18 @@ impl Host for Exchange<'_> {
     }
 
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
-        self.pass(bytes, flush).map_err(|fault| {
-            let gone = matches!(fault, Fault::ClientGone | Fault::AnsweredByServer);
-            self.keep(fault);
-            if gone {
-                WriteFault::ClientGone
-            } else {
-                WriteFault::Failed
-            }
-        })
+        let passed = self.pass(bytes, flush);
+        self.written(passed)
+    }
+
+    fn file(&mut self, fd: BorrowedFd<'_>, part: response::File) -> Result<(), WriteFault> {
+        let sent = fd
+            .try_clone_to_owned()
+            .map_err(|why| Fault::Violation(format!("no descriptor for the file to send: {why}")))
+            .and_then(|fd| File::check(fd, part))
+            .and_then(|file| self.relay.file(file, &[Piece::Data(&self.pending)], part.wait));
+        self.pending.clear();
+        self.written(sent)
     }
 
     fn log(&mut self, log: &Log<'_>) {

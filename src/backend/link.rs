@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll};
 use rwsgi_os::socket::{Kind, Mode, connect, set_send_timeout};
 use rwsgi_os::{OsError, fd, message};
@@ -21,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Link {
     socket: OwnedFd,
     decoder: Decoder,
+    /// The descriptor whose frame has not been dealt with.
+    passed: Option<OwnedFd>,
 }
 
 /// What waiting for a worker ended with.
@@ -30,6 +33,8 @@ pub enum Waited {
     Bytes,
     /// The worker closed.
     Closed,
+    /// The worker passed more descriptors than the one that belongs to a file.
+    Smuggled,
     /// The time is over.
     TimedOut,
     /// The client went away.
@@ -74,6 +79,7 @@ impl Link {
         Ok(Self {
             socket,
             decoder: Decoder::new(),
+            passed: None,
         })
     }
 
@@ -84,7 +90,7 @@ impl Link {
 
     /// Waits for bytes and receives them.
     pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
-        match message::try_receive(&self.socket, self.decoder.space()) {
+        match message::try_receive_with(&self.socket, self.decoder.space()) {
             Err(e) if e.is_would_block() => {}
             other => return self.received(other),
         }
@@ -92,15 +98,21 @@ impl Link {
             Waited::Bytes => {}
             other => return Ok(other),
         }
-        let received = message::try_receive(&self.socket, self.decoder.space());
+        let received = message::try_receive_with(&self.socket, self.decoder.space());
         self.received(received)
     }
 
-    fn received(&mut self, received: Result<usize, OsError>) -> Result<Waited, OsError> {
+    fn received(&mut self, received: Result<Part, OsError>) -> Result<Waited, OsError> {
         match received {
-            Ok(0) => Ok(Waited::Closed),
-            Ok(n) => {
-                self.decoder.filled(n);
+            Ok(Part { len: 0, .. }) => Ok(Waited::Closed),
+            Ok(part) => {
+                self.decoder.filled(part.len);
+                if part.surplus || (part.passed.is_some() && self.passed.is_some()) {
+                    return Ok(Waited::Smuggled);
+                }
+                if part.passed.is_some() {
+                    self.passed = part.passed;
+                }
                 Ok(Waited::Bytes)
             }
             // A worker that closes with bytes of ours unread resets the connection: a close like any other.
@@ -167,25 +179,36 @@ impl Link {
 
     /// All whole frames, and the connection to answer them on.
     pub fn batch(&mut self) -> Result<(Vec<Frame<'_>>, Sender<'_>), WireError> {
-        Ok((self.decoder.batch()?, Sender { socket: &self.socket }))
+        let sender = Sender {
+            socket: &self.socket,
+            passed: &mut self.passed,
+        };
+        Ok((self.decoder.batch()?, sender))
     }
 
     /// Whether the connection can carry another exchange: open, and nothing left over.
     pub fn is_clean(&self) -> bool {
         self.decoder.is_empty()
+            && self.passed.is_none()
             && matches!(message::try_peek(&self.socket, &mut [0]), Err(e) if e.is_would_block())
     }
 }
 
-/// The sending side of a link whose received frames are borrowed.
+/// The rest of a link whose received frames are borrowed.
 pub struct Sender<'l> {
     socket: &'l OwnedFd,
+    passed: &'l mut Option<OwnedFd>,
 }
 
 impl Sender<'_> {
     /// As [`Link::send`].
     pub fn send(&self, bytes: &[u8]) -> Result<(), OsError> {
         message::send_all(self.socket, bytes)
+    }
+
+    /// The descriptor that came with these frames.
+    pub fn take_passed(&mut self) -> Option<OwnedFd> {
+        self.passed.take()
     }
 
     /// As [`Link::has_more`].

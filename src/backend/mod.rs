@@ -1,6 +1,7 @@
 //! Who answers a request: a worker ([`daemon`]) or Python in this process (`embedded`).
 //!
 //! - [`client`]: what a backend needs of the request it answers
+//! - [`file`]: a file as the rest of an answer, checked
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
 //! - [`Failure`]: every way an answer can fail, and the only place where that becomes an HTTP status
@@ -9,6 +10,7 @@ pub mod client;
 pub mod codes;
 pub mod daemon;
 pub mod embedded;
+pub mod file;
 pub mod libpython;
 pub mod link;
 pub mod pools;
@@ -75,6 +77,8 @@ pub enum Fault {
     Died(String, bool),
     /// The worker broke the protocol, or sent an answer that must not reach a client.
     Violation(String),
+    /// A file became shorter while it was sent.
+    FileShrank(String),
     /// The client is gone.
     ClientGone,
     /// httpd has answered already, or answers in the application's place.
@@ -107,6 +111,7 @@ impl Fault {
                 (if by_time_limit { 504 } else { 502 }, c::WORKER_DIED, phrase)
             }
             Self::Violation(text) => (500, c::BAD_ANSWER, text),
+            Self::FileShrank(text) => (500, c::FILE_SHRANK, text),
             // Never logged, never shown: nobody is there.
             Self::ClientGone | Self::AnsweredByServer => {
                 return Refusal {

@@ -3,6 +3,7 @@
 use rwsgi_wire::response::{BodyFault, Response};
 
 use super::client::{BodyRead, Client, Piece, Promise};
+use super::file::File;
 use super::{Failure, Fault, Message, codes};
 
 /// One answer under way.
@@ -14,6 +15,8 @@ pub struct Relay<'a> {
     length: u64,
     over: bool,
     body_ended: bool,
+    /// A file was the rest of the answer; its end has gone to the filters with it.
+    complete: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -26,6 +29,7 @@ impl<'a> Relay<'a> {
             length: 0,
             over: false,
             body_ended: false,
+            complete: false,
         }
     }
 
@@ -47,22 +51,29 @@ impl<'a> Relay<'a> {
 
     /// How much of `bytes` belongs to the answer; the rest is beyond the promised length, which is said once.
     pub fn admit<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Fault> {
+        let fitting = self.admit_length(bytes.len() as u64)?;
+        Ok(usize::try_from(fitting).map_or(bytes, |fitting| bytes.get(..fitting).unwrap_or(bytes)))
+    }
+
+    fn admit_length(&mut self, length: u64) -> Result<u64, Fault> {
+        let violation = |what: &str| Err(Fault::Violation(what.into()));
         let Some(promise) = self.promise else {
-            return Err(Fault::Violation(
-                "the worker sent body bytes before a head".into(),
-            ));
+            return violation("the worker sent body bytes before a head");
         };
         if promise.is_replaced {
-            self.length += bytes.len() as u64;
-            return Ok(&[]);
+            self.length += length;
+            return Ok(0);
+        }
+        if self.complete {
+            return violation("the worker sent body bytes after the file that was the rest of the answer");
         }
         let room = promise
             .length
             .filter(|_| !promise.bodiless)
             .map_or(u64::MAX, |n| n - self.length);
-        let fitting = usize::try_from(room).map_or(bytes, |room| bytes.get(..room).unwrap_or(bytes));
-        self.length += fitting.len() as u64;
-        if fitting.len() < bytes.len() && !self.over {
+        let fitting = length.min(room);
+        self.length += fitting;
+        if fitting < length && !self.over {
             self.over = true;
             let length = promise.length.unwrap_or_default();
             let text = format!(
@@ -84,6 +95,42 @@ impl<'a> Relay<'a> {
     /// How many bytes of the body have come.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Passes a file that is the rest of the answer, after what is `before` it, and with it the end, so that filters see the whole (httpd
+    /// answers Range then). With `wait` the client has all of it when this returns; else that may take longer than this request's
+    /// handler.
+    pub fn file(&mut self, mut file: File, before: &[Piece<'_>], wait: bool) -> Result<(), Fault> {
+        file.cut(self.admit_length(file.length())?);
+        let promise = self.promise.unwrap_or_default();
+        let mut pieces = before.to_vec();
+        if !promise.bodiless && file.length() > 0 {
+            pieces.push(Piece::File(file.part()));
+        }
+        let is_short = promise.length.is_some_and(|length| self.length < length) && !promise.bodiless;
+        if !is_short {
+            self.complete = true;
+            pieces.push(Piece::End);
+        }
+        if wait || is_short {
+            pieces.push(Piece::Flush);
+        }
+        match self.send(&pieces) {
+            Err(Fault::ClientGone) => Err(file.fault().unwrap_or(Fault::ClientGone)),
+            Err(fault) => Err(fault),
+            Ok(()) => {
+                if !wait && !is_short && file.length() > 0 {
+                    let (fd, end, why) = file.into_watched();
+                    self.client.watch_file(fd, end, why);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the end of the answer has gone out already.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Passes pieces of an answer that has a head.
@@ -140,7 +187,7 @@ impl<'a> Relay<'a> {
 
     /// Ends the answer in failure: shows the client that it breaks off if it has seen a start of it.
     pub fn fail(self, fault: Fault) -> Failure {
-        if self.sent && !matches!(fault, Fault::ClientGone | Fault::AnsweredByServer) {
+        if self.sent && !self.complete && !matches!(fault, Fault::ClientGone | Fault::AnsweredByServer) {
             // A client that is gone needs no sign.
             let _ = self.client.send(&[Piece::Abort]);
         }
@@ -153,7 +200,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::backend::client::Gone;
     use rwsgi_wire::response::Log;
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
     /// A request as a list of what happened to it.
     #[derive(Default)]
@@ -197,10 +244,14 @@ pub(crate) mod tests {
                 self.seen.push(match piece {
                     Piece::Data(bytes) if bytes.len() > 40 => format!("data of {}", bytes.len()),
                     Piece::Data(bytes) => format!("data {}", String::from_utf8_lossy(bytes)),
+                    Piece::File(part) => format!("file {}+{}", part.from, part.length),
                     other => format!("{other:?}").to_lowercase(),
                 });
             }
             Ok(())
+        }
+        fn watch_file(&mut self, _: OwnedFd, end: u64, _: Message) {
+            self.seen.push(format!("watch to {end}"));
         }
         fn log(&mut self, log: &Log<'_>) {
             self.seen

@@ -103,6 +103,11 @@ settings! {
     /// Written several times in the same section, the directive adds to its list.
     trusted_proxies: Subnets = c"WSGITrustedProxies" in FileInfo;
 
+    /// Whether a file that the application returns through `wsgi.file_wrapper` may be sent with the system call sendfile. Default
+    /// Off, as for httpd's own `EnableSendfile`, which does not matter here: then the file is mapped into memory where `EnableMMAP` allows,
+    /// else read. Over TLS, through compression and over HTTP/2 it is read in any case.
+    enable_sendfile: OnOff = c"WSGIEnableSendfile" in FileInfo;
+
     + {
         /// `WSGIHandlerScript`.
         handler_scripts: HandlerScripts;

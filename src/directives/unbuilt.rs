@@ -36,7 +36,6 @@ unbuilt! {
     c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
     c"WSGIIgnoreActivity" in FileInfo: "remove it";
-    c"WSGIEnableSendfile" in FileInfo: "remove it, and serve files with Alias";
     c"WSGIAccessScript" in AuthConfig: "remove it and use Require";
     c"WSGIAuthUserScript" in AuthConfig: "remove it and use another AuthBasicProvider";
     c"WSGIAuthGroupScript" in AuthConfig: "remove it and use another group provider";

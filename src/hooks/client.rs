@@ -1,7 +1,7 @@
 //! A request of httpd as a backend sees it.
 
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response};
 
@@ -16,6 +16,8 @@ pub struct RequestClient<'a, 'r> {
     request: &'a Request<'r>,
     rules: Rules,
     instead: Option<Instead>,
+    /// `WSGIEnableSendfile`.
+    sendfile: bool,
     body_refusal: Option<u16>,
     answered: bool,
     sent: bool,
@@ -23,11 +25,12 @@ pub struct RequestClient<'a, 'r> {
 
 impl<'a, 'r> RequestClient<'a, 'r> {
     /// For one answer.
-    pub fn new(request: &'a Request<'r>, rules: Rules) -> Self {
+    pub fn new(request: &'a Request<'r>, rules: Rules, sendfile: bool) -> Self {
         Self {
             request,
             rules,
             instead: None,
+            sendfile,
             body_refusal: None,
             answered: false,
             sent: false,
@@ -100,7 +103,11 @@ impl Client for RequestClient<'_, '_> {
 
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
         self.sent = true;
-        self.request.send(pieces)
+        self.request.send(pieces, self.sendfile)
+    }
+
+    fn watch_file(&mut self, file: OwnedFd, end: u64, why: Message) {
+        self.request.watch_file(file, end, why);
     }
 
     fn log(&mut self, log: &Log<'_>) {

@@ -252,7 +252,7 @@ fn serve_by_worker(
         limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
     };
     let head = head::frame(request, settings, target, body, queue);
-    let mut client = RequestClient::new(request, settings.answer_rules(false));
+    let mut client = RequestClient::new(request, settings.answer_rules(false), settings.enable_sendfile());
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
 }
@@ -286,7 +286,7 @@ fn serve_embedded(
         }
     };
     let head = head::payload(request, settings, target, body);
-    let mut client = RequestClient::new(request, settings.answer_rules(true));
+    let mut client = RequestClient::new(request, settings.answer_rules(true), settings.enable_sendfile());
     let result = embedded::serve(guest, &head, &mut client);
     verdict(request, &client, result)
 }

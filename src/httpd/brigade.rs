@@ -60,12 +60,18 @@ impl Request<'_> {
     }
 
     /// Passes pieces of the answer to the client. Data is copied where it is held back, so it need not live longer than the call.
-    pub fn send(&self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
+    /// `sendfile`: files may be sent with that system call.
+    pub fn send(&self, pieces: &[Piece<'_>], sendfile: bool) -> Result<(), Gone> {
         let brigade = self.brigade();
         let buckets = self.bucket_allocator();
         for piece in pieces {
             let bucket = match *piece {
                 Piece::Data([]) => continue,
+                Piece::File(ref part) => {
+                    self.append_file(brigade, part, sendfile)
+                        .inspect_err(|_| empty(brigade))?;
+                    continue;
+                }
                 Piece::Data(bytes) => {
                     // SAFETY: "transient": whoever keeps the bucket copies the bytes; the slice outlives this call.
                     unsafe { c::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), buckets) }
@@ -104,7 +110,7 @@ impl Request<'_> {
         unsafe { c::apr_bucket_eos_create(buckets) }
     }
 
-    fn bucket_allocator(&self) -> *mut c::apr_bucket_alloc_t {
+    pub(super) fn bucket_allocator(&self) -> *mut c::apr_bucket_alloc_t {
         // SAFETY: H1: the connection outlives the request.
         unsafe { (*self.rec().connection).bucket_alloc }
     }

@@ -23,6 +23,7 @@ mod brigade;
 mod command;
 mod connection;
 mod entry;
+mod file;
 mod log;
 mod module;
 mod mpm;

@@ -35,6 +35,21 @@ void rw_bucket_delete(apr_bucket *b)
     apr_bucket_delete(b);
 }
 
+apr_bucket *rw_bucket_new(apr_bucket_alloc_t *list)
+{
+    apr_bucket *b = apr_bucket_alloc(sizeof *b, list);
+    APR_BUCKET_INIT(b);
+    b->free = apr_bucket_free;
+    b->list = list;
+    return b;
+}
+
+int rw_enable_mmap(request_rec *r)
+{
+    core_dir_config *conf = ap_get_core_module_config(r->per_dir_config);
+    return conf->enable_mmap != ENABLE_MMAP_OFF;
+}
+
 int rw_is_https(conn_rec *c)
 {
     APR_OPTIONAL_FN_TYPE(ssl_is_https) *is_https = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https);

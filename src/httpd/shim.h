@@ -16,6 +16,9 @@ int rw_bucket_kind(const apr_bucket *b);
 apr_status_t rw_bucket_read(apr_bucket *b, const char **data, apr_size_t *length);
 void rw_bucket_delete(apr_bucket *b);
 
+apr_bucket *rw_bucket_new(apr_bucket_alloc_t *list);                 /* without type, data and length */
+int rw_enable_mmap(request_rec *r);                /* EnableMMAP covers this request */
+
 int rw_is_https(conn_rec *c);                      /* mod_ssl's opinion; 0 without mod_ssl */
 int rw_cgi_pass_auth(request_rec *r);              /* CGIPassAuth On covers this request */
 int rw_request_uri_is_current(request_rec *r);     /* CGIVar REQUEST_URI current-uri covers it */

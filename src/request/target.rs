@@ -206,6 +206,11 @@ impl Settings<'_> {
             })
     }
 
+    /// `WSGIEnableSendfile`.
+    pub fn enable_sendfile(&self) -> bool {
+        self.pick(|scoped| scoped.enable_sendfile).unwrap_or(false)
+    }
+
     fn pick<'s, T>(&'s self, get: impl Fn(&'s Scoped) -> Option<T>) -> Option<T> {
         get(self.directory).or_else(|| get(self.server))
     }

@@ -20,6 +20,7 @@ mod environ;
 mod environ_module;
 mod environ_sources;
 mod errors;
+mod files;
 mod groups;
 mod guides;
 mod hello;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     suite.topic("environ_module", environ_module::tests);
     suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
+    suite.topic("files", files::tests);
     suite.topic("groups", groups::tests);
     suite.topic("guides", guides::tests);
     suite.topic("hello", hello::tests);

@@ -2,9 +2,10 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rwsgi_wire::response::{BodyFault, Log};
+use rwsgi_wire::response::{BodyFault, File, Log};
 
 use crate::host::{Outcome, ReadFault, Refused, WriteFault};
 use crate::settings::Settings;
@@ -157,11 +158,23 @@ impl HostExchange<'_> {
 
     /// Hands over bytes of the answer. Blocks when `flush` is set or much is held back: detach from Python first.
     pub fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
-        match (self.host.data)(self.exchange, bytes.as_ptr(), bytes.len(), flush.into()) {
-            0 => Ok(()),
-            1 => Err(WriteFault::ClientGone),
-            _ => Err(WriteFault::Failed),
-        }
+        written((self.host.data)(
+            self.exchange,
+            bytes.as_ptr(),
+            bytes.len(),
+            flush.into(),
+        ))
+    }
+
+    /// Hands over part of a regular file as the rest of the answer. Blocks: detach from Python first.
+    pub fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), WriteFault> {
+        written((self.host.file)(
+            self.exchange,
+            fd.as_raw_fd(),
+            part.from,
+            part.length,
+            part.wait.into(),
+        ))
     }
 
     /// Logs one line for this request.
@@ -172,11 +185,20 @@ impl HostExchange<'_> {
     }
 }
 
+fn written(result: i32) -> Result<(), WriteFault> {
+    match result {
+        0 => Ok(()),
+        1 => Err(WriteFault::ClientGone),
+        _ => Err(WriteFault::Failed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::{Guest, Host};
     use rwsgi_wire::response::{AbortReason, Level, Origin};
+    use std::os::fd::AsFd;
     use std::sync::Mutex;
 
     struct Echo;
@@ -197,6 +219,14 @@ mod tests {
             }
             let mut buffer = [0u8; 4];
             exchange.response(b"head").unwrap();
+            if head == b"file" {
+                let part = File {
+                    from: 1 << 40,
+                    length: 3,
+                    wait: true,
+                };
+                exchange.file(std::io::stdin().as_fd(), part).unwrap();
+            }
             loop {
                 match exchange.read(&mut buffer) {
                     Ok(0) => return Outcome::Done,
@@ -237,6 +267,12 @@ mod tests {
         fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
             self.seen
                 .push(format!("data {} {flush}", String::from_utf8_lossy(bytes)));
+            Ok(())
+        }
+        fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), WriteFault> {
+            assert!(fd.as_raw_fd() >= 0);
+            self.seen
+                .push(format!("file {}+{} {}", part.from, part.length, part.wait));
             Ok(())
         }
         fn log(&mut self, log: &Log<'_>) {
@@ -295,6 +331,14 @@ mod tests {
             Outcome::Aborted(AbortReason::Application)
         );
         assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow 7");
+
+        host = Recorder {
+            body: vec![],
+            breaks: false,
+            seen: vec![],
+        };
+        assert_eq!(guest.serve(&mut host, b"file"), Outcome::Done);
+        assert_eq!(host.seen, ["response head", "file 1099511627776+3 true"]);
 
         assert_eq!(
             guest.serve(&mut host, b"panic"),

@@ -1,10 +1,11 @@
 //! What the Apache half sees: [`Guest`], and what it provides for a request: [`Host`].
 
 use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use rwsgi_wire::response::{AbortReason, BodyFault, Log};
+use rwsgi_wire::response::{AbortReason, BodyFault, File, Log};
 
 use crate::settings::Settings;
 use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
@@ -34,6 +35,8 @@ pub trait Host {
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused>;
     /// Takes bytes of the answer.
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault>;
+    /// Takes part of a regular file as the rest of the answer.
+    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), WriteFault>;
     /// Logs one line for this request.
     fn log(&mut self, log: &Log<'_>);
 }
@@ -58,6 +61,7 @@ static HOST: HostTable = HostTable {
     read: host_read,
     response: host_response,
     data: host_data,
+    file: host_file,
     log: host_log,
     process_log: host_process_log,
 };
@@ -165,6 +169,22 @@ extern "C" fn host_data(exchange: *mut c_void, bytes: *const u8, len: usize, flu
     with(exchange, FAILED, |host| {
         host.data(bytes, flush != 0)
             .map_or_else(|fault| fault as i32, |()| 0)
+    })
+}
+
+extern "C" fn host_file(exchange: *mut c_void, fd: i32, from: u64, length: u64, wait: u8) -> i32 {
+    if fd < 0 {
+        return FAILED;
+    }
+    // SAFETY: the guest lends an open descriptor for this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let part = File {
+        from,
+        length,
+        wait: wait != 0,
+    };
+    with(exchange, FAILED, |host| {
+        host.file(fd, part).map_or_else(|fault| fault as i32, |()| 0)
     })
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 /// Version of both tables.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Returned by any function whose side panicked or failed in itself.
 pub const FAILED: i32 = -1;
@@ -35,6 +35,9 @@ pub struct HostTable {
     /// Takes body bytes of the answer; with `flush` non-zero they are on their way to the client when it returns. 0, or a
     /// [`crate::host::WriteFault`]. Blocks.
     pub data: extern "C" fn(exchange: *mut c_void, bytes: *const u8, len: usize, flush: u8) -> i32,
+    /// Takes part of the regular file behind the descriptor, which is lent for this call, as the rest of the answer: `length` bytes at
+    /// `from`. With `wait` non-zero the client has them when it returns. 0, or a [`crate::host::WriteFault`]. Blocks.
+    pub file: extern "C" fn(exchange: *mut c_void, fd: i32, from: u64, length: u64, wait: u8) -> i32,
     /// One line for the error log of the request: an encoded `Log`.
     pub log: extern "C" fn(exchange: *mut c_void, log: *const u8, len: usize),
     /// One line for the error log of the server: an encoded `Log`.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -12,7 +13,7 @@ use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault
 use rwsgi_embedding::load;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
-use rwsgi_wire::response::{AbortReason, BodyFault, Log, Response};
+use rwsgi_wire::response::{AbortReason, BodyFault, File, Log, Response};
 use support::{Directory, on_every_python, variables};
 
 const APP: &str = "
@@ -101,6 +102,10 @@ impl Host for Recorder {
             return Err(WriteFault::ClientGone);
         }
         self.data.push((bytes.to_vec(), flush));
+        Ok(())
+    }
+    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), WriteFault> {
+        self.data.push((support::read_part(fd, part), part.wait));
         Ok(())
     }
     fn log(&mut self, log: &Log<'_>) {

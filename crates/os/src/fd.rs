@@ -76,6 +76,35 @@ pub fn duplicate(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, OsError> {
     .map(own)
 }
 
+/// A second descriptor of the open file behind a number that somebody else owns, close-on-exec. EBADF when it is not open.
+pub fn duplicate_number(number: RawFd) -> Result<OwnedFd, OsError> {
+    // SAFETY: F_DUPFD_CLOEXEC takes an int; any number is allowed, a closed one is an error.
+    retry("fcntl", || unsafe {
+        libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3)
+    })
+    .map(own)
+}
+
+/// The position of an open file, which all its descriptors share (`lseek`).
+pub fn position(fd: impl AsFd) -> Result<i64, OsError> {
+    seek(fd, 0, libc::SEEK_CUR)
+}
+
+/// Sets the position of an open file for all its descriptors (`lseek`).
+pub fn set_position(fd: impl AsFd, position: i64) -> Result<(), OsError> {
+    seek(fd, position, libc::SEEK_SET).map(drop)
+}
+
+fn seek(fd: impl AsFd, offset: i64, from: libc::c_int) -> Result<i64, OsError> {
+    // SAFETY: integers only; the descriptor is open.
+    let position = unsafe { libc::lseek(fd.as_fd().as_raw_fd(), offset, from) };
+    if position < 0 {
+        Err(OsError::last("lseek", ""))
+    } else {
+        Ok(position)
+    }
+}
+
 /// Makes `number` another descriptor of the same file, closing what it was, **not** close-on-exec (`dup2`). For programs that lay
 /// out their descriptors before exec; whoever owns `number` in this process loses it.
 pub fn place(fd: impl AsFd, number: RawFd) -> Result<(), OsError> {
@@ -236,6 +265,15 @@ mod tests {
     #[test]
     fn a_closed_number_cannot_be_adopted() {
         assert_eq!(adopt(99_999).unwrap_err().errno, libc::EBADF);
+        assert_eq!(duplicate_number(99_999).unwrap_err().errno, libc::EBADF);
+    }
+
+    #[test]
+    fn duplicates_share_their_position() {
+        let file = memory_file("test").unwrap();
+        let other = duplicate_number(file.as_raw_fd()).unwrap();
+        set_position(&other, 7).unwrap();
+        assert_eq!(position(&file).unwrap(), 7);
     }
 
     #[test]

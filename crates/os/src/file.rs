@@ -117,6 +117,45 @@ pub fn status(fd: impl AsFd) -> Result<Status, OsError> {
     }
 }
 
+/// Whether an open file is a regular one that can be read, and whose reads wait for nothing but a disk or a server that the
+/// administrator mounted: not write-only, not O_PATH, not in a FUSE file system, behind which any user's process may stand.
+pub fn is_plain(fd: impl AsFd) -> Result<bool, OsError> {
+    let raw = fd.as_fd().as_raw_fd();
+    // SAFETY: F_GETFL takes no argument; the descriptor is open.
+    let flags = unsafe { libc::fcntl(raw, libc::F_GETFL) };
+    if flags < 0 {
+        return Err(OsError::last("fcntl", ""));
+    }
+    if flags & libc::O_PATH != 0 || flags & libc::O_ACCMODE == libc::O_WRONLY {
+        return Ok(false);
+    }
+    // SAFETY: all zeroes is a valid statfs.
+    let mut system: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is writable; the descriptor is open. FUSE answers other users, and O_PATH was refused, by itself.
+    if unsafe { libc::fstatfs(raw, &raw mut system) } < 0 {
+        return Err(OsError::last("fstatfs", ""));
+    }
+    // Before fstat, which would ask the process behind a FUSE file system.
+    if system.f_type == libc::FUSE_SUPER_MAGIC {
+        return Ok(false);
+    }
+    status(fd).map(|status| status.is_file())
+}
+
+/// Opens an open file once more, for reading, with a position of its own (by `/proc/self/fd`). Fails where /proc is not there, or the
+/// file may not be opened any more.
+pub fn reopen(fd: impl AsFd) -> Result<OwnedFd, OsError> {
+    let fd = fd.as_fd();
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let again = open_at(None, path.as_bytes(), flags, Links::Follow)?;
+    if status(&again)?.identity == status(fd)?.identity {
+        Ok(again)
+    } else {
+        Err(OsError::new("open", path, libc::ESTALE))
+    }
+}
+
 /// What a path leads to, following links (`stat`). For messages and tests; what is to be used must be opened and asked by
 /// [`status`].
 pub fn status_of(path: &[u8]) -> Result<Status, OsError> {
@@ -250,6 +289,34 @@ fn remove_with(directory: libc::c_int, name: &[u8], flags: libc::c_int) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_regular_files_that_can_be_read_are_plain() {
+        let plain = crate::fd::memory_file("plain").unwrap();
+        assert!(is_plain(&plain).unwrap());
+        assert!(!is_plain(null().unwrap()).unwrap());
+        assert!(!is_plain(crate::fd::pipe().unwrap().0).unwrap());
+        assert!(!is_plain(open_directory(b"/", Links::Follow).unwrap()).unwrap());
+        let path_only = open_at(None, b"/etc/passwd", libc::O_PATH, Links::Follow).unwrap();
+        assert!(!is_plain(path_only).unwrap());
+        let write_only = open_at(
+            None,
+            format!("/proc/self/fd/{}", plain.as_raw_fd()).as_bytes(),
+            libc::O_WRONLY,
+            Links::Follow,
+        );
+        assert!(!is_plain(write_only.unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_file_opened_again_has_a_position_of_its_own() {
+        let file = crate::fd::memory_file("again").unwrap();
+        crate::fd::write_all(&file, b"abc").unwrap();
+        let again = reopen(&file).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(crate::fd::read(&again, &mut buffer).unwrap(), 3);
+        assert_eq!(crate::fd::read(&file, &mut buffer).unwrap(), 0);
+    }
 
     #[test]
     fn a_link_is_refused_when_links_are() {

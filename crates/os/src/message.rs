@@ -126,6 +126,83 @@ pub fn send_descriptors(socket: impl AsFd, packet: &[u8], fds: &[BorrowedFd<'_>]
     .map(drop)
 }
 
+/// As [`send_vectored`], with one descriptor that arrives with the first byte; the peer gets a descriptor of its own.
+pub fn send_vectored_with(
+    socket: impl AsFd,
+    pieces: &[IoSlice<'_>],
+    passed: BorrowedFd<'_>,
+) -> Result<usize, OsError> {
+    let mut control = OneDescriptor::new(passed.as_raw_fd());
+    let mut header = empty_header();
+    // IoSlice has the layout of iovec, by its documentation; sendmsg does not write through it.
+    header.msg_iov = pieces.as_ptr().cast_mut().cast();
+    header.msg_iovlen = pieces.len() as _;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = length(std::mem::size_of::<RawFd>()) as _;
+    let raw = socket.as_fd().as_raw_fd();
+    // SAFETY: the header names `pieces` and the control message, all alive through the call.
+    retry_size("sendmsg", || unsafe {
+        libc::sendmsg(raw, &raw const header, libc::MSG_NOSIGNAL)
+    })
+}
+
+/// What one receive from a stream gave.
+#[derive(Debug)]
+pub struct Part {
+    /// How many bytes; 0 is the end.
+    pub len: usize,
+    /// A descriptor that came with them, close-on-exec.
+    pub passed: Option<OwnedFd>,
+    /// More descriptors came than one; the kernel has closed those.
+    pub surplus: bool,
+}
+
+/// As [`try_receive`], for a stream whose peer may pass descriptors, one at a time. Whatever the peer does, at most one descriptor is
+/// taken in by each call.
+pub fn try_receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, OsError> {
+    let mut control = OneDescriptor::new(-1);
+    let mut piece = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let mut header = empty_header();
+    header.msg_iov = &raw mut piece;
+    header.msg_iovlen = 1;
+    let raw = socket.as_fd().as_raw_fd();
+    let len = retry_size("recvmsg", || {
+        header.msg_control = (&raw mut control).cast();
+        header.msg_controllen = length(std::mem::size_of::<RawFd>()) as _;
+        // SAFETY: the header names the buffer and the control message, both writable for the lengths given.
+        unsafe { libc::recvmsg(raw, &raw mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) }
+    })?;
+    let came = header.msg_controllen >= length(std::mem::size_of::<RawFd>()) as _
+        && control.head.cmsg_level == libc::SOL_SOCKET
+        && control.head.cmsg_type == libc::SCM_RIGHTS;
+    Ok(Part {
+        len,
+        passed: came.then(|| own(control.number)),
+        surplus: header.msg_flags & libc::MSG_CTRUNC != 0,
+    })
+}
+
+/// A control message of one descriptor: the data follow the header at once, for a header's size is a multiple of its alignment.
+#[repr(C)]
+struct OneDescriptor {
+    head: libc::cmsghdr,
+    number: RawFd,
+}
+
+impl OneDescriptor {
+    fn new(number: RawFd) -> Self {
+        let head = libc::cmsghdr {
+            cmsg_len: length(std::mem::size_of::<RawFd>()) as _,
+            cmsg_level: libc::SOL_SOCKET,
+            cmsg_type: libc::SCM_RIGHTS,
+        };
+        Self { head, number }
+    }
+}
+
 /// A received packet.
 #[derive(Debug)]
 pub struct Received {
@@ -264,6 +341,35 @@ mod tests {
         assert_eq!(got.sender.unwrap().pid, std::process::id() as i32);
         fd::write_all(&got.fds[0], b"x").unwrap();
         assert_eq!(fd::read(&read_end, &mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_stream_takes_in_one_descriptor_at_a_time_and_says_when_there_were_more() {
+        let (a, b) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        let (read_end, write_end) = fd::pipe().unwrap();
+        assert_eq!(
+            send_vectored_with(&a, &[IoSlice::new(b"ta"), IoSlice::new(b"ke")], write_end.as_fd()).unwrap(),
+            4
+        );
+        send(&a, b"on").unwrap();
+        drop(write_end);
+        let mut buffer = [0; 16];
+        let first = try_receive_with(&b, &mut buffer).unwrap();
+        assert!(buffer.starts_with(b"take") && !first.surplus);
+        fd::write_all(first.passed.unwrap(), b"x").unwrap();
+        assert_eq!(
+            fd::read(&read_end, &mut [0; 2]).unwrap(),
+            1,
+            "the very same pipe, and the last writer is gone"
+        );
+        assert_eq!(fd::read(&read_end, &mut [0; 2]).unwrap(), 0);
+        if first.len == 4 {
+            assert!(try_receive_with(&b, &mut buffer).unwrap().passed.is_none());
+        }
+        let many = [read_end.as_fd(), read_end.as_fd(), read_end.as_fd()];
+        send_descriptors(&a, b"three", &many).unwrap();
+        let three = try_receive_with(&b, &mut buffer).unwrap();
+        assert!(three.surplus && three.passed.is_some());
     }
 
     #[test]

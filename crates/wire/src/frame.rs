@@ -36,6 +36,8 @@ kinds! {
     BodyEnd = 3, max 0;
     /// To the worker: the request body broke off, [`crate::response::BodyAbort`]. The application's read raises.
     BodyAbort = 4, max TEXT_MAX + 64;
+    /// To the worker: the file has been sent as far as it ever will be, in answer to a `File` that asked for this.
+    Sent = 5, max 0;
     /// To the child: the worker runs this request from now on, [`crate::response::Taken`].
     Taken = 16, max 64;
     /// To the child, instead of `Taken`: this worker's code is older than the script; nothing has run; repeat elsewhere.
@@ -52,6 +54,8 @@ kinds! {
     Abort = 22, max TEXT_MAX + 64;
     /// To the child: a line for the error log of this request, [`crate::response::Log`].
     Log = 23, max TEXT_MAX + ORIGIN_MAX + 64;
+    /// To the child: the rest of the answer is part of a file, [`crate::response::File`], whose descriptor comes with the frame.
+    File = 24, max 64;
 }
 
 /// Appends one whole frame to `out`. `payload` must be within `kind.max()` (the receiver refuses more).

@@ -9,7 +9,8 @@
 //!         <──────────────────────────────── Want   only when the application reads its input
 //!    Body / BodyEnd / BodyAbort ──────────>
 //!         <──────────────────────────────── Log*   at any time after Taken
-//!         <──────────────────────────────── Response, Data*
+//!         <──────────────────────────────── Response, Data*, File?
+//!    Sent ────────────────────────────────>        only when File asks for it
 //!         <──────────────────────────────── End | Abort
 //! ```
 //!

@@ -101,6 +101,44 @@ impl Want {
     }
 }
 
+/// The rest of the answer is part of an open regular file. Its descriptor travels with the bytes of the frame (`SCM_RIGHTS`), one for
+/// each such frame. Only `Log`, `End` and `Abort` may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File {
+    /// From where, in bytes.
+    pub from: u64,
+    /// How many bytes.
+    pub length: u64,
+    /// The worker waits for `Sent` before it lets the file go.
+    pub wait: bool,
+}
+
+impl File {
+    /// Appends a `File` frame's payload to `out`.
+    pub fn encode(self, out: &mut Vec<u8>) {
+        out.put_u64(self.from);
+        out.put_u64(self.length);
+        out.put_u8(self.wait.into());
+    }
+    /// Reads a `File` frame's payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut f = Fields::new(payload);
+        let file = Self {
+            from: f.u64("file position")?,
+            length: f.u64("file length")?,
+            wait: f.bool("wait")?,
+        };
+        f.end()?;
+        match file.from.checked_add(file.length) {
+            Some(end) if i64::try_from(end).is_ok() => Ok(file),
+            _ => Err(WireError::Value {
+                field: "end of the file",
+                found: file.from.saturating_add(file.length),
+            }),
+        }
+    }
+}
+
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident, $field:literal { $($(#[$vdoc:meta])* $variant:ident = $value:literal,)* }) => {
         $(#[$doc])*
@@ -337,6 +375,29 @@ mod tests {
         bytes.clear();
         Taken { pid: 7 }.encode(&mut bytes);
         assert_eq!(Taken::decode(&bytes).unwrap(), Taken { pid: 7 });
+    }
+
+    #[test]
+    fn a_part_of_a_file_ends_where_files_can_end() {
+        let file = File {
+            from: 5,
+            length: 7,
+            wait: true,
+        };
+        let mut bytes = Vec::new();
+        file.encode(&mut bytes);
+        assert_eq!(File::decode(&bytes), Ok(file));
+        assert!((0..bytes.len()).all(|cut| File::decode(&bytes[..cut]).is_err()));
+        for (from, length) in [(u64::MAX, 1), (1, i64::MAX as u64), (u64::MAX, 0)] {
+            bytes.clear();
+            File {
+                from,
+                length,
+                wait: false,
+            }
+            .encode(&mut bytes);
+            assert!(File::decode(&bytes).is_err());
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use super::*;
 use crate::backend::relay::tests::Recorder;
 use rwsgi_os::OwnedFd;
 use rwsgi_os::socket::{Access, Kind as SocketKind, Mode, accept, listen};
-use rwsgi_os::{message, poll::readable};
+use rwsgi_os::{BorrowedFd, fd, file, message, poll::readable};
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::frame::Decoder;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::Level;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
@@ -122,6 +123,14 @@ impl Worker {
             frame::put(&mut out, *kind, payload);
         }
         message::send_all(&self.socket, &out).unwrap();
+    }
+    /// Frames, with descriptors that travel with their first byte.
+    fn pass(&self, frames: &[(Kind, &[u8])], fds: &[BorrowedFd<'_>]) {
+        let mut out = Vec::new();
+        for (kind, payload) in frames {
+            frame::put(&mut out, *kind, payload);
+        }
+        message::send_descriptors(&self.socket, &out, fds).unwrap();
     }
     fn take(&mut self) {
         assert_eq!(self.expect().unwrap().0, Kind::Head);
@@ -315,4 +324,155 @@ fn log_lines_and_violations_come_through() {
     assert_eq!((refusal.status, refusal.message.unwrap().code.number), (500, 306));
     assert_eq!(client.seen.join(" "), "log oops");
     stage.end(worker);
+}
+
+fn part(from: u64, length: u64, wait: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    File { from, length, wait }.encode(&mut out);
+    out
+}
+
+fn ten_bytes() -> OwnedFd {
+    let file = fd::memory_file("ten").unwrap();
+    fd::write_all(&file, b"0123456789").unwrap();
+    file
+}
+
+#[test]
+fn a_file_is_the_rest_of_the_answer_and_no_longer_than_it_is() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        let file = ten_bytes();
+        for (from, length) in [(0, 10), (4, 2), (4, 100), (50, 1)] {
+            w.take();
+            w.pass(
+                &[
+                    (Kind::Response, &ok_head()),
+                    (Kind::File, &part(from, length, false)),
+                    (Kind::End, b""),
+                ],
+                &[file.as_fd()],
+            );
+        }
+        w.take();
+        w.pass(
+            &[(Kind::Response, &ok_head()), (Kind::File, &part(1, 3, true))],
+            &[file.as_fd()],
+        );
+        assert_eq!(w.expect(), Some((Kind::Sent, vec![])));
+        w.say(&[(Kind::End, b"")]);
+        assert_eq!(w.expect(), None);
+    });
+    for expected in [
+        "start 200 file 0+10 end watch to 10",
+        "start 200 file 4+2 end watch to 6",
+        "start 200 file 4+6 end watch to 10",
+        "start 200 end",
+        "start 200 file 1+3 end flush",
+    ] {
+        let mut client = Recorder::default();
+        stage.serve(&mut client, LIMITS).unwrap();
+        assert_eq!(client.seen.join(" "), expected);
+    }
+    stage.end(worker);
+}
+
+#[test]
+fn a_file_shorter_than_the_promised_length_looks_truncated() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        w.take();
+        let mut head = Vec::new();
+        Response {
+            status: 200,
+            reason: b"OK",
+            headers: vec![(b"Content-Length", b"11")],
+        }
+        .encode(&mut head);
+        w.pass(
+            &[
+                (Kind::Response, &head),
+                (Kind::File, &part(0, 11, false)),
+                (Kind::End, b""),
+            ],
+            &[ten_bytes().as_fd()],
+        );
+        assert_eq!(w.expect(), None);
+    });
+    let mut client = Recorder::default();
+    let result = stage.serve(&mut client, LIMITS);
+    assert!(matches!(result, Err(Failure::Truncated(_))));
+    assert_eq!(
+        client.seen.join(" "),
+        "start 200 file 0+10 flush warn RW0312 abort"
+    );
+    stage.end(worker);
+}
+
+/// What a hostile worker may say with which descriptors after its head.
+type Trick = fn(&Worker);
+
+#[test]
+fn descriptors_that_are_no_files_of_the_answer_are_refused() {
+    const TRICKS: [(&str, Trick); 10] = [
+        ("not a regular file", |w| {
+            pass_one(w, fd::pipe().unwrap().0);
+        }),
+        ("not a regular file", |w| pass_one(w, file::null().unwrap())),
+        ("not a regular file", |w| {
+            pass_one(w, file::open_directory(b"/", file::Links::Follow).unwrap());
+        }),
+        ("not a regular file", |w| {
+            pass_one(w, w.socket.try_clone().unwrap())
+        }),
+        ("belong to no file", |w| {
+            let file = ten_bytes();
+            w.pass(&[(Kind::File, &part(0, 1, false))], &[file.as_fd(), file.as_fd()]);
+        }),
+        ("belong to no file", |w| {
+            w.pass(&[(Kind::Data, b"x"), (Kind::End, b"")], &[ten_bytes().as_fd()]);
+        }),
+        ("belong to no file", |w| {
+            w.pass(&[(Kind::Data, b"x")], &[ten_bytes().as_fd()]);
+            w.pass(&[(Kind::Data, b"x")], &[ten_bytes().as_fd()]);
+        }),
+        ("without passing its descriptor", |w| {
+            w.say(&[(Kind::File, &part(0, 1, false))]);
+        }),
+        ("end of the file", |w| {
+            w.pass(&[(Kind::File, &part(u64::MAX, 1, false))], &[ten_bytes().as_fd()]);
+        }),
+        ("after the file", |w| {
+            w.pass(
+                &[(Kind::File, &part(0, 1, false)), (Kind::Data, b"x")],
+                &[ten_bytes().as_fd()],
+            );
+        }),
+    ];
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        for (_, trick) in TRICKS {
+            let mut w = Worker::accept(&listener);
+            w.take();
+            w.say(&[(Kind::Response, &ok_head())]);
+            trick(&w);
+            assert_eq!(w.expect(), None, "closed by the child");
+        }
+    });
+    for (sentence, _) in TRICKS {
+        let mut client = Recorder::default();
+        let result = stage.serve(&mut client, LIMITS);
+        let message = match &result {
+            Err(Failure::Unanswered(refusal)) => refusal.message.as_ref(),
+            Err(Failure::Truncated(message)) => message.as_ref(),
+            _ => None,
+        };
+        let message = message.unwrap_or_else(|| panic!("{sentence}: {result:?}"));
+        assert_eq!(message.code.number, 306, "{}", message.text);
+        assert!(message.text.contains(sentence), "{}", message.text);
+    }
+    stage.end(worker);
+}
+
+fn pass_one(w: &Worker, fd: OwnedFd) {
+    w.pass(&[(Kind::File, &part(0, 1, true))], &[fd.as_fd()]);
 }

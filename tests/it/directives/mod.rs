@@ -7,6 +7,7 @@ mod callable_object;
 mod cgi_headers;
 mod chunked_request;
 mod daemon_process;
+mod enable_sendfile;
 mod error_override;
 mod handler_script;
 mod import_script;
@@ -30,6 +31,7 @@ pub fn tests(topic: &mut Topic) {
     cgi_headers::tests(topic);
     chunked_request::tests(topic);
     daemon_process::tests(topic);
+    enable_sendfile::tests(topic);
     error_override::tests(topic);
     map_head_to_get::tests(topic);
     handler_script::tests(topic);

@@ -89,6 +89,15 @@ impl<'py> Object<'py> {
         its_class.cast() == class.as_ptr()
     }
 
+    /// Whether `class` is its type or a base of it, without asking any `__instancecheck__`.
+    pub fn is_of(&self, class: &Object<'_>) -> bool {
+        // SAFETY: P2.
+        let its_class = unsafe { ffi::Py_TYPE(self.as_ptr()) };
+        // SAFETY: P1, P2; callers pass a type.
+        its_class.cast() == class.as_ptr()
+            || unsafe { ffi::PyType_IsSubtype(its_class, class.as_ptr().cast()) } != 0
+    }
+
     /// How many references there are. Only good for "nobody but us".
     pub fn references(&self) -> usize {
         // SAFETY: P2; the GIL is held, so the count does not change while it is read.

@@ -1,10 +1,11 @@
 //! The exchange as calls through the C table, in an httpd child.
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rwsgi_embedding::guest::{HostExchange, HostLog};
 use rwsgi_wire::limits::WANT_MAX;
-use rwsgi_wire::response::{AbortReason, Log};
+use rwsgi_wire::response::{AbortReason, File, Log};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 use crate::cpython::Lent;
@@ -17,6 +18,8 @@ pub trait Calls {
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
     /// Hands over body bytes; with `flush` they are on their way when it returns.
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone>;
+    /// Hands over part of a regular file as the rest of the answer.
+    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
     /// Logs a line for the request.
     fn log(&mut self, log: &Log<'_>);
 }
@@ -33,6 +36,9 @@ impl Calls for HostExchange<'_> {
     }
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
         HostExchange::data(self, bytes, flush).map_err(|_| Gone)
+    }
+    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone> {
+        HostExchange::file(self, fd, part).map_err(|_| Gone)
     }
     fn log(&mut self, log: &Log<'_>) {
         HostExchange::log(self, log);
@@ -142,6 +148,13 @@ impl Exchange for Carrier {
 
     fn write(&self, data: &[u8]) -> Result<(), Gone> {
         self.deliver(data, true)
+    }
+
+    fn file(&self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone> {
+        self.deliver(&[], false)?;
+        let sent = self.host.with(|host| host.file(fd, part)).unwrap_or(Err(Gone));
+        self.held_back().gone |= sent.is_err();
+        sent
     }
 
     fn log_line(&self, log: &Log<'_>) {

@@ -5,7 +5,9 @@
 pub mod host;
 pub mod socket;
 
-use rwsgi_wire::response::{AbortReason, BodyFault, Level, Log, Origin};
+use std::os::fd::BorrowedFd;
+
+use rwsgi_wire::response::{AbortReason, BodyFault, File, Level, Log, Origin};
 
 /// The other side is gone: nobody waits for this answer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub trait Exchange: Send + Sync {
     fn flush(&self, wait: Wait) -> Result<Flushed, Gone>;
     /// Sends what is held back and then `data`, without copying it. Blocks.
     fn write(&self, data: &[u8]) -> Result<(), Gone>;
+    /// Sends what is held back and then part of a regular file, which is the rest of the answer. With `part.wait` nothing reads the file
+    /// any more when it returns. Blocks.
+    fn file(&self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
     /// A line for the error log of this request; longer ones are cut by the caller.
     fn log_line(&self, log: &Log<'_>);
     /// A line that comes from no place of the application's source.

@@ -1,7 +1,7 @@
 //! The exchange as frames over a unix stream socket, many in turn over one connection.
 
 use std::io::{IoSlice, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -10,7 +10,7 @@ use rwsgi_os::socket::{Side, shutdown};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
-use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Log, Taken, Want};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, File, Log, Taken, Want};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 
@@ -40,6 +40,8 @@ pub struct Connection {
 struct Reader {
     decoder: Decoder,
     body: Body,
+    /// `Sent` has come.
+    sent: bool,
 }
 
 /// How far the request body has come.
@@ -102,7 +104,7 @@ impl Connection {
                 }
                 // What the last exchange asked for and did not need any more.
                 Some(Frame {
-                    kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort,
+                    kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort | Kind::Sent,
                     ..
                 }) => continue,
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
@@ -114,6 +116,7 @@ impl Connection {
             }
         }
         reader.body = Body::Quiet;
+        reader.sent = false;
         let mut writer = lock(&self.writer);
         writer.answer.clear();
         writer.begun = false;
@@ -166,6 +169,28 @@ impl Connection {
         matches!(message::try_peek(&self.stream, &mut [0]), Ok(n) if n > 0)
     }
 
+    /// Waits until httpd needs the file no more.
+    fn wait_until_sent(&self) -> Result<(), Gone> {
+        let mut reader = lock(&self.reader);
+        let Reader { decoder, body, sent } = &mut *reader;
+        while !*sent {
+            match decoder.next() {
+                Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
+                // An answer to a question of which nobody waits for the answer any more.
+                Ok(Some(Frame {
+                    kind: kind @ (Kind::Body | Kind::BodyEnd | Kind::BodyAbort),
+                    ..
+                })) => *body = Body::Failed(broken(&unexpected(kind))),
+                Ok(Some(_)) | Err(_) => return Err(Gone),
+                Ok(None) => match message::receive(&self.stream, decoder.space()) {
+                    Ok(n) if n > 0 => decoder.filled(n),
+                    _ => return Err(Gone),
+                },
+            }
+        }
+        Ok(())
+    }
+
     fn append_logs(&self, writer: &mut Writer) {
         let mut logs = lock(&self.logs);
         if !logs.is_empty() {
@@ -177,7 +202,7 @@ impl Connection {
 impl Exchange for Connection {
     fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure> {
         let mut reader = lock(&self.reader);
-        let Reader { decoder, body } = &mut *reader;
+        let Reader { decoder, body, sent } = &mut *reader;
         loop {
             match body {
                 Body::Ended => return Ok(0),
@@ -203,6 +228,7 @@ impl Exchange for Connection {
                     kind: Kind::BodyAbort,
                     payload,
                 })) => *body = Body::Failed(body_abort(payload)),
+                Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
                 Ok(Some(Frame { kind, .. })) => *body = Body::Failed(broken(&unexpected(kind))),
                 Err(error) => *body = Body::Failed(broken(&error)),
                 Ok(None) => {
@@ -257,6 +283,18 @@ impl Exchange for Connection {
             writer.send_with(&self.stream, &header(Kind::Data, piece.len()), piece)?;
         }
         Ok(())
+    }
+
+    fn file(&self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone> {
+        let mut frame = Vec::new();
+        put_with(&mut frame, Kind::File, |out| part.encode(out));
+        let mut writer = lock(&self.writer);
+        self.append_logs(&mut writer);
+        writer.release();
+        writer.begun = true;
+        writer.send_passing(&self.stream, &frame, fd)?;
+        drop(writer);
+        if part.wait { self.wait_until_sent() } else { Ok(()) }
     }
 
     fn log_line(&self, log: &Log<'_>) {
@@ -339,6 +377,24 @@ impl Writer {
             }
         }
         Err(Gone)
+    }
+
+    /// Sends everything, then a frame with which a descriptor goes.
+    fn send_passing(&mut self, stream: impl AsFd, frame: &[u8], passed: BorrowedFd<'_>) -> Result<(), Gone> {
+        let stream = stream.as_fd();
+        self.gone |= is_copy();
+        if self.gone {
+            return Err(Gone);
+        }
+        // The descriptor goes with the first byte, so it is there before the frame is whole.
+        let first = self.out.get(self.sent..).unwrap_or_default();
+        let pieces = [IoSlice::new(first), IoSlice::new(frame)];
+        match message::send_vectored_with(stream, &pieces, passed) {
+            Ok(n) => self.sent += n,
+            Err(_) => self.gone = true,
+        }
+        self.out.extend_from_slice(frame);
+        self.send(stream, Wait::Yes).map(drop)
     }
 
     /// Sends everything, then a frame whose payload stays where it is.
@@ -512,6 +568,36 @@ mod tests {
             assert_eq!(joined, data);
             assert_eq!(seen[5].0, Kind::End);
         });
+    }
+
+    #[test]
+    fn a_file_goes_with_the_held_back_head_and_is_waited_for() {
+        let (connection, theirs) = connection();
+        let file = rwsgi_os::fd::memory_file("file").unwrap();
+        let part = |wait| File {
+            from: 1,
+            length: 2,
+            wait,
+        };
+        connection.head(b"head");
+        connection.file(file.as_fd(), part(false)).unwrap();
+        let mut buffer = [0; 256];
+        let got = message::try_receive_with(&theirs, &mut buffer).unwrap();
+        assert!(got.passed.is_some() && !got.surplus);
+        let mut decoder = Decoder::new();
+        decoder.space()[..got.len].copy_from_slice(&buffer[..got.len]);
+        decoder.filled(got.len);
+        assert_eq!(decoder.next().unwrap().unwrap().kind, Kind::Response);
+        let frame = decoder.next().unwrap().unwrap();
+        assert_eq!(File::decode(frame.payload), Ok(part(false)));
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| connection.file(file.as_fd(), part(true)));
+            assert_eq!(frames(&theirs, 1)[0].0, Kind::File);
+            say(&theirs, Kind::Sent, b"");
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+        drop(theirs);
+        assert_eq!(connection.file(file.as_fd(), part(true)), Err(Gone));
     }
 
     #[test]

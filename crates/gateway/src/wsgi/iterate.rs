@@ -45,10 +45,10 @@ pub fn send_all<'py>(
         }
         return Ok(());
     }
-    let is_file = state.file_wrapper.with(py, |class| result.is_exactly(class));
-    let sent = match is_file.then(|| RegularFile::of(result)).flatten() {
-        Some(file) => file.send(py, answer),
-        None => answer.blocks(py, result),
+    let sent = match RegularFile::of(py, result, state).map(|file| file.send(py, answer)) {
+        Some(Ok(true)) => Ok(()),
+        Some(Err(fault)) => Err(fault),
+        Some(Ok(false)) | None => answer.blocks(py, result),
     };
     state.keys.close.with(py, |close| answer.close(result, close));
     sent

@@ -70,7 +70,7 @@ impl Output {
     /// The answer will have `length` bytes, unless the application declared another number or the status has no body. Answers
     /// how many bytes are to be produced.
     pub fn declare(&mut self, length: u64) -> u64 {
-        if self.committed || self.declared.is_some() || matches!(self.status, Some(204 | 304)) {
+        if self.committed || self.declared.is_some() || self.is_bodiless() {
             return self.declared.unwrap_or(length);
         }
         let before = std::mem::take(&mut self.payload);
@@ -85,6 +85,27 @@ impl Output {
             Err(_) => self.payload = before,
         }
         length
+    }
+
+    /// The status has no body.
+    pub fn is_bodiless(&self) -> bool {
+        matches!(self.status, Some(204 | 304))
+    }
+
+    /// Bytes of the body have been produced.
+    pub fn has_begun(&self) -> bool {
+        self.produced > 0
+    }
+
+    /// The next `length` bytes go out past this.
+    pub fn hand_over(&mut self, exchange: &dyn Exchange, length: u64) {
+        self.commit(exchange);
+        self.produced = self.produced.saturating_add(length);
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn lose(&mut self) {
+        self.gone = true;
     }
 
     /// `start_response` was called at least once.
@@ -151,7 +172,7 @@ impl Output {
     /// Compares what was produced to what was declared.
     pub fn length(&self, head_only: bool) -> Length {
         let produced = self.produced;
-        let bodiless = head_only || matches!(self.status, Some(204 | 304));
+        let bodiless = head_only || self.is_bodiless();
         match self.declared {
             Some(declared) if produced > declared => Length::Long { declared, produced },
             Some(declared) if produced < declared && !bodiless => Length::Short { declared, produced },

@@ -31,6 +31,8 @@ pub struct State {
     pub file_wrapper: Stored,
     /// The class `mod_wsgi.RequestTimeout`.
     pub request_timeout: Stored,
+    /// Function that finds the file in one of those.
+    pub regular_file: Stored,
     /// Names of the keys that are set for each request.
     pub keys: Keys,
 }
@@ -101,6 +103,7 @@ impl State {
             logs,
             file_wrapper: module.attribute(c"FileWrapper")?.store(),
             request_timeout: module.attribute(c"RequestTimeout")?.store(),
+            regular_file: module.attribute(c"_regular")?.store(),
             scripts: Scripts::default(),
             keys: Keys {
                 input: key(c"wsgi.input")?,

@@ -16,7 +16,7 @@ use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::{CHUNK_MAX, CONTROL_MAX};
-use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, Log, Response, Taken, Want};
+use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -286,6 +286,7 @@ impl Worker {
         Client {
             stream,
             decoder: Decoder::new(),
+            passed: None,
         }
     }
 
@@ -372,6 +373,7 @@ pub enum Body<'a> {
 pub struct Client {
     pub stream: OwnedFd,
     decoder: Decoder,
+    passed: Option<OwnedFd>,
 }
 
 /// Variables that httpd always sends.
@@ -478,6 +480,16 @@ impl Client {
                     answer.headers = response.headers.iter().map(|(n, v)| (text(n), text(v))).collect();
                 }
                 Kind::Data => answer.blocks.push(payload),
+                Kind::File => {
+                    let part = File::decode(&payload).unwrap();
+                    let file = self.passed.take().expect("its descriptor comes before it");
+                    answer.blocks.push(read_part(&file, part));
+                    if part.wait {
+                        let mut out = Vec::new();
+                        put(&mut out, Kind::Sent, b"");
+                        message::send_all(&self.stream, &out).unwrap();
+                    }
+                }
                 Kind::Want => {
                     let wanted = Want::decode(&payload).unwrap().bytes;
                     answer.wants.push(wanted);
@@ -527,8 +539,11 @@ impl Client {
                 poll::readable(&self.stream, Some(PATIENCE)).expect("poll"),
                 "no frame came in time"
             );
-            match message::receive(&self.stream, self.decoder.space()) {
-                Ok(n) if n > 0 => self.decoder.filled(n),
+            match message::try_receive_with(&self.stream, self.decoder.space()) {
+                Ok(part) if part.len > 0 => {
+                    self.decoder.filled(part.len);
+                    self.passed = part.passed.or(self.passed.take());
+                }
                 _ => return None,
             }
         }
@@ -538,6 +553,20 @@ impl Client {
     pub fn is_closed(&self) -> bool {
         matches!(message::try_peek(&self.stream, &mut [0]), Ok(0))
     }
+}
+
+/// What a part of a file holds.
+pub fn read_part(file: impl AsFd, part: File) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(part.length).unwrap()];
+    let mut got = 0;
+    while got < bytes.len() {
+        let at = i64::try_from(part.from).unwrap() + i64::try_from(got).unwrap();
+        match fd::read_at(file.as_fd(), &mut bytes[got..], at).unwrap() {
+            0 => panic!("the file is shorter than was said"),
+            n => got += n,
+        }
+    }
+    bytes
 }
 
 /// Runs a test on every Python.
