@@ -41,13 +41,17 @@ class Results:
         self.left_out[contender] = reason
         print(f"bench: without {contender}: {reason}", file=sys.stderr, flush=True)
 
+    def samples(self, workload, contender):
+        """What was measured of a contender, by round; empty when it did not take part."""
+        return self.rounds[workload].get(contender, {})
+
     def figure(self, workload, contender, figure):
         """One figure over the rounds; None when it was never measured."""
-        return Spread.of(sample[figure] for sample in self.rounds[workload][contender].values())
+        return Spread.of(sample[figure] for sample in self.samples(workload, contender).values())
 
     def ratio(self, workload, contender, peer, figure):
         """One figure in relation to another contender's of the same round; None when there is no common round."""
-        ours, theirs = (self.rounds[workload][name] for name in (contender, peer))
+        ours, theirs = (self.samples(workload, name) for name in (contender, peer))
         common = [turn for turn in ours if turn in theirs and theirs[turn][figure]]
         return Spread.of(ours[turn][figure] / theirs[turn][figure] for turn in common)
 
