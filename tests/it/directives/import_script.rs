@@ -72,12 +72,14 @@ fn a_group_of_another_virtual_host_cannot_import(case: &Case) {
     );
 }
 
-/// Notes each execution in a file, with the group that it happened in.
-const NOTES: &str = "import os, mod_wsgi\n\
-    with open('@DATA@/' + os.path.basename(__file__) + '.' + str(os.getpid()), 'a') as f:\n    \
-        f.write(mod_wsgi.process_group + '|' + mod_wsgi.application_group + '\\n')\n\
-    import sys\n\
-    sys.imported = getattr(sys, 'imported', []) + [os.path.basename(__file__)]\n";
+/// Notes each execution in a file, with the group that it happened in. The file appears complete.
+const NOTES: &str = "import os, mod_wsgi, sys\n\
+    sys.imported = getattr(sys, 'imported', []) + [os.path.basename(__file__)]\n\
+    note = mod_wsgi.process_group + '|' + mod_wsgi.application_group + '\\n'\n\
+    place = '@DATA@/%s.' + os.path.basename(__file__) + '.' + str(os.getpid())\n\
+    with open(place % 'new', 'w') as f:\n    \
+        f.write(note * sys.imported.count(os.path.basename(__file__)))\n\
+    os.replace(place % 'new', place % 'of')\n";
 
 fn noting(builder: Builder, script: &str) -> Builder {
     let text = NOTES.replace("@DATA@", &builder.root().join("data").display().to_string());
@@ -89,7 +91,7 @@ fn notes(httpd: &Httpd, script: &str) -> Vec<String> {
     let names = entries.flatten().map(|entry| entry.path());
     let of_script = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(&format!("{script}."))
+        name.starts_with(&format!("of.{script}."))
     };
     names
         .filter(of_script)
