@@ -56,7 +56,7 @@ impl Environ {
     fn put_environment(&mut self, view: &View<'_>) {
         for (name, value) in &view.environment {
             let ours = matches!(*name, b"PATH" | b"HTTPS") || name.starts_with(b"mod_wsgi.");
-            if !ours {
+            if !ours && !RESERVED.contains(name) {
                 self.put(name, value);
             }
         }
@@ -165,6 +165,20 @@ impl Environ {
     }
 }
 
+/// What the Python half sets for each interpreter or request; other names that begin so are anybody's.
+const RESERVED: [&[u8]; 10] = [
+    b"apache.version",
+    b"wsgi.errors",
+    b"wsgi.file_wrapper",
+    b"wsgi.input",
+    b"wsgi.input_terminated",
+    b"wsgi.multiprocess",
+    b"wsgi.multithread",
+    b"wsgi.run_once",
+    b"wsgi.url_scheme",
+    b"wsgi.version",
+];
+
 /// `wsgi.url_scheme` is https: a trusted proxy says so; else mod_ssl does, or the environment (`HTTPS` is `on` or `1`).
 pub fn is_https(view: &View<'_>) -> bool {
     if let Some(https) = view.told.https {
@@ -267,10 +281,13 @@ mod tests {
             (b"HTTPS", b"on"),
             (b"MINE", b"1"),
             (b"mod_wsgi.x-magic", b"1"),
+            (b"wsgi.url_scheme", b"https"),
+            (b"wsgi.mine", b"1"),
         ];
         assert_eq!(value(&view, "REQUEST_METHOD").as_deref(), Some("GET"));
         assert_eq!(value(&view, "MINE").as_deref(), Some("1"));
-        for hidden in ["PATH", "HTTPS", "mod_wsgi.x-magic"] {
+        assert_eq!(value(&view, "wsgi.mine").as_deref(), Some("1"));
+        for hidden in ["PATH", "HTTPS", "mod_wsgi.x-magic", "wsgi.url_scheme"] {
             assert_eq!(value(&view, hidden), None, "{hidden}");
         }
         assert!(is_https(&view));

@@ -53,6 +53,7 @@ fn release(httpd: &Httpd, waiting: Vec<Raw>) {
     }
 }
 
+/// R54.
 fn answers_are_never_mixed_up(case: &Case) {
     let httpd = case
         .httpd()

@@ -56,6 +56,7 @@ fn pipelined_requests_are_answered_in_order(case: &Case) {
     }
 }
 
+/// R46.
 fn an_unread_body_does_not_disturb_the_next_request(case: &Case) {
     let httpd = case
         .httpd()
@@ -81,6 +82,7 @@ fn an_unread_body_does_not_disturb_the_next_request(case: &Case) {
     assert_eq!(raw.reply().body, b"one two three");
 }
 
+/// R51; `sent.rs` has more of it.
 fn hop_by_hop_headers_of_an_application_do_no_harm(case: &Case) {
     let source = "def application(environ, start_response):\n    \
         name, value = environ['QUERY_STRING'].split('=')\n    \

@@ -213,6 +213,7 @@ fn server_name_and_port_follow_the_host_header(case: &Case) {
     assert!(environ["HTTP_HOST"].is_null());
 }
 
+/// R49.
 fn escapes_of_the_path_are_refused_or_kept_as_httpd_does(case: &Case) {
     let httpd = case.httpd().app("environ.wsgi").start();
     assert_eq!(httpd.get("/a%2Fb").status, 404, "AllowEncodedSlashes is off");

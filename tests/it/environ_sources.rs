@@ -45,6 +45,7 @@ fn headers_become_variables(case: &Case) {
     assert!(environ["HTTP_CONTENT_TYPE"].is_null() && environ["HTTP_CONTENT_LENGTH"].is_null());
 }
 
+/// R43, R44.
 fn dangerous_headers_are_dropped(case: &Case) {
     let httpd = case.httpd().app("environ.wsgi").start();
     let environ = httpd
@@ -156,6 +157,7 @@ fn server_variables_are_visible(case: &Case) {
     );
 }
 
+/// R45.
 fn computed_variables_win_over_set_env(case: &Case) {
     let httpd = case
         .httpd()

@@ -225,6 +225,7 @@ fn bad_statuses_are_500(case: &Case) {
     );
 }
 
+/// R50.
 fn bad_headers_are_500(case: &Case) {
     let mut paths = vec![
         ("/headers_none", "header"),
@@ -248,6 +249,7 @@ fn bad_headers_are_500(case: &Case) {
     all_500(case, &paths);
 }
 
+/// R52.
 fn bad_lengths_are_500(case: &Case) {
     all_500(
         case,

@@ -138,6 +138,7 @@ fn right_content_length_is_kept(case: &Case) {
     );
 }
 
+/// R52.
 fn bytes_beyond_content_length_are_not_sent(case: &Case) {
     let httpd = httpd(case);
     let mut raw = httpd.raw_get("/too_long");

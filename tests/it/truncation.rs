@@ -1,4 +1,4 @@
-//! A worker that dies: before the head a 502 whose log line names the cause, after it an answer that looks cut off.
+//! A worker that dies: before the head a 502 whose log line names the cause, after it an answer that looks cut off. (R53)
 
 use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Topic, test, until};

@@ -80,7 +80,7 @@ pub fn status(line: &[u8]) -> Result<Status<'_>, Violation> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(Violation::StatusForm);
     }
-    if reason.iter().any(|byte| is_control(*byte)) {
+    if reason.iter().any(|byte| is_control(*byte) || *byte == b'\t') {
         return Err(Violation::StatusControl);
     }
     let code = digits
@@ -124,12 +124,15 @@ pub fn content_length(value: &[u8]) -> Result<u64, Violation> {
         .ok_or_else(refuse)
 }
 
-/// RFC 2616, 13.5.1, except `Proxy-Authenticate`, which an application may have to send end to end, and `Trailer`.
-const HOP_BY_HOP: [&[u8]; 7] = [
+/// RFC 2616, 13.5.1, which writes `Trailers`, and `Proxy-Connection`. The Apache half drops the same ones.
+const HOP_BY_HOP: [&[u8]; 10] = [
     b"connection",
     b"keep-alive",
+    b"proxy-authenticate",
     b"proxy-authorization",
+    b"proxy-connection",
     b"te",
+    b"trailer",
     b"trailers",
     b"transfer-encoding",
     b"upgrade",
@@ -201,13 +204,21 @@ mod tests {
 
     #[test]
     fn hop_by_hop_headers_are_refused_in_any_case() {
-        for name in ["Connection", "TRANSFER-encoding", "Upgrade", "Keep-Alive", "TE"] {
+        for name in [
+            "Connection",
+            "TRANSFER-encoding",
+            "Upgrade",
+            "Keep-Alive",
+            "TE",
+            "Trailer",
+            "Proxy-Authenticate",
+        ] {
             assert!(
                 matches!(header(name.as_bytes(), b"x"), Err(Violation::HopByHop(_))),
                 "{name}"
             );
         }
-        assert_eq!(header(b"Proxy-Authenticate", b"Basic"), Ok(()));
+        assert_eq!(header(b"X-Proxy-Authenticate", b"Basic"), Ok(()));
     }
 
     #[test]
