@@ -73,6 +73,10 @@ codes! {
         "the request has two Content-Type headers, which say different things to different readers",
         "400",
         "none: the client is wrong";
+    OUTSIDE_ROOT = 110, "The script is outside of the root directory of its workers",
+        "the process group has a chroot= option, and the script does not lie below it",
+        "500",
+        "move the script below the directory that chroot= names";
     NO_EXEC = 200, "Options ExecCGI is off",
         "a script was reached by SetHandler or AddHandler in a directory without Options ExecCGI",
         "403",

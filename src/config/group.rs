@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use rwsgi_wire::control;
-use rwsgi_wire::life::Life;
+use rwsgi_wire::life::{Bounds, Life};
 
 use super::Refusal;
-use super::identity::{Accounts, Facts, group, refuse_other_identity, supplementary, user};
+use super::identity::{
+    Accounts, Facts, group, refuse_other_identity, refuse_without_root, supplementary, user,
+};
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::Seconds;
 
@@ -42,6 +44,7 @@ impl Group {
         let gid = group(raw, facts, accounts)?;
         if !facts.is_root() {
             refuse_other_identity(raw, facts, &account, gid)?;
+            refuse_without_root(raw)?;
         }
         let groups = supplementary(raw, facts, accounts, &account, gid)?;
         let seconds = |option: Option<Seconds>, default: u32| option.map_or(default, |seconds| seconds.0);
@@ -80,6 +83,11 @@ impl Group {
                 .as_ref()
                 .map(|home| bytes(&home.0))
                 .unwrap_or_default(),
+            chroot: options
+                .chroot
+                .as_ref()
+                .map(|path| bytes(&path.0))
+                .unwrap_or_default(),
             umask: options.umask.map(|umask| umask.0),
             lang: options
                 .lang
@@ -98,7 +106,19 @@ impl Group {
                 request_timeout: seconds(options.request_timeout, 0),
                 shutdown_timeout: seconds(options.shutdown_timeout, 5),
                 graceful_timeout: seconds(options.graceful_timeout, 15),
-                ..Life::default()
+                eviction_timeout: seconds(options.eviction_timeout, 0),
+                restart_interval: seconds(options.restart_interval, 0),
+                inactivity_timeout: seconds(options.inactivity_timeout, 0),
+                startup_timeout: seconds(options.startup_timeout, 0),
+                deadlock_timeout: seconds(options.deadlock_timeout, 300),
+                interrupt_timeout: seconds(options.interrupt_timeout, 0),
+            },
+            bounds: Bounds {
+                cpu_time: seconds(options.cpu_time_limit, 0),
+                data: options.memory_limit.map_or(0, |bytes| bytes.0),
+                address_space: options.virtual_memory_limit.map_or(0, |bytes| bytes.0),
+                stack: options.stack_size.map_or(0, |bytes| bytes.0),
+                priority: options.cpu_priority.map_or(0, |priority| priority.0),
             },
             preload: Vec::new(),
         };
@@ -111,6 +131,13 @@ impl Group {
             socket_timeout: options.socket_timeout.and_then(Seconds::limit),
             queue_timeout: options.queue_timeout.and_then(Seconds::limit),
         })
+    }
+
+    /// A path as the workers see it; `None` when it is not below their root directory.
+    pub fn inside<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let root = &self.settings.chroot;
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
     }
 
     /// A server of this name may use it.

@@ -188,6 +188,28 @@ pub(super) fn refuse_other_identity(
     Ok(())
 }
 
+/// What else only root can do for them.
+pub(super) fn refuse_without_root(raw: &RawGroup) -> Result<(), Refusal> {
+    let remedy = "start httpd as root, or remove the option";
+    if let Some(path) = &raw.options.chroot {
+        return Err(refuse(
+            raw,
+            &format!("chroot={}", path.0.display()),
+            "needs an httpd started as root",
+            remedy,
+        ));
+    }
+    if let Some(priority) = raw.options.cpu_priority.filter(|priority| priority.0 < 0) {
+        return Err(refuse(
+            raw,
+            &format!("cpu-priority={}", priority.0),
+            "is a higher priority than httpd's own, which only root can give",
+            remedy,
+        ));
+    }
+    Ok(())
+}
+
 /// Their other groups.
 pub(super) fn supplementary(
     raw: &RawGroup,

@@ -77,14 +77,23 @@ pub fn resolve(
     let mut imports_embedded = false;
     for (server, load) in own(servers, |raw| &raw.loads) {
         check_load(load, server, &groups)?;
+        let mut preload = preload(load, facts);
         let list = match groups.get_mut(&*load.process_group) {
-            Some(group) => &mut group.settings.preload,
+            Some(group) => {
+                // The script of an alias is named as httpd sees it. One outside of the root directory of the workers is refused to requests.
+                if !load.is_import {
+                    let Some(script) = group.inside(&preload.script).map(<[u8]>::to_vec) else {
+                        continue;
+                    };
+                    preload.script = script;
+                }
+                &mut group.settings.preload
+            }
             None => {
                 imports_embedded |= load.is_import;
                 &mut embedded_loads
             }
         };
-        let preload = preload(load, facts);
         if !list.contains(&preload) {
             list.push(preload);
         }

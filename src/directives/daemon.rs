@@ -1,6 +1,8 @@
 //! `WSGIDaemonProcess` and its options.
 
-use super::kinds::{Absolute, Count, Identities, Identity, PathList, Seconds, Text, Threads, Umask};
+use super::kinds::{
+    Absolute, Bytes, Count, Identities, Identity, PathList, Priority, Seconds, Text, Threads, Umask,
+};
 use super::script::invalid_option;
 use super::{Context, Directive, Place, Target, Words, Wrong, options};
 
@@ -47,6 +49,29 @@ options! {
     /// Name of the workers in process lists; `%{GROUP}` is `(wsgi:NAME)`.
     display_name: Text = "display-name";
 
+    /// Root directory of the workers. Scripts, `python-home`, `python-path` and `home` are named as they are inside of it, but for the
+    /// scripts of aliases, which are named as httpd sees them and must lie below it. It needs a Python, and `/proc` mounted. Needs an httpd
+    /// started as root.
+    chroot: Absolute = "chroot";
+
+    /// Priority of the workers: a nice value from -20 (first) to 19 (last). Default 0: as httpd. A negative one needs an httpd started as
+    /// root.
+    cpu_priority: Priority = "cpu-priority";
+
+    /// Stack of a request thread in bytes. Default 0: 8 MiB. At least 256 KiB are used.
+    stack_size: Bytes<0> = "stack-size";
+
+    /// Processor time after which a worker is replaced. Default 0: no limit. The requests under way have `graceful-timeout`; a worker that
+    /// uses `shutdown-timeout` more seconds of processor time than the limit is killed by the kernel.
+    cpu_time_limit: Seconds = "cpu-time-limit";
+
+    /// Most memory for data of a worker, in bytes (`RLIMIT_DATA`). Default 0: no limit. Then the application gets `MemoryError`, or
+    /// an extension crashes.
+    memory_limit: Bytes<0> = "memory-limit";
+
+    /// Most address space of a worker, in bytes (`RLIMIT_AS`), the stacks of its threads and all libraries included. Default 0: no limit.
+    virtual_memory_limit: Bytes<0> = "virtual-memory-limit";
+
     /// Requests after which a worker is replaced. Default 0: never.
     maximum_requests: Count<0> = "maximum-requests";
 
@@ -65,24 +90,44 @@ options! {
     queue_timeout: Seconds = "queue-timeout";
 
     /// Most time for one request. Default 0: no limit. Then the worker is replaced, and the client gets 504 or an answer that
-    /// visibly breaks off.
+    /// visibly breaks off; the log has the stack. With more than one thread the limit grows, because requests then wait for one another: it is
+    /// the value times 1 + ln(`threads`), so 3.3 times the value with 10 threads, 3.7 times with the default of 15.
     request_timeout: Seconds = "request-timeout";
 
-    /// How long a worker that was told to end may take before it is killed. Default 5.
+    /// How long a request that has reached `request-timeout` may go on after `mod_wsgi.RequestTimeout` was raised in its thread, before the
+    /// worker is replaced. Default 0: nothing is raised. The exception is raised when the thread next runs Python code; a request that it ends
+    /// is answered 504 with an empty body, and the worker goes on.
+    interrupt_timeout: Seconds = "interrupt-timeout";
+
+    /// How long a worker that was told to end may take before it is killed, once its requests have ended or were given up.
+    /// Default 5. 0: no limit.
     shutdown_timeout: Seconds = "shutdown-timeout";
 
-    /// How long requests under way may take when a worker is to be replaced. Default 15.
+    /// How long requests under way may take when a worker is to be replaced. Default 15. New requests go to its successor meanwhile.
     graceful_timeout: Seconds = "graceful-timeout";
+
+    /// The same when SIGUSR1 asks a worker to go. Default 0: `graceful-timeout`.
+    eviction_timeout: Seconds = "eviction-timeout";
+
+    /// Age at which a worker is replaced. Default 0: never.
+    restart_interval: Seconds = "restart-interval";
+
+    /// Time without a request after which a worker is replaced by a fresh one, which has loaded nothing yet. Default 0: never. A worker
+    /// that has had no request stays. Requests with `WSGIIgnoreActivity On` do not count.
+    inactivity_timeout: Seconds = "inactivity-timeout";
+
+    /// Most time from the first request until a script is loaded, and from the start of a worker until it is ready. Default 0: no limit, and
+    /// 5 minutes. Then the log gets the stacks of all threads, requests are answered 504, and the worker is replaced.
+    startup_timeout: Seconds = "startup-timeout";
+
+    /// Most time for which nothing may be able to take Python's lock (the GIL). Default 300; 0: no limit. Then the log gets the stacks of all
+    /// threads, requests are answered 504, and the worker is replaced at once. Watched by a thread of the worker that needs no
+    /// lock, and by the manager.
+    deadlock_timeout: Seconds = "deadlock-timeout";
 }
 
 /// Options of mod_wsgi that this version knows by name only, and what to do instead.
 pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
-    (
-        "chroot",
-        "remove it; file system isolation is a matter for the service manager",
-    ),
-    ("cpu-priority", "remove it"),
-    ("stack-size", "remove it; the system's default is used"),
     (
         "python-eggs",
         "remove it; set PYTHON_EGG_CACHE in the script if an egg needs it",
@@ -90,33 +135,6 @@ pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
     (
         "switch-interval",
         "remove it; call sys.setswitchinterval() in the script",
-    ),
-    (
-        "startup-timeout",
-        "remove it; request-timeout and queue-timeout bound what a client waits for",
-    ),
-    ("eviction-timeout", "remove it; graceful-timeout is used"),
-    (
-        "deadlock-timeout",
-        "remove it; request-timeout replaces a worker that hangs",
-    ),
-    (
-        "inactivity-timeout",
-        "remove it; workers stay until the server restarts",
-    ),
-    ("interrupt-timeout", "remove it; request-timeout ends the worker"),
-    ("restart-interval", "remove it; use maximum-requests"),
-    (
-        "cpu-time-limit",
-        "remove it; limit the service with the service manager",
-    ),
-    (
-        "memory-limit",
-        "remove it; limit the service with the service manager",
-    ),
-    (
-        "virtual-memory-limit",
-        "remove it; limit the service with the service manager",
     ),
     ("send-buffer-size", "remove it; the system's default is used"),
     ("receive-buffer-size", "remove it; the system's default is used"),

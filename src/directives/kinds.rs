@@ -120,6 +120,60 @@ impl<const LEAST: u32> Kind for Count<LEAST> {
     }
 }
 
+/// A number of bytes: 0, or at least `LEAST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes<const LEAST: u64>(pub u64);
+
+impl<const LEAST: u64> Kind for Bytes<LEAST> {
+    const USAGE: &'static CStr = c"bytes";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+        match word.parse::<u64>() {
+            Ok(number) if digits && number <= i64::MAX as u64 && (number == 0 || number >= LEAST) => {
+                Ok(Self(number))
+            }
+            _ => Err(Wrong::new(
+                format!("has the value '{word}', which is not a number of bytes it can take"),
+                match LEAST {
+                    0 => "give a whole number of bytes, digits only".to_owned(),
+                    least => format!("give 0, or a whole number of bytes of at least {least}, digits only"),
+                },
+            )),
+        }
+    }
+}
+
+/// A number of whole milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milliseconds(pub u32);
+
+impl Kind for Milliseconds {
+    const USAGE: &'static CStr = c"milliseconds";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        number(word, "milliseconds", 0).map(Self)
+    }
+}
+
+/// A nice value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority(pub i8);
+
+impl Kind for Priority {
+    const USAGE: &'static CStr = c"number";
+
+    fn parse(word: &str) -> Result<Self, Wrong> {
+        match word.parse::<i8>() {
+            Ok(number) if (-20..=19).contains(&number) && !word.starts_with('+') => Ok(Self(number)),
+            _ => Err(Wrong::new(
+                format!("has the value '{word}', which is not a priority"),
+                "give a whole number from -20 (first) to 19 (last)",
+            )),
+        }
+    }
+}
+
 /// Threads of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads(pub u32);

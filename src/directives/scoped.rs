@@ -42,6 +42,10 @@ settings! {
     /// daemon mode its workers are replaced, in embedded mode the module is loaded anew. Default On.
     script_reloading: OnOff = c"WSGIScriptReloading" in FileInfo;
 
+    /// Whether requests leave the `inactivity-timeout` of their process group running: for health checks, which would keep a worker
+    /// from ever being idle. Default Off. No effect in embedded mode.
+    ignore_activity: OnOff = c"WSGIIgnoreActivity" in FileInfo;
+
     /// Whether requests without `Content-Length` (chunked; HTTP/2 uploads of unknown length) reach the application. Default
     /// Off: they are answered with 411, for an application that trusts `CONTENT_LENGTH` would take them for empty.
     chunked_request: OnOff = c"WSGIChunkedRequest" in FileInfo;

@@ -35,7 +35,6 @@ unbuilt! {
     c"WSGICaseSensitivity" in Global: "remove it";
     c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
-    c"WSGIIgnoreActivity" in FileInfo: "remove it";
     c"WSGIAccessScript" in AuthConfig: "remove it and use Require";
     c"WSGIAuthUserScript" in AuthConfig: "remove it and use another AuthBasicProvider";
     c"WSGIAuthGroupScript" in AuthConfig: "remove it and use another group provider";

@@ -251,7 +251,17 @@ fn serve_by_worker(
         start: now,
         limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
     };
-    let head = head::frame(request, settings, target, body, queue);
+    let Some(head) = head::frame(request, settings, target, body, queue, group) else {
+        log!(
+            request,
+            Level::Error,
+            codes::OUTSIDE_ROOT,
+            "the script {} is not below the root directory of its process group, {}",
+            String::from_utf8_lossy(request.filename()),
+            String::from_utf8_lossy(&group.settings.chroot)
+        );
+        return Verdict::Status(500);
+    };
     let mut client = RequestClient::new(request, settings.answer_rules(false), settings.enable_sendfile());
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)

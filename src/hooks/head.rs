@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use rwsgi_wire::frame::{Kind, put_with};
 use rwsgi_wire::head::{self, Head};
 
+use crate::config::Group;
 use crate::directives::choices::OnOffAuto;
 use crate::httpd::{self, Request};
 use crate::request::environ::{Environ, is_https};
@@ -29,38 +30,46 @@ pub struct Queue {
     pub limit: u32,
 }
 
-/// A whole `Head` frame.
+/// A whole `Head` frame for a worker of `group`. `None`: the script is not below its root directory.
 pub fn frame(
     request: &Request<'_>,
     settings: &Settings<'_>,
     target: &Target,
     body: Body,
     queue: Queue,
-) -> Vec<u8> {
+    group: &Group,
+) -> Option<Vec<u8>> {
+    let mut view = view(request, settings);
+    if !group.settings.chroot.is_empty() {
+        view.filename = group.inside(view.filename)?;
+        view.document_root = group.inside(view.document_root).unwrap_or_default();
+        view.context_document_root = group.inside(view.context_document_root).unwrap_or_default();
+    }
     let mut out = Vec::with_capacity(6 * 1024);
     put_with(&mut out, Kind::Head, |out| {
-        put_head(out, request, settings, target, body, queue);
+        put_head(out, request, &view, settings, target, body, queue);
     });
-    out
+    Some(out)
 }
 
 /// The payload of one for embedded mode.
 pub fn payload(request: &Request<'_>, settings: &Settings<'_>, target: &Target, body: Body) -> Vec<u8> {
     let mut out = Vec::with_capacity(6 * 1024);
-    put_head(&mut out, request, settings, target, body, Queue::default());
+    let view = view(request, settings);
+    put_head(&mut out, request, &view, settings, target, body, Queue::default());
     out
 }
 
 fn put_head(
     out: &mut Vec<u8>,
     request: &Request<'_>,
+    view: &View<'_>,
     settings: &Settings<'_>,
     target: &Target,
     body: Body,
     queue: Queue,
 ) {
-    let view = view(request, settings);
-    let environ = Environ::of(&view, target);
+    let environ = Environ::of(view, target);
     let handler_script = settings
         .handler_script
         .map(|handler| handler.script.as_os_str().as_encoded_bytes());
@@ -76,7 +85,8 @@ fn put_head(
         content_length: body.length,
         has_body: body.may_come,
         head_only: request.is_head(),
-        https: is_https(&view),
+        ignore_activity: settings.ignore_activity(),
+        https: is_https(view),
         request_start: request.start(),
         queue_start: queue.start,
         queue_limit: queue.limit,

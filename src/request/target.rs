@@ -152,6 +152,11 @@ impl Settings<'_> {
         }
     }
 
+    /// `WSGIIgnoreActivity`.
+    pub fn ignore_activity(&self) -> bool {
+        self.pick(|scoped| scoped.ignore_activity).unwrap_or(false)
+    }
+
     /// `WSGIPassAuthorization`.
     pub fn pass_authorization(&self) -> OnOffAuto {
         let of_handler = self

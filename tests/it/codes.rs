@@ -23,6 +23,9 @@ pub const LATE: &[&str] = &["RW0302", "RW0303", "RW0304", "RW0309"];
 /// A request ran too long, or a worker would not end: it is ended by force.
 pub const FORCE: &[&str] = &["RW0300", "RW0305", "RW0454", "RW0611", "RW0612"];
 
+/// A limit on the life of a worker was reached.
+pub const LIFE: &[&str] = &["RW0700", "RW0701"];
+
 /// A python-home cannot be used, in daemon mode or in httpd's children.
 pub const PYTHON_HOME: &[&str] = &[
     "RW0030", "RW0210", "RW0310", "RW0441", "RW0442", "RW0443", "RW0444", "RW0445", "RW0446", "RW0447",

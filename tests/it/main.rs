@@ -28,6 +28,8 @@ mod http2;
 mod identities;
 mod input;
 mod leaks;
+mod lifecycle;
+mod limits;
 mod logging;
 mod neighbours;
 mod passed;
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
     suite.topic("identities", identities::tests);
     suite.topic("input", input::tests);
     suite.topic("leaks", leaks::tests);
+    suite.topic("lifecycle", lifecycle::tests);
+    suite.topic("limits", limits::tests);
     suite.topic("logging", logging::tests);
     suite.topic("neighbours", neighbours::tests);
     suite.topic("passed", passed::tests);

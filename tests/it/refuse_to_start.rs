@@ -31,7 +31,6 @@ const NOT_BUILT: &[&str] = &[
     "WSGICaseSensitivity Off",
     "WSGIDispatchScript /a.py",
     "WSGIPassApacheRequest On",
-    "WSGIIgnoreActivity On",
     "WSGIEnableSendfile On",
     "<Location /x>\nWSGIAccessScript /a.py\n</Location>",
     "<Location /x>\nWSGIAuthUserScript /a.py\n</Location>",
@@ -43,21 +42,9 @@ const NOT_BUILT: &[&str] = &[
     "WSGITelemetryOptions None",
 ];
 
-const OPTIONS_NOT_BUILT: [&str; 24] = [
-    "chroot=/srv",
-    "cpu-priority=1",
-    "stack-size=1000000",
+const OPTIONS_NOT_BUILT: &[&str] = &[
     "python-eggs=/tmp",
     "switch-interval=0.01",
-    "startup-timeout=1",
-    "eviction-timeout=1",
-    "deadlock-timeout=1",
-    "inactivity-timeout=1",
-    "interrupt-timeout=1",
-    "restart-interval=1",
-    "cpu-time-limit=1",
-    "memory-limit=1000000",
-    "virtual-memory-limit=1000000",
     "send-buffer-size=1000",
     "receive-buffer-size=1000",
     "header-buffer-size=10000",

@@ -13,6 +13,10 @@ pub fn tests(topic: &mut Topic) {
         httpds_timeout_counts_without_a_socket_timeout,
         a_request_that_takes_too_long_costs_the_worker,
         a_slow_request_within_its_limits_is_left_alone,
+        a_request_that_takes_too_long_is_interrupted,
+        an_interrupted_request_may_clean_up_and_answer,
+        a_request_that_cannot_be_interrupted_costs_the_worker,
+        the_limit_on_a_request_grows_with_the_threads,
         a_worker_that_will_not_end_is_killed,
         requests_under_way_get_the_graceful_timeout,
     ]);
@@ -25,6 +29,8 @@ fn httpd(case: &Case, options: &str) -> Httpd {
 }
 
 fn finish(httpd: &Httpd) {
+    // A worker that is ended by force shows the stacks of its threads.
+    httpd.announce_traceback();
     httpd.provoked(&[codes::LATE, codes::FORCE]);
 }
 
@@ -156,6 +162,72 @@ fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
         httpd.announce_traceback();
     }
     finish(&httpd);
+}
+
+const INTERRUPTED: &str = "request-timeout=1 interrupt-timeout=10";
+
+fn a_request_that_takes_too_long_is_interrupted(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon(&format!("threads=1 {INTERRUPTED}"))
+        .app("life.wsgi")
+        .start();
+    let worker = httpd.get("/pid").text();
+    for _ in 0..2 {
+        let start = Instant::now();
+        let reply = httpd.get("/wait");
+        assert_eq!((reply.status, reply.body.len()), (504, 0), "{}", reply.text());
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    }
+    assert_eq!(
+        httpd.get("/pid").text(),
+        worker,
+        "the worker goes on, and the next request is left alone"
+    );
+}
+
+fn an_interrupted_request_may_clean_up_and_answer(case: &Case) {
+    let polite = "import time\nimport mod_wsgi\n\
+        def application(environ, start_response):\n    \
+        try:\n        while True:\n            time.sleep(0.01)\n    \
+        except mod_wsgi.RequestTimeout:\n        \
+        start_response('503 Service Unavailable', [])\n        return [b'too much work']\n";
+    let httpd = case
+        .httpd()
+        .daemon(&format!("threads=1 {INTERRUPTED}"))
+        .source("/", "app.wsgi", polite)
+        .start();
+    let reply = httpd.get("/");
+    assert_eq!((reply.status, reply.text().as_str()), (503, "too much work"));
+}
+
+fn a_request_that_cannot_be_interrupted_costs_the_worker(case: &Case) {
+    // It is in a call that lasts longer; Python code runs again only afterwards.
+    let deaf = "import os, time\ndef application(environ, start_response):\n    \
+        if environ['PATH_INFO'] == '/deaf':\n        time.sleep(600)\n    \
+        start_response('200 OK', [])\n    return [b'%d' % os.getpid()]\n";
+    let options = "threads=1 request-timeout=1 interrupt-timeout=1 shutdown-timeout=1";
+    let httpd = case.httpd().daemon(options).source("/", "app.wsgi", deaf).start();
+    let before = httpd.get("/").text();
+    assert_eq!(httpd.get("/deaf").status, if case.theirs() { 502 } else { 504 });
+    until("another worker", SLOW, || {
+        let reply = httpd.get("/");
+        reply.status == 200 && reply.text() != before
+    });
+    finish(&httpd);
+}
+
+fn the_limit_on_a_request_grows_with_the_threads(case: &Case) {
+    // 1 s with one thread, 3.3 s with ten.
+    let httpd = case
+        .httpd()
+        .daemon(&format!("threads=10 {INTERRUPTED}"))
+        .app("life.wsgi")
+        .start();
+    assert_eq!(httpd.get("/pid").status, 200);
+    let start = Instant::now();
+    assert_eq!(httpd.get("/wait").status, 504);
+    assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 fn a_slow_request_within_its_limits_is_left_alone(case: &Case) {

@@ -119,6 +119,14 @@ codes! {
         "Several requests waited for a script to be loaded for the first time, and it raised.",
         "500; the next request tries again.",
         "The traceback is in the log of the request that came first.";
+    DEADLOCKED = 700, "nothing could take Python's lock for deadlock-timeout",
+        "An extension module or a C library keeps the GIL, or waits for something that needs it.",
+        "504 for requests under way if nothing was sent yet, else the response is cut off; the worker is replaced at once.",
+        "Look at the stacks in the log: the thread that is in a C call without a Python frame below it, or the one that should not wait there.";
+    NOT_STARTED = 701, "no script was loaded within startup-timeout",
+        "Importing the application takes too long, hangs, or fails again and again.",
+        "504 for requests under way; the worker is replaced.",
+        "Look at the stacks in the log and at the messages before; raise startup-timeout if the import needs the time.";
 }
 
 /// The message for a panic: a defect, with its place.

@@ -163,6 +163,16 @@ codes! {
     SPOILED_DOOR = 461, "manager.sock has vanished",
         "Something removed it, or the whole runtime directory.", "It is made anew; in between, requests for pools not yet known got 503.",
         "Keep cleaners of temporary files away from the runtime directory.";
+    ROOT_DIRECTORY_FAILED = 465, "Root directory cannot be changed",
+        "The directory of the chroot option is missing, or the manager lacks CAP_SYS_CHROOT.", "The worker is not started.",
+        "Correct chroot, or the capabilities of httpd's service.";
+    ROOT_WITHOUT_PROC = 466, "The new root directory has no /proc",
+        "Python and its modules find their files through it.", "The worker is not started.",
+        "Mount it there: mount --bind /proc DIRECTORY/proc.";
+    CAPABILITIES_FAILED = 467, "Capability bounding set cannot be dropped",
+        "prctl failed.", "The worker is not started.", "See the reason in the text.";
+    MEMORY_LIMITS_FAILED = 468, "Memory limits cannot be set",
+        "setrlimit failed.", "The worker is not started.", "See the reason in the text.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

@@ -43,9 +43,13 @@ pub fn cause(end: End, known: &Known) -> Cause {
     }
     let planned = known.asked || known.leaving.is_some();
     match end {
-        End::Exit(_) if known.leaving == Some(LeaveReason::RequestTimeout) => cause(
+        End::Exit(_) if known.leaving.is_some_and(LeaveReason::is_time_limit) => {
+            let words = known.leaving.map_or("", LeaveReason::words);
+            cause(DeathKind::TimeLimit, format!("ended because {words}"))
+        }
+        End::Signal(9 | 24) if known.leaving == Some(LeaveReason::CpuTimeLimit) => cause(
             DeathKind::TimeLimit,
-            "ended because a request exceeded request-timeout".to_owned(),
+            "was killed by the kernel because it used more processor time than cpu-time-limit".to_owned(),
         ),
         End::Exit(_) if planned => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
         End::Signal(15) if known.asked => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),

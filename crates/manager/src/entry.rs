@@ -2,6 +2,7 @@
 
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::{Fields, Put};
+use rwsgi_wire::life::Bounds;
 
 /// Settings of a journey.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub struct Entry {
     pub home: Vec<u8>,
     /// File mode creation mask.
     pub umask: u32,
+    /// New root directory; empty for none.
+    pub chroot: Vec<u8>,
+    /// As in `Group`.
+    pub bounds: Bounds,
+    /// As in `Life`: what an ending worker needs beyond its limit on processor time.
+    pub shutdown_timeout: u32,
     /// Soft and hard limit on descriptors, as the manager was started with; it raises its own.
     pub descriptors: (u64, u64),
     /// As in `Group`.
@@ -57,6 +64,9 @@ impl Entry {
         out.put_bytes(&self.python_home);
         out.put_bytes(&self.home);
         out.put_u32(self.umask);
+        out.put_bytes(&self.chroot);
+        self.bounds.put(&mut out);
+        out.put_u32(self.shutdown_timeout);
         out.put_u64(self.descriptors.0);
         out.put_u64(self.descriptors.1);
         out.put_bytes(&self.lang);
@@ -82,6 +92,9 @@ impl Entry {
             python_home: f.bytes("python home")?.into(),
             home: f.bytes("home")?.into(),
             umask: f.u32("umask")?,
+            chroot: f.bytes("chroot")?.into(),
+            bounds: Bounds::take(&mut f)?,
+            shutdown_timeout: f.u32("shutdown timeout")?,
             descriptors: (f.u64("descriptors")?, f.u64("descriptors")?),
             lang: f.bytes("lang")?.into(),
             locale: f.bytes("locale")?.into(),
@@ -103,6 +116,11 @@ mod tests {
             groups: vec![4, 5],
             user: b"ann".to_vec(),
             umask: 0o027,
+            bounds: Bounds {
+                priority: -3,
+                data: 1 << 40,
+                ..Bounds::default()
+            },
             descriptors: (1024, 4096),
             ..Entry::default()
         };

@@ -3,7 +3,7 @@
 
 use rwsgi_os::OsError;
 use rwsgi_os::process::Pid;
-use rwsgi_os::rlimit::Resource;
+use rwsgi_os::rlimit::{Resource, UNLIMITED};
 use rwsgi_os::signal::Signal;
 use rwsgi_os::system::System;
 use rwsgi_wire::code::Code;
@@ -39,6 +39,10 @@ steps! {
     Limits = 1, "setting limits";
     /// A session and process group of its own.
     Session = 2, "making a session";
+    /// The new root directory, if there is one.
+    Root = 14, "changing the root directory";
+    /// No capability can be had any more by executing a program.
+    Capabilities = 15, "dropping the capability bounding set";
     /// Supplementary groups.
     Groups = 3, "setting the supplementary groups";
     /// Primary group.
@@ -122,6 +126,8 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         self.step(Step::Limits, Self::limits)?;
         self.step(Step::Session, Self::session)?;
         if self.entry.switch {
+            self.step(Step::Root, Self::root)?;
+            self.step(Step::Capabilities, Self::capabilities)?;
             self.step(Step::Groups, Self::groups)?;
             self.step(Step::Group, Self::group)?;
             self.step(Step::User, Self::user)?;
@@ -167,11 +173,70 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 
     fn limits(&mut self) -> Result<(), Stop> {
         self.system.umask(self.entry.umask);
-        let (soft, hard) = self.entry.descriptors;
-        let cores = self.system.set_limit(Resource::Core, 0, 0);
-        cores
-            .and_then(|()| self.system.set_limit(Resource::Descriptors, soft, hard))
+        self.set_limits()
             .map_err(|e| Stop::call(codes::LIMITS_FAILED, &e))
+    }
+
+    fn set_limits(&mut self) -> Result<(), OsError> {
+        let (bounds, system) = (&self.entry.bounds, &mut *self.system);
+        system.set_limit(Resource::Core, 0, 0)?;
+        let (soft, hard) = self.entry.descriptors;
+        system.set_limit(Resource::Descriptors, soft, hard)?;
+        if bounds.priority != 0 {
+            system.set_priority(bounds.priority.into())?;
+        }
+        if bounds.cpu_time > 0 {
+            // From the soft limit on the worker leaves; where that takes too long, the hard one kills it.
+            let soft = u64::from(bounds.cpu_time);
+            let hard = match self.entry.shutdown_timeout {
+                0 => UNLIMITED,
+                grace => soft + 1 + u64::from(grace),
+            };
+            lower(system, Resource::CpuTime, soft, hard)?;
+        }
+        Ok(())
+    }
+
+    /// Last, since this process needs memory, too.
+    fn set_memory_limits(&mut self) -> Result<(), OsError> {
+        let bounds = &self.entry.bounds;
+        for (resource, bytes) in [
+            (Resource::Data, bounds.data),
+            (Resource::AddressSpace, bounds.address_space),
+        ] {
+            if bytes > 0 {
+                lower(self.system, resource, bytes, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self) -> Result<(), Stop> {
+        let path = &self.entry.chroot;
+        if path.is_empty() {
+            return Ok(());
+        }
+        self.system.change_root(path).map_err(|error| {
+            Stop::new(
+                codes::ROOT_DIRECTORY_FAILED,
+                format!(
+                    "{} cannot become the root directory: {}; set chroot=DIRECTORY to one that exists",
+                    String::from_utf8_lossy(path),
+                    error.reason()
+                ),
+            )
+        })
+    }
+
+    /// Without CAP_SETPCAP (a service that was given few capabilities) it cannot be done, and is not needed: no_new_privs alone keeps
+    /// programs from gaining any.
+    fn capabilities(&mut self) -> Result<(), Stop> {
+        /// Of Linux everywhere.
+        const EPERM: i32 = 1;
+        match self.system.drop_bounding_set() {
+            Err(e) if e.errno != EPERM => Err(Stop::call(codes::CAPABILITIES_FAILED, &e)),
+            _ => Ok(()),
+        }
     }
 
     fn session(&mut self) -> Result<(), Stop> {
@@ -319,6 +384,15 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
     }
 
     fn descriptors(&mut self) -> Result<(), Stop> {
+        if !self.entry.chroot.is_empty() && self.system.status_of(b"/proc/self").is_err() {
+            return Err(Stop::new(
+                codes::ROOT_WITHOUT_PROC,
+                format!(
+                    "the root directory {0} has no /proc, without which Python cannot be started there: mount it (mount --bind /proc {0}/proc)",
+                    String::from_utf8_lossy(&self.entry.chroot)
+                ),
+            ));
+        }
         if self.system.check(GATEWAY, rwsgi_os::file::Right::Read).is_err() {
             return Err(Stop::new(
                 codes::GATEWAY_UNREADABLE,
@@ -341,6 +415,8 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
             arguments.extend([b"-X".to_vec(), b"utf8".to_vec()]);
         }
         arguments.extend([b"-c".to_vec(), BOOT.as_bytes().to_vec()]);
+        self.set_memory_limits()
+            .map_err(|e| Stop::call(codes::MEMORY_LIMITS_FAILED, &e))?;
         let error = self.system.exec(program, &arguments, environment);
         Err(Stop {
             text: format!(
@@ -352,6 +428,12 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
             ..Stop::call(codes::EXEC_FAILED, &error)
         })
     }
+}
+
+/// Sets a limit that is never higher than the one there is.
+fn lower(system: &mut impl System, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError> {
+    let most = system.limit(resource)?.1;
+    system.set_limit(resource, soft.min(most), hard.min(most))
 }
 
 /// Why a step failed.

@@ -31,11 +31,12 @@ fn machine() -> Fake {
 }
 
 /// The calls that change what the process is or may do.
-const CHANGING: [&str; 12] = [
+const CHANGING: [&str; 13] = [
     "umask",
     "set_limit",
     "set_limit",
     "new_session",
+    "drop_bounding_set",
     "set_groups",
     "set_group",
     "set_user",
@@ -137,6 +138,64 @@ fn a_call_that_lies_about_the_drop_is_found_out() {
         assert_eq!((refusal.step, refusal.code), (Step::Verify, 425), "{lie}");
         assert!(!fake.names().contains(&"exec"), "{lie}");
     }
+}
+
+#[test]
+fn a_bounding_set_that_may_not_be_dropped_is_left_and_no_other_error_is() {
+    let mut fake = machine();
+    fake.fails = Some(("drop_bounding_set", 1));
+    travel(&mut fake, &entry(), |_| {});
+    assert_eq!(fake.names().last(), Some(&"exec"));
+    fake.fails = Some(("drop_bounding_set", 22));
+    assert_eq!(travel(&mut fake, &entry(), |_| {}).code, 467);
+}
+
+#[test]
+fn limits_are_set_as_root_except_those_on_memory_which_are_set_last() {
+    let mut fake = machine();
+    let limited = Entry {
+        bounds: rwsgi_wire::life::Bounds {
+            cpu_time: 60,
+            data: 1 << 28,
+            address_space: 1 << 30,
+            stack: 0,
+            priority: -5,
+        },
+        chroot: b"/jail".to_vec(),
+        shutdown_timeout: 5,
+        ..entry()
+    };
+    fake.directory("/proc/self");
+    travel(&mut fake, &limited, |_| {});
+    let calls = &fake.calls;
+    let at = |call: &str| {
+        calls
+            .iter()
+            .position(|c| c == call)
+            .unwrap_or_else(|| panic!("{call}: {calls:?}"))
+    };
+    let dropped = calls.iter().position(|c| c.starts_with("set_groups")).unwrap();
+    assert!(at("set_priority(-5)") < dropped && at("set_limit(CpuTime 60)") < dropped);
+    assert!(at("change_root(/jail)") < dropped);
+    let last = calls.len() - 1;
+    assert_eq!(at("set_limit(Data 268435456)"), last - 2);
+    assert_eq!(at("set_limit(AddressSpace 1073741824)"), last - 1);
+}
+
+#[test]
+fn a_root_directory_that_is_missing_or_has_no_proc_is_named() {
+    let jailed = Entry {
+        chroot: b"/jail".to_vec(),
+        ..entry()
+    };
+    let mut fake = machine();
+    fake.fails = Some(("change_root", 2));
+    let refusal = travel(&mut fake, &jailed, |_| {});
+    assert_eq!((refusal.step, refusal.code), (Step::Root, 465));
+    let mut fake = machine();
+    fake.files.remove(&b"/proc/self"[..]);
+    let refusal = travel(&mut fake, &jailed, |_| {});
+    assert_eq!((refusal.step, refusal.code), (Step::Descriptors, 466));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rwsgi_os::process::{self, Pid};
-use rwsgi_os::signal::Signal;
+use rwsgi_os::signal::{self, Signal};
 use rwsgi_os::{OwnedFd, fd, message};
 use rwsgi_wire::control::{FromWorker, ToWorker};
-use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 
@@ -20,8 +20,10 @@ use crate::renewals::Renewal;
 use crate::report;
 use crate::supervise::{Manager, Token};
 
-/// Longest time from start to ready. Imports can be slow; what hangs is killed.
+/// Longest time from start to ready without a startup-timeout. Imports can be slow; what hangs is killed.
 const START_LIMIT: Duration = Duration::from_secs(300);
+/// How long a worker that is to be killed has for showing the stacks of its threads.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 /// What `shutdown-timeout=0` (no limit) means when httpd itself ends.
 const END_LIMIT: u32 = 60;
 /// How long a worker that has said its last word may take to end.
@@ -62,6 +64,10 @@ pub(crate) struct Worker {
     pub(crate) renewal: Option<Renewal>,
     /// When it is killed, and why ("did not …").
     deadline: Option<(Instant, &'static str)>,
+    /// When it last said that Python's lock could be had.
+    alive: Instant,
+    /// It was asked for the stacks of its threads, because it is to be killed.
+    asked_for_stacks: bool,
     pub(crate) known: Known,
     pub(crate) memory_kills: u64,
 }
@@ -102,11 +108,19 @@ impl Manager {
         });
         let id = self.fresh_id();
         let now = Instant::now();
+        let startup = self.life(pool_id).startup_timeout;
+        let (start_limit, too_late) = match startup {
+            0 => (START_LIMIT, "did not become ready in 5 minutes"),
+            limit => (
+                Duration::from_secs(limit.into()),
+                "did not become ready within startup-timeout",
+            ),
+        };
         // A descriptor that cannot be watched leaves a worker that is killed at its deadline.
         let _ = self.watch(&ends.control, Token::Worker(id));
         let _ = self.watch(&ends.output, Token::Output(id));
         let _ = self.watch(&ends.status, Token::Status(id));
-        self.timers.set(now + START_LIMIT, Token::Worker(id));
+        self.timers.set(now + start_limit, Token::Worker(id));
         self.by_pid.insert(ends.pid, id);
         if let Some(pool) = self.pools.get_mut(&pool_id) {
             pool.workers.insert(id);
@@ -125,7 +139,9 @@ impl Manager {
             step: None,
             refusal: None,
             renewal,
-            deadline: Some((now + START_LIMIT, "did not become ready in 5 minutes")),
+            deadline: Some((now + start_limit, too_late)),
+            alive: now,
+            asked_for_stacks: false,
             known: Known::default(),
             memory_kills: memory::kills(),
         };
@@ -179,16 +195,21 @@ impl Manager {
             FromWorker::Ready if matches!(worker.state, State::Entering | State::Booting) => {
                 worker.state = State::Ready;
                 worker.deadline = None;
+                worker.alive = Instant::now();
                 worker
                     .target
                     .note(Level::Info, || format!("worker {} is ready", worker.pid));
-                let pool = worker.pool;
-                if let Some(renewal) = worker.renewal.take() {
+                let (pool, renewal) = (worker.pool, worker.renewal.take());
+                if let Some(silence) = self.life(pool).silence() {
+                    self.timers.set(Instant::now() + silence, Token::Worker(id));
+                }
+                if let Some(renewal) = renewal {
                     self.renewed(id, renewal);
                 }
                 self.recovered(pool);
             }
             FromWorker::Ready => {}
+            FromWorker::Alive => worker.alive = Instant::now(),
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
             FromWorker::Outdated { scripts, mtime } => self.on_outdated(id, scripts, mtime),
             FromWorker::CannotServe(text) => {
@@ -225,10 +246,7 @@ impl Manager {
         }
         if reason == LeaveReason::ShutdownSignal && !asked {
             // By a signal that is not ours: as the original, without the grace of a planned replacement.
-            let limit = self
-                .pools
-                .get(&pool)
-                .map_or(0, |p| p.settings.group.life.shutdown_timeout);
+            let limit = self.life(pool).shutdown_timeout;
             if limit > 0 {
                 self.expect_end(
                     id,
@@ -237,7 +255,7 @@ impl Manager {
                 );
             }
         } else {
-            self.limit_leaving(id);
+            self.limit_leaving(id, reason);
         }
         if reason == LeaveReason::ImportFailed {
             self.import_failed(pool);
@@ -257,27 +275,33 @@ impl Manager {
         if !told {
             let _ = process::signal_child(worker.pid, Signal::TERM);
         }
-        self.limit_leaving(id);
+        self.limit_leaving(id, reason);
     }
 
-    /// A leaving worker has graceful-timeout for its requests and shutdown-timeout for its end; a shutdown-timeout of 0 is no limit.
-    fn limit_leaving(&mut self, id: u64) {
+    /// What limits the life of a pool's workers.
+    fn life(&self, pool: u64) -> Life {
+        self.pools
+            .get(&pool)
+            .map_or_else(Life::default, |pool| pool.settings.group.life)
+    }
+
+    /// A leaving worker has a time for its requests and shutdown-timeout for its end; without one of them there is no limit.
+    fn limit_leaving(&mut self, id: u64, reason: LeaveReason) {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let Some(pool) = self.pools.get(&worker.pool) else {
-            return;
-        };
-        let life = &pool.settings.group.life;
-        if life.shutdown_timeout > 0 {
-            let limit = u64::from(life.graceful_timeout) + u64::from(life.shutdown_timeout) + 1;
-            self.expect_end(
-                id,
-                Duration::from_secs(limit),
-                "did not end within graceful-timeout and shutdown-timeout",
-            );
-        } else if let Some(worker) = self.workers.get_mut(&id) {
-            worker.deadline = None;
+        let life = self.life(worker.pool);
+        match life.patience(reason) {
+            Some(patience) if life.shutdown_timeout > 0 => {
+                let limit = patience + Duration::from_secs(u64::from(life.shutdown_timeout) + 1);
+                let why = "did not end within graceful-timeout and shutdown-timeout";
+                self.expect_end(id, limit, why);
+            }
+            _ => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.deadline = None;
+                }
+            }
         }
     }
 
@@ -290,11 +314,11 @@ impl Manager {
             };
             worker.known.asked = true;
             let _ = process::signal_child(worker.pid, Signal::TERM);
-            let limit = self
-                .pools
-                .get(&worker.pool)
-                .map_or(0, |p| p.settings.group.life.shutdown_timeout);
-            let limit = if limit == 0 { END_LIMIT } else { limit };
+            let pool = worker.pool;
+            let limit = match self.life(pool).shutdown_timeout {
+                0 => END_LIMIT,
+                limit => limit,
+            };
             self.expect_end(
                 id,
                 Duration::from_secs(limit.into()),
@@ -338,8 +362,41 @@ impl Manager {
             return;
         };
         worker.tell_dropped();
-        if let Some((_, why)) = worker.deadline.filter(|(at, _)| *at <= now) {
+        let pool = worker.pool;
+        // One that is to be killed already is not looked at again.
+        let counts =
+            worker.state == State::Ready && worker.deadline.is_none() && worker.known.killed.is_none();
+        if let Some(silence) = self.life(pool).silence().filter(|_| counts) {
+            self.check_pulse(id, silence, now);
+        }
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let Some((_, why)) = worker.deadline.filter(|(at, _)| *at <= now) else {
+            return;
+        };
+        let asks = !std::mem::replace(&mut worker.asked_for_stacks, true)
+            && signal::is_caught(worker.pid, Signal::STACKS);
+        if asks {
+            // Where its threads are goes to its standard error, and from there to the log.
+            let _ = process::signal_child(worker.pid, Signal::STACKS);
+            worker.deadline = Some((now + LAST_LOOK, why));
+            self.timers.set(now + LAST_LOOK, Token::Worker(id));
+        } else {
             self.kill(id, why);
+        }
+    }
+
+    /// The second eye on Python's lock: a worker sees to it itself, unless it is stopped or cannot.
+    fn check_pulse(&mut self, id: u64, silence: Duration, now: Instant) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let due = worker.alive + silence;
+        if due > now {
+            self.timers.set(due, Token::Worker(id));
+        } else {
+            self.expect_end(id, Duration::ZERO, "gave no sign of life for deadlock-timeout");
         }
     }
 

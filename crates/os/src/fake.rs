@@ -130,6 +130,18 @@ impl System for Fake {
         self.turn("set_limit", format_args!("{resource:?} {soft}"))
             .map(drop)
     }
+    fn limit(&mut self, _: Resource) -> Result<(u64, u64), OsError> {
+        Ok((crate::rlimit::UNLIMITED, crate::rlimit::UNLIMITED))
+    }
+    fn set_priority(&mut self, nice: i32) -> Result<(), OsError> {
+        self.turn("set_priority", nice).map(drop)
+    }
+    fn change_root(&mut self, path: &[u8]) -> Result<(), OsError> {
+        self.turn("change_root", String::from_utf8_lossy(path)).map(drop)
+    }
+    fn drop_bounding_set(&mut self) -> Result<(), OsError> {
+        self.turn("drop_bounding_set", "").map(drop)
+    }
     fn umask(&mut self, mask: u32) {
         self.calls.push(format!("umask({mask:03o})"));
     }

@@ -272,6 +272,46 @@ impl Image {
     }
 }
 
+/// Makes a directory the root directory of this process (`chroot`), and enters it.
+pub fn change_root(path: &[u8]) -> Result<(), OsError> {
+    let c = c_path("chroot", path)?;
+    // SAFETY: the path ends in NUL and lives through the call.
+    if unsafe { libc::chroot(c.as_ptr()) } < 0 {
+        return Err(OsError::last(
+            "chroot",
+            String::from_utf8_lossy(path).into_owned(),
+        ));
+    }
+    change_directory(b"/")
+}
+
+/// Takes every capability out of the bounding set of this process (`PR_CAPBSET_DROP`): no program executed from here can have one.
+/// EPERM: CAP_SETPCAP is missing.
+pub fn drop_bounding_set() -> Result<(), OsError> {
+    for capability in 0..64u64 {
+        // SAFETY: integers only.
+        let here = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
+        if here < 0 {
+            // Beyond the last that the kernel knows.
+            break;
+        }
+        // SAFETY: integers only.
+        if here > 0 && unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
+            return Err(OsError::last("prctl", "PR_CAPBSET_DROP"));
+        }
+    }
+    Ok(())
+}
+
+/// Sets the nice value of this process (`setpriority`). EACCES: a better one than it has, without the privilege.
+pub fn set_priority(nice: i32) -> Result<(), OsError> {
+    // SAFETY: integers; 0 is this process.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } < 0 {
+        return Err(OsError::last("setpriority", nice.to_string()));
+    }
+    Ok(())
+}
+
 /// Ends this process at once, running nothing registered for its end (`_exit`).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: does not return.

@@ -11,7 +11,16 @@ pub enum Resource {
     Descriptors,
     /// Processes of the user.
     Processes,
+    /// Processor time, seconds: SIGXCPU every second from the soft limit on, SIGKILL at the hard one.
+    CpuTime,
+    /// Data segment, bytes.
+    Data,
+    /// Address space, bytes.
+    AddressSpace,
 }
+
+/// "No limit".
+pub const UNLIMITED: u64 = libc::RLIM_INFINITY;
 
 impl Resource {
     fn name(self) -> &'static str {
@@ -19,6 +28,9 @@ impl Resource {
             Self::Core => "RLIMIT_CORE",
             Self::Descriptors => "RLIMIT_NOFILE",
             Self::Processes => "RLIMIT_NPROC",
+            Self::CpuTime => "RLIMIT_CPU",
+            Self::Data => "RLIMIT_DATA",
+            Self::AddressSpace => "RLIMIT_AS",
         }
     }
 
@@ -37,6 +49,9 @@ impl Resource {
             Self::Core => libc::RLIMIT_CORE,
             Self::Descriptors => libc::RLIMIT_NOFILE,
             Self::Processes => libc::RLIMIT_NPROC,
+            Self::CpuTime => libc::RLIMIT_CPU,
+            Self::Data => libc::RLIMIT_DATA,
+            Self::AddressSpace => libc::RLIMIT_AS,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use crate::OsError;
 use crate::error::retry_size;
-use crate::fd::own;
+use crate::fd::{self, own};
+use crate::process::Pid;
+use crate::{OsError, file};
 
 /// A signal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +28,10 @@ impl Signal {
     pub const USR2: Self = Self(libc::SIGUSR2);
     /// A write to a closed pipe.
     pub const PIPE: Self = Self(libc::SIGPIPE);
+    /// The soft limit on processor time.
+    pub const XCPU: Self = Self(libc::SIGXCPU);
+    /// The last real-time signal, by number: workers show the stacks of their threads at it.
+    pub const STACKS: Self = Self(64);
 
     /// Name and meaning, "signal 11 (SIGSEGV, invalid memory access)".
     pub fn describe(self) -> String {
@@ -140,6 +145,26 @@ pub fn next(descriptor: impl AsFd) -> Result<Option<Signal>, OsError> {
     }
 }
 
+/// Sends a signal to this very thread, and returns when its handler has (`raise`).
+pub fn raise(signal: Signal) -> Result<(), OsError> {
+    // SAFETY: an integer; what a handler does is up to who installed it.
+    match unsafe { libc::raise(signal.0) } {
+        0 => Ok(()),
+        _ => Err(OsError::last("raise", "")),
+    }
+}
+
+/// Whether a process has a handler of its own for this signal, as `/proc` says; `false` when that cannot be known.
+pub fn is_caught(by: Pid, signal: Signal) -> bool {
+    let path = format!("/proc/{by}/status");
+    let status = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 16));
+    let status = String::from_utf8(status.unwrap_or_default()).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    let bit = u32::try_from(signal.0 - 1).ok().and_then(|n| 1u64.checked_shl(n));
+    matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
+}
+
 /// Gives every signal its default action and blocks none: how a program expects to be started.
 pub fn reset() {
     reset_in_child();
@@ -177,6 +202,12 @@ mod tests {
         unsafe { libc::raise(libc::SIGUSR2) };
         assert_eq!(next(&events).unwrap(), Some(Signal::USR2));
         restore(&before).unwrap();
+    }
+
+    #[test]
+    fn nobody_catches_a_signal_by_default() {
+        assert!(!is_caught(crate::process::this(), Signal::XCPU));
+        assert!(!is_caught(Pid(i32::MAX), Signal::XCPU));
     }
 
     #[test]

@@ -11,9 +11,13 @@ use crate::{OsError, fd, file, ids, process, rlimit};
 /// One method per call; each documented at the face of the same name.
 #[allow(missing_docs)]
 pub trait System {
+    fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError>;
     fn set_limit(&mut self, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError>;
+    fn set_priority(&mut self, nice: i32) -> Result<(), OsError>;
     fn umask(&mut self, mask: u32);
     fn new_session(&mut self) -> Result<(), OsError>;
+    fn change_root(&mut self, path: &[u8]) -> Result<(), OsError>;
+    fn drop_bounding_set(&mut self) -> Result<(), OsError>;
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError>;
     fn set_group(&mut self, gid: u32) -> Result<(), OsError>;
     fn set_user(&mut self, uid: u32) -> Result<(), OsError>;
@@ -39,14 +43,26 @@ pub trait System {
 pub struct Real;
 
 impl System for Real {
+    fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError> {
+        rlimit::of(resource)
+    }
     fn set_limit(&mut self, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError> {
         rlimit::set(resource, soft, hard)
+    }
+    fn set_priority(&mut self, nice: i32) -> Result<(), OsError> {
+        process::set_priority(nice)
     }
     fn umask(&mut self, mask: u32) {
         process::umask(mask);
     }
     fn new_session(&mut self) -> Result<(), OsError> {
         process::new_session()
+    }
+    fn change_root(&mut self, path: &[u8]) -> Result<(), OsError> {
+        process::change_root(path)
+    }
+    fn drop_bounding_set(&mut self) -> Result<(), OsError> {
+        process::drop_bounding_set()
     }
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError> {
         ids::set_groups(groups)

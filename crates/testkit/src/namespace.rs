@@ -52,24 +52,65 @@ pub fn with_file_replaced(path: &Path, content: &str, work: impl FnOnce() + Send
     ));
     std::fs::write(&stand_in, content).expect("write a file");
     std::fs::set_permissions(&stand_in, Permissions::from_mode(0o644)).expect("chmod");
-    let outcome = std::thread::scope(|scope| {
+    let outcome = privately(|| {
+        bind(&stand_in, path);
+        work();
+    });
+    let _ = std::fs::remove_file(&stand_in);
+    hand_on(outcome);
+}
+
+/// Runs `work` with a directory that can be a root directory: it has the system's programs, libraries and settings and `/proc`, and an
+/// empty `srv`. As [`with_file_replaced`] otherwise.
+pub fn with_root_directory(work: impl FnOnce(&Path) + Send) {
+    let root = std::env::temp_dir().join(format!(
+        "rwsgi-root-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::create_dir(&root).expect("mkdir");
+    let outcome = privately(|| {
+        // On a file system that is gone with the namespace: nothing of what is bound there can be removed by mistake.
+        let mode = Some("mode=0755");
+        mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), mode).expect("tmpfs");
+        for name in ["usr", "bin", "lib", "lib64", "etc", "proc"] {
+            let (from, to) = (Path::new("/").join(name), root.join(name));
+            match std::fs::read_link(&from) {
+                Ok(target) => symlink(target, &to).expect("symlink"),
+                Err(_) if from.is_dir() => {
+                    std::fs::create_dir(&to).expect("mkdir");
+                    bind(&from, &to);
+                }
+                Err(_) => {}
+            }
+        }
+        std::fs::create_dir(root.join("srv")).expect("mkdir");
+        work(&root);
+    });
+    let _ = std::fs::remove_dir(&root);
+    hand_on(outcome);
+}
+
+fn bind(from: &Path, to: &Path) {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
+}
+
+type Outcome = std::thread::Result<(std::thread::Result<()>, String)>;
+
+/// Runs `work` on a thread of its own in a mount namespace of its own.
+fn privately(work: impl FnOnce() + Send) -> Outcome {
+    std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
             make_private().expect("a private mount namespace");
-            mount(
-                Some(&stand_in),
-                path,
-                None::<&str>,
-                MsFlags::MS_BIND,
-                None::<&str>,
-            )
-            .expect("bind mount");
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             (outcome, suite::take_evidence())
         });
         thread.join()
-    });
-    let _ = std::fs::remove_file(&stand_in);
+    })
+}
+
+fn hand_on(outcome: Outcome) {
     match outcome {
         Ok((Ok(()), _)) => {}
         Ok((Err(payload), evidence)) => {

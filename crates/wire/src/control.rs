@@ -3,7 +3,7 @@
 
 use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
-use crate::life::{LeaveReason, Life};
+use crate::life::{Bounds, LeaveReason, Life};
 use crate::response::{AbortReason, Level, numbered};
 use crate::{VERSION, WireError};
 
@@ -78,6 +78,8 @@ pub struct Group {
     pub python_path: Vec<Vec<u8>>,
     /// Working directory, also put at `sys.path[0]`; empty for none.
     pub home: Vec<u8>,
+    /// New root directory of the workers; empty for none. `home`, `python_home`, `python_path` and scripts are below it.
+    pub chroot: Vec<u8>,
     /// File mode creation mask; `None` for 0022.
     pub umask: Option<u32>,
     /// `LANG`; empty for `C.UTF-8` with Python's UTF-8 mode on.
@@ -90,6 +92,8 @@ pub struct Group {
     pub listen_backlog: u32,
     /// Limits on the life of a worker.
     pub life: Life,
+    /// Limits that the kernel holds it to.
+    pub bounds: Bounds,
     /// Pools to start at once, and what each loads before it serves.
     pub preload: Vec<Preload>,
 }
@@ -153,12 +157,14 @@ impl Group {
         out.put_bytes(&self.python_home);
         out.put_list(&self.python_path);
         out.put_bytes(&self.home);
+        out.put_bytes(&self.chroot);
         out.put_u32(self.umask.unwrap_or(u32::MAX));
         out.put_bytes(&self.lang);
         out.put_bytes(&self.locale);
         out.put_bytes(&self.display_name);
         out.put_u32(self.listen_backlog);
         self.life.put(out);
+        self.bounds.put(out);
         Preload::put(&self.preload, out);
     }
 
@@ -181,12 +187,14 @@ impl Group {
             python_home: f.bytes("python home")?.into(),
             python_path: owned(f.list("python path")?),
             home: f.bytes("home")?.into(),
+            chroot: f.bytes("chroot")?.into(),
             umask: Some(f.u32("umask")?).filter(|v| *v != u32::MAX),
             lang: f.bytes("lang")?.into(),
             locale: f.bytes("locale")?.into(),
             display_name: f.bytes("display name")?.into(),
             listen_backlog: f.u32("listen backlog")?,
             life: Life::take(f)?,
+            bounds: Bounds::take(f)?,
             preload: Preload::take(f)?,
         })
     }
@@ -486,6 +494,8 @@ pub struct Start {
     pub display_name: Vec<u8>,
     /// As in [`Group`].
     pub life: Life,
+    /// Stack of a serving thread in bytes; 0: as much as a main thread has.
+    pub stack: u64,
     /// As in [`Group`].
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
@@ -531,6 +541,7 @@ impl ToWorker {
                 out.put_bytes(&s.home);
                 out.put_bytes(&s.display_name);
                 s.life.put(&mut out);
+                out.put_u64(s.stack);
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
                 out.put_u8(s.renews.into());
@@ -566,6 +577,7 @@ impl ToWorker {
                         home: f.bytes("home")?.into(),
                         display_name: f.bytes("display name")?.into(),
                         life: Life::take(f)?,
+                        stack: f.u64("stack size")?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
                         renews: f.bool("renews")?,
@@ -603,6 +615,8 @@ pub enum FromWorker {
         /// Modification time on disk, in microseconds since 1970.
         mtime: i64,
     },
+    /// Python's lock could be had a moment ago. Said regularly by workers with a `deadlock_timeout`.
+    Alive,
 }
 
 impl FromWorker {
@@ -629,6 +643,7 @@ impl FromWorker {
                 out.put_list(scripts);
                 out.put_i64(*mtime);
             }
+            Self::Alive => out.put_u8(6),
         }
         out
     }
@@ -645,6 +660,7 @@ impl FromWorker {
                     scripts: owned(f.list("scripts")?),
                     mtime: f.i64("script mtime")?,
                 },
+                6 => Self::Alive,
                 found => return unknown(found),
             })
         })
@@ -759,6 +775,7 @@ mod tests {
             },
             FromWorker::CannotServe(b"why".to_vec()),
             FromWorker::Log(Level::Info, b"line".to_vec()),
+            FromWorker::Alive,
         ] {
             let bytes = message.encode();
             assert_eq!(FromWorker::decode(&bytes).unwrap(), message);

@@ -21,6 +21,8 @@ pub struct Head<'a> {
     pub has_body: bool,
     /// The request method is HEAD, whatever `REQUEST_METHOD` says: no body will be sent to the client.
     pub head_only: bool,
+    /// It does not count as activity (`WSGIIgnoreActivity`).
+    pub ignore_activity: bool,
     /// URL scheme is https.
     pub https: bool,
     /// When httpd received the request, in microseconds since 1970.
@@ -53,6 +55,7 @@ impl<'a> Head<'a> {
         out.put_u64(self.content_length.unwrap_or(NO_LENGTH));
         out.put_u8(self.has_body.into());
         out.put_u8(self.head_only.into());
+        out.put_u8(self.ignore_activity.into());
         out.put_u8(self.https.into());
         out.put_i64(self.request_start);
         out.put_i64(self.queue_start);
@@ -83,6 +86,7 @@ impl<'a> Head<'a> {
             content_length: Some(f.u64("content length")?).filter(|n| *n != NO_LENGTH),
             has_body: f.bool("has body")?,
             head_only: f.bool("head only")?,
+            ignore_activity: f.bool("ignore activity")?,
             https: f.bool("https")?,
             request_start: f.i64("request start")?,
             queue_start: f.i64("queue start")?,
@@ -123,6 +127,7 @@ mod tests {
             content_length: Some(12),
             has_body: true,
             head_only: false,
+            ignore_activity: true,
             https: true,
             request_start: 5,
             queue_start: 6,

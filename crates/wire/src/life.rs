@@ -1,5 +1,7 @@
 //! The life of a worker: what limits it, and why it ends.
 
+use std::time::Duration;
+
 use crate::WireError;
 use crate::bytes::{Fields, Put};
 use crate::response::numbered;
@@ -142,11 +144,78 @@ impl Life {
         })
     }
 
+    /// How often a worker shows that Python's lock can be had: a tenth of `deadlock_timeout`, one to ten seconds.
+    pub fn pulse(&self) -> Duration {
+        Duration::from_secs((self.deadlock_timeout / 10).clamp(1, 10).into())
+    }
+
+    /// After how long without such a sign the manager takes a worker for stuck: later than the worker itself would.
+    pub fn silence(&self) -> Option<Duration> {
+        let limit = Duration::from_secs(self.deadlock_timeout.into());
+        (self.deadlock_timeout > 0).then(|| limit + 2 * self.pulse() + Duration::from_secs(3))
+    }
+
+    /// How long the requests under way may take in a worker that leaves; `None`: as long as they do.
+    pub fn patience(&self, reason: LeaveReason) -> Option<Duration> {
+        let seconds = match reason {
+            LeaveReason::EvictionSignal => self.eviction_timeout,
+            // As in the original.
+            LeaveReason::GracefulSignal | LeaveReason::CpuTimeLimit if self.graceful_timeout == 0 => {
+                return None;
+            }
+            _ => self.graceful_timeout,
+        };
+        Some(Duration::from_secs(seconds.into()))
+    }
+
     /// Seconds that a request may take among `threads` threads: the more there are, the more of them may wait for one another. `None`
     /// without a limit.
     pub fn request_limit(&self, threads: u32) -> Option<f64> {
         let scale = 1.0 + f64::from(threads.max(1)).ln();
         (self.request_timeout > 0).then(|| f64::from(self.request_timeout) * scale)
+    }
+}
+
+/// Limits that the kernel holds a worker to; 0 is "as it is".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Processor time, seconds: then the worker is asked to leave.
+    pub cpu_time: u32,
+    /// Data segment, bytes (`RLIMIT_DATA`).
+    pub data: u64,
+    /// Address space, bytes (`RLIMIT_AS`).
+    pub address_space: u64,
+    /// Stack of a serving thread, bytes.
+    pub stack: u64,
+    /// Nice value, -20 to 19.
+    pub priority: i8,
+}
+
+impl Bounds {
+    /// Appends them to a message.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.cpu_time);
+        for bytes in [self.data, self.address_space, self.stack] {
+            out.put_u64(bytes);
+        }
+        out.put_i64(self.priority.into());
+    }
+
+    /// Takes them from a message.
+    pub fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            cpu_time: f.u32("processor time")?,
+            data: f.u64("data limit")?,
+            address_space: f.u64("address space limit")?,
+            stack: f.u64("stack size")?,
+            priority: {
+                let number = f.i64("priority")?;
+                i8::try_from(number).map_err(|_| WireError::Value {
+                    field: "priority",
+                    found: number.unsigned_abs(),
+                })?
+            },
+        })
     }
 }
 

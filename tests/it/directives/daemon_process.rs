@@ -45,6 +45,49 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
             ("WSGIDaemonProcess g queue-timeout=-1", &["queue-timeout=-1"]),
             ("WSGIDaemonProcess g stray", &["stray"]),
             (
+                "WSGIDaemonProcess g deadlock-timeout=-1",
+                &["deadlock-timeout=-1", "seconds"],
+            ),
+            (
+                "WSGIDaemonProcess g inactivity-timeout=-1",
+                &["inactivity-timeout=-1"],
+            ),
+            ("WSGIDaemonProcess g startup-timeout=-1", &["startup-timeout=-1"]),
+            (
+                "WSGIDaemonProcess g eviction-timeout=-1",
+                &["eviction-timeout=-1"],
+            ),
+            (
+                "WSGIDaemonProcess g graceful-timeout=-1",
+                &["graceful-timeout=-1"],
+            ),
+            (
+                "WSGIDaemonProcess g shutdown-timeout=-1",
+                &["shutdown-timeout=-1"],
+            ),
+            (
+                "WSGIDaemonProcess g restart-interval=-1",
+                &["restart-interval=-1"],
+            ),
+            (
+                "WSGIDaemonProcess g maximum-requests=-1",
+                &["maximum-requests=-1"],
+            ),
+            ("WSGIDaemonProcess g cpu-time-limit=-1", &["cpu-time-limit=-1"]),
+            (
+                "WSGIDaemonProcess g memory-limit=-1",
+                &["memory-limit=-1", "bytes"],
+            ),
+            (
+                "WSGIDaemonProcess g virtual-memory-limit=-1",
+                &["virtual-memory-limit=-1", "bytes"],
+            ),
+            ("WSGIDaemonProcess g stack-size=-1", &["stack-size=-1", "bytes"]),
+            (
+                "WSGIDaemonProcess g chroot=relative",
+                &["chroot=relative", "absolute"],
+            ),
+            (
                 "WSGIDaemonProcess g user=no-such-user-here",
                 &["user=no-such-user-here", "does not exist"],
             ),
@@ -66,6 +109,18 @@ fn daemon_process_refuses_wrong_numbers_with_letters(case: &Case) {
             (
                 "WSGIDaemonProcess g request-timeout=many",
                 &["request-timeout=many", "seconds"],
+            ),
+            (
+                "WSGIDaemonProcess g memory-limit=64M",
+                &["memory-limit=64M", "digits"],
+            ),
+            (
+                "WSGIDaemonProcess g cpu-priority=high",
+                &["cpu-priority=high", "from -20"],
+            ),
+            (
+                "WSGIDaemonProcess g cpu-priority=20",
+                &["cpu-priority=20", "to 19"],
             ),
             (
                 "WSGIDaemonProcess g python-home=venv",

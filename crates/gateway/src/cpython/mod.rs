@@ -21,6 +21,7 @@
 mod class;
 mod error;
 mod interpreter;
+mod interrupt;
 mod lend;
 mod module;
 mod object;

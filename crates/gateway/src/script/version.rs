@@ -69,6 +69,11 @@ pub enum Standing {
 }
 
 impl Versions {
+    /// Whether no script has been loaded yet.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Compares. `mtime` is what httpd saw; 0: do not look.
     pub fn standing(&self, script: &[u8], mtime: i64) -> Standing {
         if mtime == 0 {

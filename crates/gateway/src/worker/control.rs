@@ -102,6 +102,11 @@ impl Control {
         let _ = message::send(&self.socket, &FromWorker::Outdated { scripts, mtime }.encode());
     }
 
+    /// Python's lock could be had. Never waits: a manager that does not keep up will hear the next one.
+    pub fn alive(&self) {
+        let _ = message::try_send(&self.socket, &FromWorker::Alive.encode());
+    }
+
     /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.
     pub fn say(&self, level: Level, text: &str) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {

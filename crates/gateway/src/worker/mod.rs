@@ -4,18 +4,24 @@
 //! |---|---|
 //! | main | starts the others, waits for the manager, signals and time limits ([`supervise`]), ends Python |
 //! | acceptor | gives each new connection to a seat ([`accept`]) |
+//! | pulse | takes Python's lock now and then, as a sign that it can be had ([`pulse`]) |
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`seats`]: who is free, idle or busy
 //! - [`renewal`]: what happens when a script has changed
+//! - [`limits`]: the limits on time; [`pulse`]: whether Python's lock can be had; [`stacks`]: where threads are; [`signals`]
 //! - [`control`]: the link to the manager; [`checks`]: what a worker verifies about itself; [`title`]: its name in `ps`
 
 mod accept;
 mod checks;
 mod control;
+mod limits;
+mod pulse;
 mod renewal;
 mod seat;
 mod seats;
+mod signals;
+mod stacks;
 mod supervise;
 mod title;
 
@@ -36,6 +42,7 @@ use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
 use crate::wsgi::state::{SetUp, State};
 use control::Control;
+use pulse::Pulse;
 use renewal::Renewal;
 use seats::Seats;
 
@@ -48,7 +55,8 @@ struct Worker {
     interpreter: Interpreter<State>,
     versions: Arc<Versions>,
     renewal: Renewal,
-    seats: Seats,
+    seats: Arc<Seats>,
+    pulse: Pulse,
     /// Readable once the worker is leaving.
     wake: OwnedFd,
     leaving: Mutex<Option<LeaveReason>>,
@@ -70,11 +78,12 @@ impl Worker {
         fd::notify(&self.wake);
     }
 
+    fn reason(&self) -> Option<LeaveReason> {
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_leaving(&self) -> bool {
-        self.leaving
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.reason().is_some()
     }
 }
 
@@ -101,6 +110,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     for end in [&signals, &signals_in] {
         fd::set_nonblocking(end, true).map_err(|error| failed(error.to_string()))?;
     }
+    stacks::arrange(py)?;
     let interpreter = Interpreter::current(py, |py| set_up(py, &start, &control, signals_in.as_raw_fd()))?;
     let versions = interpreter
         .state(py)
@@ -109,12 +119,13 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     let worker = Worker {
         pid: std::process::id(),
         listener,
-        seats: Seats::new(start.threads.max(1) as usize),
+        seats: Arc::new(Seats::new(start.threads.max(1) as usize)),
         start,
         control,
         interpreter,
         versions,
         renewal: Renewal::default(),
+        pulse: Pulse::default(),
         wake: fd::event().map_err(|error| failed(error.to_string()))?,
         leaving: Mutex::new(None),
     };

@@ -66,12 +66,13 @@ impl Seat<'_> {
                 return false;
             }
         };
-        if !worker.seats.begin(self.index, self.thread) {
+        let counts = !head.ignore_activity;
+        if !worker.seats.begin(self.index, self.thread, counts) {
             return false;
         }
         if worker.place_for(&head) == Place::Elsewhere {
             connection.refuse_as_stale();
-            worker.seats.end(self.index);
+            worker.seats.end(self.index, counts);
             return false;
         }
         // What is loaded serves: a newer version is loaded by another worker.
@@ -81,13 +82,16 @@ impl Seat<'_> {
         }
         // The peer may have given up while the request waited. Then nothing has run, and nothing must.
         let complete = connection.take(worker.pid).is_ok() && self.answer(connection, &head);
-        let reusable = worker.seats.end(self.index);
+        let over = worker.seats.end(self.index, counts);
+        if over.interrupted {
+            self.forget_interruption();
+        }
         let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
         if worker.start.life.maximum_requests != 0 && served >= worker.start.life.maximum_requests {
             worker.leave(LeaveReason::MaximumRequests);
             return false;
         }
-        complete && reusable
+        complete && over.reusable
     }
 
     /// Runs the application; whether the answer is complete.
@@ -123,6 +127,13 @@ impl Seat<'_> {
                 connection.abort(AbortReason::Internal, "the worker failed in itself");
                 false
             }
+        }
+    }
+
+    /// The exception for a request that has ended meanwhile must not be raised in the next.
+    fn forget_interruption(&self) {
+        if let Some(thread) = self.thread {
+            let _ = self.worker.interpreter.enter(|py, _| py.forget_raised(thread));
         }
     }
 

@@ -24,6 +24,16 @@ struct Table {
     wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
     clock: u64,
+    activity: Option<Activity>,
+}
+
+/// When requests came.
+#[derive(Debug, Clone, Copy)]
+pub struct Activity {
+    /// When the first began.
+    pub first: Instant,
+    /// When one last began or ended that counts as activity.
+    pub last: Instant,
 }
 
 #[derive(Default)]
@@ -37,6 +47,8 @@ struct Seat {
     changed: u64,
     /// Python's number of the thread.
     thread: Option<i64>,
+    /// An exception was sent to the thread for the request it runs.
+    was_interrupted: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -48,20 +60,36 @@ enum State {
     Idle,
     /// Has a connection that has not carried a request yet: its first one is on the way.
     Fresh { since: Instant },
-    /// Runs a request.
-    Busy { since: Instant },
+    /// Runs a request, which may have been interrupted.
+    Busy {
+        since: Instant,
+        interrupted: Option<Instant>,
+    },
     /// Runs a request that nobody waits for any more.
     Overdue,
 }
 
 /// A request that runs too long.
 pub struct Overdue {
+    /// Its seat.
+    pub index: usize,
     /// Its connection.
     pub connection: Arc<Connection>,
     /// Python's number of its thread.
     pub thread: Option<i64>,
     /// How long it has run.
     pub age: Duration,
+    /// It is to be interrupted, and given up only if that does not help; the time names the interruption.
+    pub interruption: Option<Instant>,
+}
+
+/// How a seat comes out of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Over {
+    /// The connection may carry another.
+    pub reusable: bool,
+    /// The request was interrupted, so that the exception may still be on its way.
+    pub interrupted: bool,
 }
 
 impl Seats {
@@ -74,6 +102,7 @@ impl Seats {
                 draining: false,
                 wants_room: false,
                 clock: 0,
+                activity: None,
             }),
             given: std::iter::repeat_with(Condvar::new).take(count).collect(),
             room: Condvar::new(),
@@ -165,14 +194,16 @@ impl Seats {
         Some(connection)
     }
 
-    /// A request has arrived at this seat; false when it must not run here.
-    pub fn begin(&self, index: usize, thread: Option<i64>) -> bool {
+    /// A request has arrived at this seat; false when it must not run here. `counts`: it is activity.
+    pub fn begin(&self, index: usize, thread: Option<i64>, counts: bool) -> bool {
         let mut table = self.lock();
+        table.note_activity(counts);
         let draining = table.draining;
         match table.seats.get_mut(index) {
             Some(seat) if !draining && !seat.recalled => {
                 seat.state = State::Busy {
                     since: Instant::now(),
+                    interrupted: None,
                 };
                 seat.thread = thread;
                 true
@@ -181,15 +212,18 @@ impl Seats {
         }
     }
 
-    /// The request has ended; false when the connection must not carry another.
-    pub fn end(&self, index: usize) -> bool {
+    /// The request has ended. `counts` as at its beginning.
+    pub fn end(&self, index: usize, counts: bool) -> Over {
         let mut table = self.lock();
         let clock = table.tick();
         let draining = table.draining;
+        table.note_activity(counts);
         let Some(seat) = table.seats.get_mut(index) else {
-            return false;
+            return Over::default();
         };
         let overdue = seat.state == State::Overdue;
+        let interrupted = seat.was_interrupted;
+        seat.was_interrupted = false;
         seat.state = State::Idle;
         seat.changed = clock;
         if draining {
@@ -197,7 +231,10 @@ impl Seats {
         } else {
             self.tell_room(&mut table);
         }
-        !draining && !overdue
+        Over {
+            reusable: !draining && !overdue,
+            interrupted,
+        }
     }
 
     /// Lets no request begin any more, and closes the idle connections.
@@ -216,40 +253,88 @@ impl Seats {
 
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
-        let is_busy = |table: &mut Table| {
-            table
-                .seats
-                .iter()
-                .any(|seat| matches!(seat.state, State::Busy { .. }))
-        };
-        let waited = self.quieter.wait_timeout_while(self.lock(), limit, is_busy);
+        let waited = self
+            .quieter
+            .wait_timeout_while(self.lock(), limit, |table| table.is_busy());
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Requests that have run longer than `limit` and were not reported before.
-    pub fn overdue(&self, limit: Duration) -> Vec<Overdue> {
+    /// Requests that have run longer than `limit`: each is reported once to be interrupted, if there is a `grace` for what comes of
+    /// that, and once to be given up; from then on nobody waits for it.
+    pub fn overdue(&self, limit: Duration, grace: Option<Duration>) -> Vec<Overdue> {
         let mut found = Vec::new();
-        for seat in &mut self.lock().seats {
-            if let (State::Busy { since }, Some(connection)) = (seat.state, &seat.connection) {
-                let age = since.elapsed();
-                if age > limit {
-                    seat.state = State::Overdue;
-                    found.push(Overdue {
-                        connection: Arc::clone(connection),
-                        thread: seat.thread,
-                        age,
-                    });
-                }
+        for (index, seat) in self.lock().seats.iter_mut().enumerate() {
+            let (State::Busy { since, interrupted }, Some(connection)) = (seat.state, &seat.connection)
+            else {
+                continue;
+            };
+            let age = since.elapsed();
+            let interruption = (grace.is_some() && interrupted.is_none()).then(Instant::now);
+            if age <= limit || interrupted.is_some_and(|at| grace.is_some_and(|grace| at.elapsed() <= grace))
+            {
+                continue;
             }
+            seat.state = match interruption {
+                Some(_) => State::Busy {
+                    since,
+                    interrupted: interruption,
+                },
+                None => State::Overdue,
+            };
+            found.push(Overdue {
+                index,
+                connection: Arc::clone(connection),
+                thread: seat.thread,
+                age,
+                interruption,
+            });
         }
         if !found.is_empty() {
             self.quieter.notify_all();
         }
         found
     }
+
+    /// Runs `interrupt` unless the request has ended meanwhile; it cannot while that lasts.
+    pub fn interrupt(&self, index: usize, interruption: Instant, interrupt: impl FnOnce()) {
+        let mut table = self.lock();
+        if let Some(seat) = table.seats.get_mut(index)
+            && matches!(seat.state, State::Busy { interrupted: Some(at), .. } if at == interruption)
+        {
+            seat.was_interrupted = true;
+            interrupt();
+        }
+    }
+
+    /// When requests came; `None` before the first.
+    pub fn activity(&self) -> Option<Activity> {
+        self.lock().activity
+    }
+
+    /// Whether a request runs that somebody waits for.
+    pub fn is_busy(&self) -> bool {
+        self.lock().is_busy()
+    }
 }
 
 impl Table {
+    fn is_busy(&self) -> bool {
+        self.seats
+            .iter()
+            .any(|seat| matches!(seat.state, State::Busy { .. }))
+    }
+
+    fn note_activity(&mut self, counts: bool) {
+        let now = Instant::now();
+        let activity = self.activity.get_or_insert(Activity {
+            first: now,
+            last: now,
+        });
+        if counts {
+            activity.last = now;
+        }
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -327,12 +412,12 @@ mod tests {
         let ((first, peer), (second, _keep)) = (connection(), connection());
         seats.seat(|| Some(first));
         assert!(seats.next_connection(0).is_some());
-        assert!(seats.begin(0, None) && seats.end(0));
+        assert!(seats.begin(0, None, true) && seats.end(0, true).reusable);
         seats.seat(|| Some(second));
         assert!(is_closed(&peer));
-        assert!(!seats.begin(0, None));
+        assert!(!seats.begin(0, None, true));
         assert!(seats.next_connection(0).is_some());
-        assert!(seats.begin(0, None));
+        assert!(seats.begin(0, None, true));
     }
 
     #[test]
@@ -341,9 +426,9 @@ mod tests {
         let (first, _keep) = connection();
         seats.seat(|| Some(first));
         assert!(seats.next_connection(0).is_some());
-        assert!(seats.begin(0, None));
+        assert!(seats.begin(0, None, true));
         seats.seat(|| unreachable!("a busy worker must leave connections to the others"));
-        assert!(seats.end(0));
+        assert!(seats.end(0, true).reusable);
         assert!(seats.wait_for_room());
     }
 
@@ -354,7 +439,7 @@ mod tests {
         seats.seat(|| Some(first));
         assert!(seats.next_connection(0).is_some());
         seats.seat(|| unreachable!("its first request is on the way"));
-        assert!(seats.begin(0, None) && seats.end(0));
+        assert!(seats.begin(0, None, true) && seats.end(0, true).reusable);
         rwsgi_os::message::send_all(&peer, b"the next").unwrap();
         seats.seat(|| unreachable!("a request has arrived"));
         assert!(!is_closed(&peer));
@@ -370,14 +455,40 @@ mod tests {
         seats.seat(|| Some(second));
         let busy = 1 - idle;
         seats.next_connection(busy);
-        assert!(seats.begin(busy, None));
+        assert!(seats.begin(busy, None, true));
         seats.drain();
         assert!(is_closed(&idle_peer) && !is_closed(&busy_peer));
-        assert!(!seats.begin(idle, None));
+        assert!(!seats.begin(idle, None, true));
         assert!(!seats.wait_until_quiet(Duration::ZERO));
-        assert!(!seats.end(busy));
+        assert!(!seats.end(busy, true).reusable);
         assert!(seats.wait_until_quiet(Duration::ZERO));
         assert!(!seats.wait_for_room());
+    }
+
+    #[test]
+    fn an_interrupted_request_has_its_grace_and_says_so_at_its_end() {
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        seats.next_connection(0);
+        assert!(seats.begin(0, Some(7), true));
+        let (now, grace) = (Duration::ZERO, Some(Duration::from_secs(60)));
+        let found = seats.overdue(now, grace);
+        let interruption = found[0].interruption.unwrap();
+        assert!(seats.overdue(now, grace).is_empty());
+        assert!(seats.is_busy());
+        let mut done = 0;
+        seats.interrupt(0, interruption, || done += 1);
+        let over = seats.end(0, true);
+        assert!(over.interrupted && over.reusable);
+        seats.interrupt(0, interruption, || done += 1);
+        assert_eq!(done, 1);
+        assert!(seats.begin(0, Some(7), true));
+        assert!(!seats.end(0, true).interrupted);
+        assert!(seats.begin(0, Some(7), true));
+        seats.overdue(now, grace);
+        let given_up = seats.overdue(now, Some(Duration::ZERO));
+        assert!(given_up[0].interruption.is_none() && !seats.is_busy());
     }
 
     #[test]
@@ -386,11 +497,11 @@ mod tests {
         let (first, _keep) = connection();
         seats.seat(|| Some(first));
         seats.next_connection(0);
-        assert!(seats.begin(0, Some(7)));
-        let found = seats.overdue(Duration::ZERO);
+        assert!(seats.begin(0, Some(7), true));
+        let found = seats.overdue(Duration::ZERO, None);
         assert_eq!(found.iter().map(|o| o.thread).collect::<Vec<_>>(), [Some(7)]);
-        assert!(seats.overdue(Duration::ZERO).is_empty());
+        assert!(seats.overdue(Duration::ZERO, None).is_empty());
         assert!(seats.wait_until_quiet(Duration::ZERO));
-        assert!(!seats.end(0));
+        assert!(!seats.end(0, true).reusable);
     }
 }

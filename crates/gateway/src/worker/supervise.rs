@@ -1,53 +1,64 @@
 //! The main thread of a worker while it serves: waits for the manager, signals and time limits; then the way out.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rwsgi_os::poll::{self, Events, Watch, poll};
+use rwsgi_os::poll::{Events, Watch, poll};
 use rwsgi_os::process;
 use rwsgi_wire::life::LeaveReason;
-use rwsgi_wire::response::{AbortReason, Level};
+use rwsgi_wire::response::Level;
 
 use super::control::{Control, Said};
-use super::seats::Overdue;
-use super::{Worker, accept, seat};
+use super::limits::{self, Limits};
+use super::pulse::Pulse;
+use super::{Worker, accept, seat, signals, stacks};
 use crate::codes;
-use crate::cpython::PyResult;
-use crate::exchange::Exchange;
 
 /// Stack of a serving thread in bytes: as much as a main thread has, since Python's recursion limit was chosen for that.
-const STACK: usize = 8 << 20;
-/// How often time limits are looked at.
-const TICK: Duration = Duration::from_secs(1);
+const STACK: u64 = 8 << 20;
+/// The least: with less, already the way to the application may not fit.
+const STACK_MIN: u64 = 256 << 10;
+/// How long threads that are about to end are waited for.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How often a draining worker looks for a signal.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Serves until the worker has to leave and everything has ended. The calling thread is detached.
-pub fn run(worker: &Worker, signals: &OwnedFd) {
+pub fn run(worker: &Worker, pipe: &OwnedFd) {
     let served = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
+        let stack = match worker.start.stack {
+            0 => STACK,
+            bytes => bytes.max(STACK_MIN),
+        };
+        let stack = usize::try_from(stack).unwrap_or(usize::MAX);
         for index in 0..worker.seats.count() {
             let thread = std::thread::Builder::new()
-                .stack_size(STACK)
+                .stack_size(stack)
                 .name(format!("rwsgi-{}", index + 1));
             let served = &served;
             threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index, served)));
         }
         let acceptor = std::thread::Builder::new().name("rwsgi-accept".into());
         threads.push(acceptor.spawn_scoped(scope, || accept::run(worker)));
+        if worker.start.life.deadlock_timeout > 0 {
+            let pulse = std::thread::Builder::new().name("rwsgi-pulse".into());
+            threads.push(pulse.spawn_scoped(scope, || Pulse::run(worker)));
+        }
         if threads.iter().all(Result::is_ok) {
             worker.control.ready();
-            serve(worker, signals);
-            drain(worker, signals);
+            let at_once = serve(worker, pipe);
+            drain(worker, pipe, patience(worker, at_once));
         } else {
             worker
                 .control
                 .say(Level::Crit, "the worker cannot start its threads");
             worker.leave(LeaveReason::ShutdownSignal);
         }
+        worker.pulse.end();
         end_by_force_later(worker);
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
         // thread has given up its thread state.
@@ -55,21 +66,21 @@ pub fn run(worker: &Worker, signals: &OwnedFd) {
             let _ = thread.join();
         }
     });
-    if !worker.interpreter.shut(Instant::now() + TICK) {
+    if !worker.interpreter.shut(Instant::now() + MOMENT) {
         end_by_force(&worker.control, "a thread is still waiting for the GIL");
     }
 }
 
-/// Waits for a reason to leave.
-fn serve(worker: &Worker, signals: &OwnedFd) {
-    let tick = (worker.start.life.request_timeout > 0).then_some(TICK);
+/// Waits for a reason to leave; whether it was a signal that asks to end at once.
+fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
+    let mut limits = Limits::new();
     while !worker.is_leaving() {
         let mut watches = [
             Watch::new(worker.control.as_fd(), Events::READ),
-            Watch::new(signals.as_fd(), Events::READ),
+            Watch::new(pipe.as_fd(), Events::READ),
             Watch::new(worker.wake.as_fd(), Events::READ),
         ];
-        let waited = poll(&mut watches, tick);
+        let waited = poll(&mut watches, limits.pause(worker));
         let [control, signal, _] = watches.map(|watch| watch.found().is_readable());
         let said = if control {
             worker.control.hear()
@@ -82,23 +93,55 @@ fn serve(worker: &Worker, signals: &OwnedFd) {
             Said::Gone => worker.leave(LeaveReason::ShutdownSignal),
             Said::Nothing => {}
         }
-        if waited.is_err() || signal {
-            worker.leave(LeaveReason::ShutdownSignal);
+        if waited.is_err() {
+            worker.leave(LeaveReason::SignalPipeError);
         }
-        check_time(worker);
+        if signal && let Some(reason) = asked_by_signal(worker, pipe) {
+            worker.leave(reason);
+            return reason == LeaveReason::ShutdownSignal;
+        }
+        limits.look(worker);
+    }
+    false
+}
+
+/// Reads all signals that have come, up to one that asks to leave.
+fn asked_by_signal(worker: &Worker, pipe: &OwnedFd) -> Option<LeaveReason> {
+    loop {
+        match signals::next(pipe) {
+            Ok(Some(signal)) => {
+                if let Some(reason) = signals::reason(signal, &worker.start.life) {
+                    return Some(reason);
+                }
+            }
+            Ok(None) => return None,
+            Err(()) => return Some(LeaveReason::SignalPipeError),
+        }
     }
 }
 
-/// Gives the requests under way `graceful-timeout`, unless a signal says that the worker must end soon.
-fn drain(worker: &Worker, signals: &OwnedFd) {
-    let deadline = Instant::now() + Duration::from_secs(worker.start.life.graceful_timeout.into());
+/// How long the requests under way may take; `None`: as long as they do.
+fn patience(worker: &Worker, at_once: bool) -> Option<Duration> {
+    match worker.reason() {
+        Some(reason) if !at_once => worker.start.life.patience(reason),
+        _ => Some(Duration::ZERO),
+    }
+}
+
+/// Waits for the requests under way, unless a signal says that the worker must end soon.
+fn drain(worker: &Worker, pipe: &OwnedFd, patience: Option<Duration>) {
+    let deadline = patience.map(|patience| Instant::now() + patience);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let signalled = poll::readable(signals, Some(Duration::ZERO)).unwrap_or(true);
-        if signalled || worker.seats.wait_until_quiet(left.min(GLANCE)) || left.is_zero() {
+        let left = deadline.map_or(GLANCE, |at| at.saturating_duration_since(Instant::now()));
+        if worker.seats.wait_until_quiet(left.min(GLANCE)) || left.is_zero() {
             return;
         }
-        check_time(worker);
+        if let Some(LeaveReason::ShutdownSignal | LeaveReason::SignalPipeError) =
+            asked_by_signal(worker, pipe)
+        {
+            return;
+        }
+        limits::requests(worker);
     }
 }
 
@@ -123,60 +166,11 @@ fn end_by_force_later(worker: &Worker) {
 fn end_by_force(control: &Control, why: &str) -> ! {
     control.say(
         Level::Warn,
-        &format!("{}: the worker is ended by force: {why}", codes::EXIT_FORCED),
+        &format!(
+            "{}: the worker is ended by force: {why}; its threads are here:",
+            codes::EXIT_FORCED
+        ),
     );
+    stacks::show_all();
     process::exit_now(1)
-}
-
-/// Breaks off requests that run too long, and leaves.
-fn check_time(worker: &Worker) {
-    let limit = worker.start.life.request_timeout;
-    if limit == 0 {
-        return;
-    }
-    // The more threads, the more of them may wait for one another: the original's rule.
-    let threads = f64::from(worker.start.threads.max(1));
-    let limit = Duration::from_secs_f64(f64::from(limit) * (1.0 + threads.ln()));
-    for overdue in worker.seats.overdue(limit) {
-        let stack = stack_of(worker, &overdue);
-        let text = format!(
-            "{}: the request has run for {:.0} s, longer than request-timeout allows; {stack}",
-            codes::REQUEST_TIMED_OUT,
-            overdue.age.as_secs_f64()
-        );
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            overdue.connection.log(Level::Error, line.as_bytes());
-        }
-        overdue.connection.break_off(AbortReason::Timeout, "");
-        worker.leave(LeaveReason::RequestTimeout);
-    }
-}
-
-/// Where the thread is. Another thread asks, since the GIL may never be free again.
-fn stack_of(worker: &Worker, overdue: &Overdue) -> String {
-    let Some(thread) = overdue.thread else {
-        return String::new();
-    };
-    let (sender, receiver) = mpsc::channel();
-    let interpreter = worker.interpreter.clone();
-    let asking = std::thread::Builder::new()
-        .name("rwsgi-stack".into())
-        .spawn(move || {
-            let stack = interpreter.enter(|py, _| {
-                let stack = || -> PyResult<'_, String> {
-                    let frames = py.import(c"sys")?.call_method(c"_current_frames", &[])?;
-                    let Some(frame) = frames.lookup(&py.int(thread)?)? else {
-                        return Ok(String::new());
-                    };
-                    let lines = py.import(c"traceback")?.call_method(c"format_stack", &[&frame])?;
-                    py.text("")?.call_method(c"join", &[&lines])?.to_text()
-                };
-                stack().unwrap_or_default()
-            });
-            let _ = sender.send(stack.unwrap_or_default());
-        });
-    match asking.map(|_| receiver.recv_timeout(TICK)) {
-        Ok(Ok(stack)) if !stack.is_empty() => format!("it is here:\n{stack}"),
-        _ => "its stack cannot be shown, since its thread keeps the GIL".into(),
-    }
 }

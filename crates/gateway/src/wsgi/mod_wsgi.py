@@ -117,11 +117,11 @@ def _restrict_signal(message):
 
 
 def _watch_signals(descriptor, become_copy):
-    """Makes SIGTERM and SIGINT write a byte to a pipe; a process that the application forks gets their default actions back."""
+    """Makes the signals of a worker write a byte to a pipe; a process that the application forks gets their default actions back."""
     import os
     import signal
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGXCPU, signal.SIGHUP, signal.SIGUSR2)
     signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
     for number in numbers:
         signal.signal(number, lambda *_: None)
@@ -131,8 +131,8 @@ def _watch_signals(descriptor, become_copy):
         become_copy()
         try:
             signal.set_wakeup_fd(-1)
-            real(signal.SIGTERM, signal.SIG_DFL)
-            real(signal.SIGINT, signal.default_int_handler)
+            for number in numbers:
+                real(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         except ValueError:
             pass
 

@@ -73,7 +73,7 @@ pub struct SetUp<'a> {
     pub threads: u32,
     /// `signal.signal` is replaced.
     pub restrict_signal: bool,
-    /// Where SIGTERM and SIGINT are to be announced: the writing end of a pipe, for ever.
+    /// Where the signals of a worker are to be announced: the writing end of a pipe, for ever.
     pub signals: Option<RawFd>,
     /// Where lines go that belong to no request.
     pub log: Arc<dyn ProcessLog>,
