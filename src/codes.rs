@@ -42,8 +42,8 @@ codes! {
         "httpd does not start",
         "correct the expression";
     DOUBT = 14, "A setting can not be meant",
-        "an alias names a process group that it can never use, or a directive names something that has no meaning",
-        "httpd starts; requests for such an alias are answered with 500",
+        "an alias or WSGIProcessGroup names a process group that can never be used, or a directive names something that has no meaning",
+        "httpd starts; requests for such a process group are answered with 500",
         "do what the sentence says";
     COMPANION = 20, "A file of the module is missing",
         "rwsgi-manager or _rwsgi.abi3.so is not beside mod_rwsgi.so, or cannot be read",

@@ -69,6 +69,7 @@ pub fn resolve(
     let mut doubts = Vec::new();
     for server in servers {
         doubt_proxy_headers(server, &mut doubts);
+        doubt_process_group(server, &groups, &mut doubts);
         for alias in &server.raw.aliases {
             doubts.extend(doubt(alias, server, &groups));
         }
@@ -228,6 +229,20 @@ fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) 
     Some(refusal.to_string())
 }
 
+/// A `WSGIProcessGroup` that nothing defines. Groups of other virtual hosts are left alone: a main server that serves nothing may name them.
+fn doubt_process_group(server: &Written<'_>, groups: &BTreeMap<String, Group>, doubts: &mut Vec<String>) {
+    let group = server.raw.scoped.process_group.as_ref();
+    let Some(name) = group.and_then(Template::fixed).filter(|name| !name.is_empty()) else {
+        return;
+    };
+    let doubt = format!(
+        "WSGIProcessGroup {name} names a process group that is not configured; define it with WSGIDaemonProcess, or correct the name"
+    );
+    if !groups.contains_key(name) && !doubts.contains(&doubt) {
+        doubts.push(doubt);
+    }
+}
+
 /// Headers of which nobody knows what they tell do nothing; most likely they are misspelt.
 fn doubt_proxy_headers(server: &Written<'_>, doubts: &mut Vec<String>) {
     let headers = server.raw.scoped.trusted_proxy_headers.as_ref();
@@ -384,6 +399,26 @@ mod tests {
         assert!(
             said.contains("process-group=none names a process group that is not configured"),
             "{said}"
+        );
+    }
+
+    #[test]
+    fn a_process_group_that_nothing_defines_raises_doubt_once() {
+        let named = "WSGIProcessGroup a";
+        let (_, doubts) = all(&[named], &[("x", &[]), ("y", &[])]).unwrap();
+        assert_eq!(doubts.len(), 1);
+        assert!(doubts[0].contains("WSGIProcessGroup a names"), "{}", doubts[0]);
+        for defined in [
+            &["WSGIDaemonProcess a", named],
+            &["WSGIProcessGroup %{GLOBAL}", "WSGIProcessGroup %{ENV:x}"],
+        ] {
+            assert!(all(defined, &[("x", &[])]).unwrap().1.is_empty());
+        }
+        assert!(
+            all(&[named], &[("x", &["WSGIDaemonProcess a"])])
+                .unwrap()
+                .1
+                .is_empty()
         );
     }
 

@@ -37,6 +37,7 @@ mod proxies;
 mod python_home;
 mod python_side;
 mod pythons;
+mod quirks;
 mod refusals;
 mod refuse_to_start;
 mod reload;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
     suite.topic("python_side", python_side::tests);
     suite.topic("pythons", pythons::tests);
     suite.topic("refuse_to_start", refuse_to_start::tests);
+    suite.topic("quirks", quirks::tests);
     suite.topic("refusals", refusals::tests);
     suite.topic("reload", reload::tests);
     suite.topic("response", response::tests);

@@ -84,6 +84,7 @@ fn a_group_is_unknown_also_where_there_are_none(case: &Case) {
     assert_eq!(httpd.get("/").status, 500);
     httpd.wait_log("nowhere");
     httpd.wait_log(case.said("RW0207", "WSGI0150"));
+    httpd.announce("RW0014"); // ours says so at the start, too
 }
 
 fn a_socket_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {

@@ -24,6 +24,7 @@ fn process_group_stands_in_servers_and_directories(case: &Case) {
     accepts(
         case,
         &[
+            "WSGIDaemonProcess x\nWSGIDaemonProcess z",
             "WSGIProcessGroup x",
             "<Location /x>\nWSGIProcessGroup y\n</Location>",
             "<VirtualHost *:@PORT@>\nWSGIProcessGroup z\n</VirtualHost>",
