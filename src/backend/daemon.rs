@@ -216,8 +216,8 @@ fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>)
     match waited {
         Waited::ClientGone => Err(Fault::ClientGone),
         Waited::TimedOut if limits.queue.is_some() => Err(Fault::QueueTimeout),
-        Waited::TimedOut => Err(Fault::SocketTimeout),
         Waited::Smuggled => Err(smuggled()),
+        Waited::TimedOut => Err(Fault::SocketTimeout(limits.socket)),
         Waited::Closed | Waited::Bytes => Ok(Reply::Elsewhere),
     }
 }
@@ -277,7 +277,7 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
             Ok(Waited::Bytes) => {}
             Ok(Waited::Closed) | Err(_) => return Err(Broken::Closed),
             Ok(Waited::Smuggled) => return Err(smuggled().into()),
-            Ok(Waited::TimedOut) => return Err(Fault::SocketTimeout.into()),
+            Ok(Waited::TimedOut) => return Err(Fault::SocketTimeout(limit).into()),
             Ok(Waited::ClientGone) => return Err(Fault::ClientGone.into()),
         }
     }

@@ -16,6 +16,8 @@ pub mod link;
 pub mod pools;
 pub mod relay;
 
+use std::time::Duration;
+
 use rwsgi_wire::code::Code;
 use rwsgi_wire::response::AbortReason;
 
@@ -71,8 +73,8 @@ pub enum Fault {
     NoConnection(String),
     /// No worker took the request within `queue-timeout`.
     QueueTimeout,
-    /// A worker took it and then was silent for `socket-timeout`.
-    SocketTimeout,
+    /// A worker took it and then was silent for so long, which is `socket-timeout`.
+    SocketTimeout(Duration),
     /// The worker died; the phrase says of what. `true`: one of our own time limits killed it.
     Died(String, bool),
     /// The worker broke the protocol, or sent an answer that must not reach a client.
@@ -100,12 +102,17 @@ impl Fault {
             Self::QueueTimeout => (
                 504,
                 c::QUEUE_TIMEOUT,
-                "no worker was free within queue-timeout".into(),
+                "no worker was free within queue-timeout: all their threads were busy; find out what is slow, or raise threads= or processes="
+                    .into(),
             ),
-            Self::SocketTimeout => (
+            Self::SocketTimeout(limit) => (
                 504,
                 c::SOCKET_TIMEOUT,
-                "the worker sent nothing for the length of socket-timeout".into(),
+                format!(
+                    "the application has neither answered nor read for {} s (socket-timeout, or httpd's Timeout) and may still be running; \
+                     with request-timeout its stack would be logged",
+                    limit.as_secs_f32()
+                ),
             ),
             Self::Died(phrase, by_time_limit) => {
                 (if by_time_limit { 504 } else { 502 }, c::WORKER_DIED, phrase)

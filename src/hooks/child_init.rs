@@ -70,12 +70,16 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         preload: site.embedded.preload.clone(),
         log: |log| {
             let (level, text) = (level_of(log.level), String::from_utf8_lossy(log.text));
-            match file_of(&log.origin) {
-                Some(file) => {
-                    let line = log.origin.line;
-                    httpd::log_for_process(level, httpd::Site { file: &file, line }, &text);
-                }
-                None => httpd::log_for_process(level, httpd::site!(), &text),
+            let file = file_of(&log.origin);
+            let site = match &file {
+                Some(file) => httpd::Site {
+                    file,
+                    line: log.origin.line,
+                },
+                None => httpd::site!(),
+            };
+            for line in text.split('\n') {
+                httpd::log_for_process(level, site, line);
             }
         },
     });

@@ -116,12 +116,18 @@ impl Client for RequestClient<'_, '_> {
             return;
         }
         let text = String::from_utf8_lossy(log.text);
-        match file_of(&log.origin) {
-            Some(file) => {
-                let line = log.origin.line;
-                self.request.log(level, httpd::Site { file: &file, line }, &text);
-            }
-            None => self.request.log(level, httpd::site!(), &text),
+        let file = file_of(&log.origin);
+        let site = match &file {
+            Some(file) => httpd::Site {
+                file,
+                line: log.origin.line,
+            },
+            None => httpd::site!(),
+        };
+        let server = self.request.server();
+        let _together = server.lines_together();
+        for line in text.split('\n') {
+            self.request.log(level, site, line);
         }
     }
 

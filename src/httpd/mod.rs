@@ -33,6 +33,7 @@ mod regex;
 mod request;
 mod server;
 mod table;
+mod together;
 
 pub use brigade::BodyError;
 pub use connection::Connection;

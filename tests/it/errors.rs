@@ -68,6 +68,14 @@ fn import_error_is_a_500_with_its_traceback(case: &Case) {
     expect_500(&httpd, "/again");
     httpd.wait_log("ModuleNotFoundError: No module named 'no_such_module_here'");
     httpd.wait_log("broken.wsgi");
+    log_quotes(
+        case,
+        &httpd,
+        &[
+            "; this is Python 3.",
+            "name the venv that has it with python-home",
+        ],
+    );
     finish(&httpd);
 }
 
@@ -127,6 +135,8 @@ fn unreadable_script_is_named(case: &Case) {
     expect_500(&httpd, "/");
     httpd.wait_log("hello.wsgi");
     httpd.wait_log("ermission denied");
+    let quoted = ["may not read it; it is of uid 0 with mode 0600", "chmod o+r"];
+    log_quotes(case, &httpd, &quoted);
     finish(&httpd);
 }
 

@@ -1,6 +1,7 @@
 //! What applications write goes to the right error log, with the request it belongs to.
 
-use rwsgi_testkit::{Case, Httpd, Line, Topic, test, until_some};
+use crate::codes;
+use rwsgi_testkit::{Case, Httpd, Line, Load, Topic, test, until_some};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -12,6 +13,16 @@ pub fn tests(topic: &mut Topic) {
         each_virtual_host_has_its_own_log,
         a_rotated_log_is_followed_after_a_graceful_restart,
         a_piped_log_gets_everything_and_ends_with_httpd,
+        what_is_unfinished_at_the_end_of_the_request_is_logged,
+        a_line_is_shared_by_all_streams_of_a_request,
+        a_long_line_is_logged,
+        text_behind_a_nul_byte_harms_nothing,
+        wsgi_errors_is_a_text_stream_without_a_file,
+        wsgi_errors_after_the_request_refuses,
+        an_exception_is_logged_with_its_causes,
+        tracebacks_of_many_requests_are_not_mixed,
+        what_belongs_to_no_request_goes_to_the_log_of_its_server,
+        log_level_of_a_directory_counts,
     ]);
 }
 
@@ -182,4 +193,191 @@ fn a_piped_log_gets_everything_and_ends_with_httpd(case: &Case) {
     ask(&httpd, "/by_thread");
     httpd.wait_log("said by a thread");
     httpd.stop(); // a pipe that somebody keeps open would keep the logger alive
+}
+
+fn what_is_unfinished_at_the_end_of_the_request_is_logged(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    ask(&httpd, "/unfinished");
+    for words in ["no line end in errors", "nor in stdout"] {
+        httpd.wait_log(words);
+    }
+}
+
+fn a_line_is_shared_by_all_streams_of_a_request(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    ask(&httpd, "/all_streams");
+    let line = httpd.wait_log("one by stdout, two by stderr, three by errors");
+    assert!(line.text.contains("127.0.0.1"), "{}", line.text);
+}
+
+fn a_long_line_is_logged(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    ask(&httpd, "/long");
+    let line = httpd.wait_log("long xxx");
+    assert!(line.text.len() > 7000, "{}", line.text.len());
+    if case.theirs() {
+        // It cuts the line.
+        assert!(httpd.log_with("x end").is_empty());
+        return;
+    }
+    httpd.wait_log("x end");
+    let whole: usize = httpd
+        .log_with("xxxxxx")
+        .iter()
+        .map(|line| line.text.bytes().filter(|byte| *byte == b'x').count())
+        .sum();
+    assert!(whole >= 20_000, "{whole}");
+    httpd.announce("xxxx");
+    httpd.announce("yyyy");
+    // Outside of requests as well.
+    ask(&httpd, "/long_by_thread");
+    httpd.wait_log("y end");
+    let whole: usize = httpd
+        .log_with("yyyyyy")
+        .iter()
+        .map(|line| line.text.bytes().filter(|byte| *byte == b'y').count())
+        .sum();
+    assert!(whole >= 20_000, "{whole}");
+}
+
+fn text_behind_a_nul_byte_harms_nothing(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    ask(&httpd, "/nul");
+    httpd.wait_log("before the NUL");
+    httpd.wait_log("the line after it");
+    // The original ends the entry there.
+    assert_eq!(httpd.log_with("behind the NUL").is_empty(), case.theirs());
+    httpd.announce("behind the NUL");
+}
+
+fn wsgi_errors_is_a_text_stream_without_a_file(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    let reply = httpd.get("/describe");
+    assert_eq!(
+        reply.text(),
+        "TextIOWrapper <wsgi.errors> utf-8 replace False OSError\n\
+         TextIOWrapper <stderr> utf-8 replace False OSError\n\
+         TextIOWrapper <stdout> utf-8 replace False OSError\n"
+    );
+    httpd.wait_log("bytes by the buffer");
+    httpd.wait_log("a surrogate ?");
+}
+
+fn wsgi_errors_after_the_request_refuses(case: &Case) {
+    let httpd = case
+        .httpd()
+        .app("talks.wsgi")
+        .children(1)
+        .daemon("threads=1")
+        .start();
+    ask(&httpd, "/keep");
+    assert_eq!(httpd.get("/use_kept").text(), "RuntimeError");
+    assert!(httpd.log_with("too late").is_empty());
+}
+
+fn an_exception_is_logged_with_its_causes(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").start();
+    assert_eq!(httpd.get("/chained").status, 500);
+    let lines = [
+        "KeyError: 'the first'",
+        "The above exception was the direct cause of the following exception",
+        "ValueError: the second",
+        "in chained",
+    ];
+    let seen = lines.map(|words| httpd.wait_log(words));
+    for line in &seen {
+        assert_eq!(line.level, "error", "{}", line.text);
+        assert!(line.text.contains("127.0.0.1"), "{}", line.text);
+    }
+    assert_eq!(httpd.get("/exits").status, 500);
+    httpd.wait_log("SystemExit");
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
+}
+
+fn tracebacks_of_many_requests_are_not_mixed(case: &Case) {
+    let httpd = case.httpd().app("talks.wsgi").children(3).start();
+    let load = Load::start(&httpd, "/deep", 6, |reply| reply.status == 500);
+    load.more(if case.theirs() { 50 } else { 300 });
+    assert_eq!(load.stop(), Vec::<String>::new());
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
+    if case.theirs() {
+        // It writes line by line, from any number of processes.
+        return;
+    }
+    httpd.wait_log("ValueError: deep");
+    let (mut open, mut whole) = (None, 0);
+    for line in httpd.log() {
+        let tag = line
+            .text
+            .split("[client ")
+            .nth(1)
+            .and_then(|rest| rest.split(']').next());
+        let Some(tag) = tag else { continue };
+        if let Some(owner) = &open {
+            assert_eq!(owner, tag, "in the middle of another traceback: {}", line.text);
+        }
+        if line.text.contains("Traceback (most recent call last)") {
+            open = Some(tag.to_owned());
+        } else if line.text.contains("ValueError: deep ") {
+            open = None;
+            whole += 1;
+        }
+    }
+    assert!(whole >= 300, "{whole}");
+}
+
+fn what_belongs_to_no_request_goes_to_the_log_of_its_server(case: &Case) {
+    let group = if case.embedded() {
+        ""
+    } else {
+        "WSGIDaemonProcess shop\nWSGIProcessGroup shop\n"
+    };
+    let httpd = case
+        .httpd()
+        .bare()
+        .script("talks.wsgi")
+        .conf(&format!(
+            "<VirtualHost *:@PORT@>\nServerName shop\nErrorLog @ROOT@/shop.log\n{group}\
+             WSGIScriptAlias / @SCRIPTS@/talks.wsgi\n</VirtualHost>"
+        ))
+        .start();
+    ask(&httpd, "/by_thread");
+    // An httpd child is nobody's; a process group is its virtual host's.
+    if case.embedded() {
+        httpd.wait_log("said by a thread");
+        return;
+    }
+    let line = line_in(&httpd, "shop.log", "said by a thread");
+    assert!(!line.text.contains("[client "), "{}", line.text);
+    if !case.theirs() {
+        ask(&httpd, "/lines_by_thread");
+        let at = |words: &str| {
+            line_in(&httpd, "shop.log", words);
+            let log = httpd.log_file("shop.log");
+            log.iter()
+                .position(|line| line.text.contains(words))
+                .expect("it is there")
+        };
+        assert_eq!(at("the second of two"), at("the first of two") + 1);
+    }
+}
+
+fn log_level_of_a_directory_counts(case: &Case) {
+    let module = if case.theirs() { "wsgi" } else { "rwsgi" };
+    let httpd = case
+        .httpd()
+        .app("talks.wsgi")
+        .conf(&format!(
+            "<Location /to_errors>\nLogLevel {module}:crit\n</Location>\n<Location /printed>\nLogLevel {module}:debug\n</Location>"
+        ))
+        .start();
+    ask(&httpd, "/to_errors");
+    ask(&httpd, "/printed");
+    httpd.wait_log("printed with print()");
+    // The daemons of the original know the levels of servers only.
+    let is_dropped = httpd.log_with("written to wsgi.errors").is_empty();
+    assert_eq!(is_dropped, !case.theirs() || case.embedded());
+    httpd.announce("written to wsgi.errors");
 }

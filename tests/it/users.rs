@@ -20,6 +20,7 @@ pub fn tests(topic: &mut Topic) {
         httpds_memory_is_not_in_a_worker,
         the_runtime_directory_is_closed_to_others,
         a_script_that_the_user_cannot_read_is_named,
+        a_directory_that_keeps_the_worker_out_is_named,
     ]);
     topic.once(test![root_is_refused]);
 }
@@ -258,6 +259,33 @@ fn the_runtime_directory_is_closed_to_others(case: &Case) {
         assert_eq!(meta.mode() & 0o007, 0, "{} is open to others", socket.display());
     }
     let _: Option<Process> = httpd.parent();
+}
+
+fn a_directory_that_keeps_the_worker_out_is_named(case: &Case) {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    case.needs_root();
+    let httpd = case
+        .httpd()
+        .daemon(&format!("user={USER} group={GROUP}"))
+        .file("scripts/closed/app.wsgi", "x = 1\n")
+        .conf("WSGIScriptAlias / @SCRIPTS@/closed/app.wsgi")
+        .start();
+    // httpd's user may pass, the worker's may not.
+    let closed = httpd.root().join("scripts/closed");
+    let group = u32::try_from(id(httpd_user(), "group")).expect("gid");
+    chown(&closed, Some(0), Some(group)).expect("chown");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o750)).expect("chmod");
+    assert_eq!(httpd.get("/").status, 500);
+    let line = httpd.wait_log("ermission denied");
+    if !case.theirs() {
+        let place = format!(
+            "may not pass through '{}', which is of uid 0 with mode 0750",
+            closed.display()
+        );
+        assert!(line.text.contains(&place), "{}", line.text);
+    }
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
 }
 
 fn a_script_that_the_user_cannot_read_is_named(case: &Case) {

@@ -13,7 +13,7 @@ use rwsgi_wire::response::Level;
 use crate::codes;
 use crate::deaths::Known;
 use crate::journey::{Event, Refusal, Step};
-use crate::lines::{Flow, Lines, escape};
+use crate::lines::{Flow, LINE_MAX, Lines, escape};
 use crate::log::Target;
 use crate::memory;
 use crate::renewals::Renewal;
@@ -222,10 +222,14 @@ impl Manager {
                 self.expect_end(id, LAST_WORD_LIMIT, "could not serve and did not end");
             }
             FromWorker::Log(level, text) => {
-                if worker.flow.admits(Instant::now()) {
-                    worker.target.line_of(worker.pid, level, &escape(&text));
-                } else {
-                    self.timers.set(Flow::tell_at(Instant::now()), Token::Worker(id));
+                let now = Instant::now();
+                let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+                for piece in lines.flat_map(|line| line.chunks(LINE_MAX)) {
+                    if worker.flow.admits(now) {
+                        worker.target.line_of(worker.pid, level, &escape(piece));
+                    } else {
+                        self.timers.set(Flow::tell_at(now), Token::Worker(id));
+                    }
                 }
             }
         }

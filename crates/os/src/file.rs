@@ -286,6 +286,38 @@ fn remove_with(directory: libc::c_int, name: &[u8], flags: libc::c_int) -> Resul
     }
 }
 
+/// Takes the lock that processes hold while they write what belongs together to a file; `false`: another has it. It is this process's,
+/// not the thread's, and nobody is obliged to ask for it. Errors: EINVAL and EBADF where there is nothing to lock (a pipe).
+pub fn try_lock(fd: impl AsFd) -> Result<bool, OsError> {
+    match set_lock(fd.as_fd(), libc::F_WRLCK) {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.errno, libc::EAGAIN | libc::EACCES) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives it back.
+pub fn unlock(fd: impl AsFd) -> Result<(), OsError> {
+    set_lock(fd.as_fd(), libc::F_UNLCK)
+}
+
+fn set_lock(fd: BorrowedFd<'_>, kind: i32) -> Result<(), OsError> {
+    // SAFETY: all fields are numbers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // A byte that no file has, so that it is nobody else's.
+    lock.l_start = libc::off_t::MAX - 1;
+    lock.l_len = 1;
+    // SAFETY: the descriptor is open while it is borrowed; the kernel only reads the struct.
+    let done = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLK, &raw const lock) };
+    if done < 0 {
+        Err(OsError::last("fcntl(F_SETLK)", ""))
+    } else {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -291,7 +291,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A line for the error log of the request (without line end).
+/// A line for the error log of the request (without line end), or several that belong together, with line ends between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log<'a> {
     /// How severe.

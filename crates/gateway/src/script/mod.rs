@@ -1,5 +1,6 @@
 //! Scripts: found, loaded once as modules, reloaded when they changed.
 
+mod explain;
 pub mod load;
 pub mod md5;
 pub mod newer;
@@ -17,6 +18,7 @@ use crate::codes;
 use crate::cpython::{Attached, Exception, Object, PyResult, Stored};
 use crate::wsgi::fault::{Fault, report};
 use crate::wsgi::request::{ProcessLog, Request, lock};
+use explain::{hint, unreadable};
 use load::{NotLoaded, module_name};
 use newer::Newers;
 use version::Versions;
@@ -145,10 +147,12 @@ impl Scripts {
 
 impl NotLoaded<'_> {
     /// What went wrong, in short.
-    pub fn sentence(&self) -> String {
+    pub fn sentence(&self, script: &[u8]) -> String {
         match self {
-            Self::NotRead(error) => format!("it cannot be read: {error}"),
-            Self::NotCompiled(exception) | Self::Raised(exception) => exception.sentence(),
+            Self::NotRead(error) => format!("it cannot be read: {}", unreadable(script, error)),
+            Self::NotCompiled(exception) | Self::Raised(exception) => {
+                format!("{}{}", exception.sentence(), hint(exception))
+            }
         }
     }
 
@@ -158,16 +162,18 @@ impl NotLoaded<'_> {
         let (code, what, exception) = match self {
             Self::NotRead(error) => {
                 return format!(
-                    "{}: script '{path}' cannot be read: {error}",
-                    codes::SCRIPT_NOT_READ
+                    "{}: script '{path}' cannot be read: {}",
+                    codes::SCRIPT_NOT_READ,
+                    unreadable(script, error)
                 );
             }
             Self::NotCompiled(exception) => (codes::SCRIPT_NOT_COMPILED, "is not valid Python", exception),
             Self::Raised(exception) => (codes::SCRIPT_RAISED, "failed to load", exception),
         };
         format!(
-            "{code}: script '{path}' {what}: {}\n{}",
+            "{code}: script '{path}' {what}: {}{}\n{}",
             exception.sentence(),
+            hint(exception),
             exception.traceback()
         )
     }

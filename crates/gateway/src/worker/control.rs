@@ -9,6 +9,7 @@ use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
 use rwsgi_wire::response::{Level, Log};
 
+use crate::wsgi::lines::{Block, cut};
 use crate::wsgi::request::ProcessLog;
 
 /// The connection to the manager, one message per packet.
@@ -109,8 +110,9 @@ impl Control {
 
     /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.
     pub fn say(&self, level: Level, text: &str) {
+        let mut block = Block::new(|text| self.line(level, text));
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            self.line(level, line.as_bytes());
+            cut(line.as_bytes(), &mut |piece| block.push(piece));
         }
     }
 }

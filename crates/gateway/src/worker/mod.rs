@@ -196,7 +196,7 @@ fn preload(py: Attached<'_>, worker: &Worker) -> Result<(), String> {
             return Err(format!(
                 "script '{}': {}",
                 String::from_utf8_lossy(script),
-                failure.sentence()
+                failure.sentence(script)
             ));
         }
     }

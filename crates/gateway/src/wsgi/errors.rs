@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rwsgi_wire::response::Level;
 
-use super::lines::Lines;
+use super::lines::{Block, Lines};
 use super::request::{ProcessLog, Request};
 use crate::cpython::{
     Attached, Call, Class, Exception, Getter, Method, Object, Payload, PyResult, Raise, Stored,
@@ -203,7 +203,8 @@ impl Log {
             Target::Thread { process, lines } => {
                 if !Request::current().is_some_and(|request| request.write_log(bytes)) {
                     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    lines.push(bytes, |line| process.line(Level::Error, line));
+                    let mut block = Block::new(|text| process.line(Level::Error, text));
+                    lines.push(bytes, |line| block.push(line));
                 }
             }
         }

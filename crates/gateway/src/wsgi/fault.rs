@@ -18,8 +18,8 @@ pub fn report(request: &Request, code: &Code, text: &str) {
 
 /// Logs an exception with its traceback, one entry per line.
 pub fn report_exception(request: &Request, code: &Code, what: &str, exception: &Exception<'_>) {
-    report(request, code, what);
-    request.report(Level::Error, &exception.traceback());
+    let text = format!("{code}: {what}\n{}", exception.traceback());
+    request.report(Level::Error, &text);
 }
 
 /// The application raised.

@@ -1,5 +1,7 @@
 //! Text cut into log lines.
 
+use rwsgi_wire::limits::TEXT_MAX;
+
 /// Most bytes of one log line; longer ones are continued in another. httpd cuts lines a little above.
 pub const LINE_MAX: usize = 8000;
 
@@ -53,6 +55,44 @@ pub fn cut(mut line: &[u8], emit: &mut impl FnMut(&[u8])) {
     emit(line.strip_suffix(b"\r").unwrap_or(line));
 }
 
+/// Lines that belong together: given on at once, as far as one message holds them.
+pub struct Block<F: FnMut(&[u8])> {
+    text: Vec<u8>,
+    emit: F,
+}
+
+impl<F: FnMut(&[u8])> Block<F> {
+    /// Empty; `emit` gets them when it is dropped, or full.
+    pub fn new(emit: F) -> Self {
+        Self {
+            text: Vec::new(),
+            emit,
+        }
+    }
+
+    /// Adds a line of at most [`LINE_MAX`] bytes.
+    pub fn push(&mut self, line: &[u8]) {
+        if self.text.len() + line.len() >= TEXT_MAX {
+            self.flush();
+        }
+        self.text.extend_from_slice(line);
+        self.text.push(b'\n');
+    }
+
+    fn flush(&mut self) {
+        if let Some((_, text)) = self.text.split_last() {
+            (self.emit)(text);
+        }
+        self.text.clear();
+    }
+}
+
+impl<F: FnMut(&[u8])> Drop for Block<F> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +123,28 @@ mod tests {
         let seen = collect(&[&text], false);
         assert_eq!(seen.len(), 2);
         assert_eq!(seen.concat(), text.trim_end());
+    }
+
+    #[test]
+    fn lines_that_belong_together_are_given_on_at_once_as_far_as_a_message_holds_them() {
+        let mut seen = Vec::new();
+        let mut block = Block::new(|text: &[u8]| seen.push(text.to_vec()));
+        block.push(b"a");
+        block.push(b"");
+        block.push(b"b");
+        drop(block);
+        assert_eq!(seen, [b"a\n\nb"]);
+        let mut seen = Vec::new();
+        let mut block = Block::new(|text: &[u8]| seen.push(text.len()));
+        for _ in 0..10 {
+            block.push(&[b'x'; LINE_MAX]);
+        }
+        drop(block);
+        assert!(
+            seen.len() > 1 && seen.iter().all(|len| *len <= TEXT_MAX),
+            "{seen:?}"
+        );
+        assert_eq!(seen.iter().map(|len| len + 1).sum::<usize>(), 10 * (LINE_MAX + 1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use rwsgi_wire::response::{Level, Log, Origin};
 
 use super::input::Body;
-use super::lines::{Lines, cut};
+use super::lines::{Block, Lines, cut};
 use super::output::Output;
 use crate::cpython::{Attached, Exception, PyResult, Raise};
 use crate::exchange::Exchange;
@@ -97,7 +97,8 @@ impl Request {
             return false;
         };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push(text, |line| exchange.log(Level::Error, line));
+        let mut block = Block::new(|text| exchange.log(Level::Error, text));
+        lines.push(text, |line| block.push(line));
         true
     }
 
@@ -112,8 +113,9 @@ impl Request {
     /// Our own message about the request, line by line.
     pub fn report(&self, level: Level, text: &str) {
         if let Some(exchange) = self.if_open() {
+            let mut block = Block::new(|text| exchange.log(level, text));
             for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                cut(line.as_bytes(), &mut |piece| exchange.log(level, piece));
+                cut(line.as_bytes(), &mut |piece| block.push(piece));
             }
         }
     }
