@@ -9,7 +9,7 @@ use rwsgi_os::file;
 use super::server::Server;
 
 /// Order in the log is worth no more than this: it is given up where a log is slow, or was left locked by a fork.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(500);
 const GLANCE: Duration = Duration::from_micros(200);
 
 static THREADS: Mutex<()> = Mutex::new(());
