@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{self, Frame, Kind};
+use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 use super::client::{Client, Piece};
@@ -88,6 +89,8 @@ impl From<WireError> for Broken {
 /// What a worker said to a head.
 enum Reply {
     Taken(u32),
+    /// It is about to be replaced, and nothing has run; try another connection.
+    Replaced,
     /// Nothing has run; try another connection.
     Elsewhere,
 }
@@ -102,7 +105,10 @@ fn hand_over(
 ) -> Result<(std::sync::Arc<Pool>, Link, u32), Fault> {
     let start = Instant::now();
     let mut pause = Pause::default();
+    let mut again = Vec::new();
+    let (mut connects, mut restarts) = (0, 0);
     loop {
+        connects += 1;
         let pool = pools.find(name)?;
         let (mut link, was_idle) = match pool.take_idle() {
             Some(link) => (link, true),
@@ -122,15 +128,24 @@ fn hand_over(
             Some(limit) => limit.saturating_sub(start.elapsed()),
             None => limits.socket,
         };
+        let head = if connects == 1 {
+            head
+        } else {
+            again.clear();
+            again.extend_from_slice(head);
+            Head::count_tries(&mut again, connects, restarts);
+            &again
+        };
         let reply = match link.send(head) {
             Ok(()) => reply(&mut link, wait, limits, relay)?,
             Err(_) => Reply::Elsewhere,
         };
+        restarts += u32::from(matches!(reply, Reply::Replaced));
         match reply {
             Reply::Taken(pid) => return Ok((pool, link, pid)),
             // A connection that was idle may have been closed at any time; its siblings perhaps too.
-            Reply::Elsewhere if was_idle => pool.forget_closed(),
-            Reply::Elsewhere => {
+            Reply::Elsewhere | Reply::Replaced if was_idle => pool.forget_closed(),
+            Reply::Elsewhere | Reply::Replaced => {
                 still_time(start, limits, None)?;
                 pause.wait();
             }
@@ -226,11 +241,11 @@ fn first_frame(frame: Frame<'_>) -> Result<Reply, Fault> {
     let wire = |e: WireError| Fault::Violation(format!("the worker broke the protocol: {e}"));
     match frame.kind {
         Kind::Taken => Ok(Reply::Taken(Taken::decode(frame.payload).map_err(wire)?.pid)),
-        Kind::Stale => Ok(Reply::Elsewhere),
+        Kind::Stale => Ok(Reply::Replaced),
         Kind::Abort => {
             let abort = Abort::decode(frame.payload).map_err(wire)?;
             if abort.reason == AbortReason::Draining {
-                return Ok(Reply::Elsewhere);
+                return Ok(Reply::Replaced);
             }
             Err(aborted(&abort))
         }

@@ -74,6 +74,8 @@ fn put_head(
         .handler_script
         .map(|handler| handler.script.as_os_str().as_encoded_bytes());
     let head = Head {
+        connects: (queue.start != 0).into(),
+        restarts: 0,
         script: handler_script.unwrap_or(view.filename),
         callable: target.callable.as_bytes(),
         application_group: target.application_group.as_bytes(),

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use rwsgi_testkit::Suite;
 
+mod api_events;
 mod api_log_handler;
 mod api_module;
+mod api_request_data;
 mod api_request_timeout;
 mod applications;
 mod at_most_once;
@@ -51,8 +53,10 @@ mod users;
 
 fn main() -> ExitCode {
     let mut suite = Suite::prepare();
+    suite.topic("api_events", api_events::tests);
     suite.topic("api_log_handler", api_log_handler::tests);
     suite.topic("api_module", api_module::tests);
+    suite.topic("api_request_data", api_request_data::tests);
     suite.topic("api_request_timeout", api_request_timeout::tests);
     suite.topic("applications", applications::tests);
     suite.topic("at_most_once", at_most_once::tests);

@@ -107,6 +107,14 @@ codes! {
         "The worker is at its limit of open files, or the system is short of memory.",
         "The connection waits; the worker tries again.",
         "Find out what keeps files open in the application, or raise the limit.";
+    CALLBACK_RAISED = 660, "a callback for an event raised an exception",
+        "A function given to mod_wsgi.subscribe_events(), subscribe_shutdown() or subscribe_signals() failed; the traceback follows.",
+        "The request, and the other callbacks, are not affected.",
+        "Mend the callback.";
+    APACHE_NOT_IMPORTED = 661, "the module apache could not be imported",
+        "A module of this name is on sys.path of an httpd child, and executing it raised; the traceback follows.",
+        "The module apache has the names of mod_wsgi only.",
+        "Mend the module, or rename it if it is not meant for httpd's children.";
     RELOAD_REQUIRED_RAISED = 690, "reload_required() raised an exception",
         "The script defines this function, which says before each request whether the script must be loaded again.",
         "It counts as no: the request is served by what is loaded.",

@@ -13,6 +13,7 @@ use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level, Log, Origin};
 
+use crate::api::events::process_stopping;
 use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Embedded, End, Interpreter, StartUp, another, lend};
@@ -138,11 +139,16 @@ impl GuestSide for Guest {
         };
         let deadline = Instant::now() + Duration::from_secs(seconds.into());
         let others = std::mem::take(&mut *runtime.others.lock().unwrap_or_else(PoisonError::into_inner));
-        let ends: Vec<End> = others.values().map(|other| python.end(other, deadline)).collect();
+        // The original has no reason for the end of an httpd child either.
+        let tell = |py: Attached<'_>| process_stopping(py, "");
+        let ends: Vec<End> = others
+            .values()
+            .map(|other| python.end(other, deadline, tell))
+            .collect();
         let main = if ends.contains(&End::Busy) {
             End::Busy
         } else {
-            python.finalise(&runtime.main, ends.contains(&End::Stays), deadline)
+            python.finalise(&runtime.main, ends.contains(&End::Stays), deadline, tell)
         };
         if main == End::Busy {
             let text = format!(

@@ -30,6 +30,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod system;
+pub mod usage;
 pub mod users;
 
 pub use error::OsError;

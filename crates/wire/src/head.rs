@@ -1,11 +1,16 @@
 //! The request as the Python half receives it.
 
 use crate::bytes::{Fields, Put};
+use crate::frame::HEADER_LEN;
 use crate::{VERSION, WireError};
 
 /// One request. All strings are bytes as httpd has them; the Python half decodes them (PEP 3333: as Latin-1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head<'a> {
+    /// Which try to hand it to a worker this is, from 1; 0 in embedded mode.
+    pub connects: u32,
+    /// How many workers have refused it because they were about to be replaced.
+    pub restarts: u32,
     /// File that holds the application.
     pub script: &'a [u8],
     /// Name of the callable in it.
@@ -45,9 +50,27 @@ pub const MTIME_UNKNOWN: i64 = -1;
 const NO_LENGTH: u64 = u64::MAX;
 
 impl<'a> Head<'a> {
+    /// A variable of the environ.
+    pub fn variable(&self, name: &[u8]) -> Option<&'a [u8]> {
+        // The module's own are the last.
+        let found = self.environ.iter().rev().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Rewrites both counts in a whole `Head` frame.
+    pub fn count_tries(frame: &mut [u8], connects: u32, restarts: u32) {
+        let place = HEADER_LEN + size_of::<u16>();
+        if let Some(counts) = frame.get_mut(place..place + 8) {
+            let counts_now = u64::from(connects) | u64::from(restarts) << 32;
+            counts.copy_from_slice(&counts_now.to_le_bytes());
+        }
+    }
+
     /// Appends the encoded head (a `Head` frame's payload) to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u16(VERSION);
+        out.put_u32(self.connects);
+        out.put_u32(self.restarts);
         out.put_bytes(self.script);
         out.put_bytes(self.callable);
         out.put_bytes(self.application_group);
@@ -79,6 +102,8 @@ impl<'a> Head<'a> {
             return Err(WireError::Version { theirs });
         }
         let mut head = Self {
+            connects: f.u32("connects")?,
+            restarts: f.u32("restarts")?,
             script: f.bytes("script")?,
             callable: f.bytes("callable")?,
             application_group: f.bytes("application group")?,
@@ -120,6 +145,8 @@ mod tests {
 
     fn sample() -> Head<'static> {
         Head {
+            connects: 1,
+            restarts: 0,
             script: b"/srv/app.wsgi",
             callable: b"application",
             application_group: b"",
@@ -163,6 +190,19 @@ mod tests {
         }
         bytes.push(0);
         assert_eq!(Head::decode(&bytes), Err(WireError::Trailing { bytes: 1 }));
+    }
+
+    #[test]
+    fn the_tries_can_be_counted_in_the_frame() {
+        let mut frame = Vec::new();
+        crate::frame::put_with(&mut frame, crate::frame::Kind::Head, |out| sample().encode(out));
+        Head::count_tries(&mut frame, 3, 2);
+        let expected = Head {
+            connects: 3,
+            restarts: 2,
+            ..sample()
+        };
+        assert_eq!(Head::decode(&frame[HEADER_LEN..]).unwrap(), expected);
     }
 
     #[test]

@@ -1,22 +1,42 @@
 //! The modules that applications may import: `mod_wsgi`, which `rwsgi` is another name of, and `apache`.
 //!
 //! What is Python in them is Python (`*.py`, executed in the module's namespace, once per interpreter); what they need of this process
-//! is [`native`]. Nothing of it is shared by interpreters but numbers.
+//! is [`native`]; what it tells them is [`events`]. Nothing of it is shared by interpreters but numbers.
 
+pub mod events;
 pub mod native;
 
+use rwsgi_wire::code::Code;
 use rwsgi_wire::httpd::Httpd;
 
+use crate::codes;
 use crate::cpython::{Attached, Object, PyResult};
 use crate::wsgi::state::SetUp;
 use native::Native;
 
 /// The Python parts, in the order in which they are executed.
-const PARTS: &[(&str, &str)] = &[("<mod_wsgi/names>", include_str!("names.py"))];
+const PARTS: &[(&str, &str)] = &[
+    ("<mod_wsgi/names>", include_str!("names.py")),
+    ("<mod_wsgi/events>", include_str!("events.py")),
+];
+
+/// What their messages begin with.
+const CODES: &[(&std::ffi::CStr, Code)] = &[
+    (c"_APACHE_NOT_IMPORTED", codes::APACHE_NOT_IMPORTED),
+    (c"_CALLBACK_RAISED", codes::CALLBACK_RAISED),
+];
 
 /// Completes the module `mod_wsgi` of an interpreter, which gets its second name.
-pub fn install<'py>(py: Attached<'py>, module: &Object<'py>, with: &SetUp<'_>) -> PyResult<'py, ()> {
-    module.set_attribute(c"_native", &Native::new(with).make(py)?)?;
+pub fn install<'py>(
+    py: Attached<'py>,
+    module: &Object<'py>,
+    with: &SetUp<'_>,
+    number: u64,
+) -> PyResult<'py, ()> {
+    module.set_attribute(c"_native", &Native::new(with, number).make(py)?)?;
+    for (name, code) in CODES {
+        module.set_attribute(name, &py.text(&code.to_string())?)?;
+    }
     let builtins = py.import(c"builtins")?;
     let namespace = module.attribute(c"__dict__")?;
     for (file, source) in PARTS {

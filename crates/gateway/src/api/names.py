@@ -63,9 +63,9 @@ def _make_apache(facts, use_installed):
             import apache as module
         except ModuleNotFoundError as error:
             if error.name != "apache":
-                _report("the module 'apache' could not be imported")
+                _report(_APACHE_NOT_IMPORTED + ": the module 'apache' that is on sys.path could not be imported")
         except Exception:
-            _report("the module 'apache' could not be imported")
+            _report(_APACHE_NOT_IMPORTED + ": the module 'apache' that is on sys.path could not be imported")
     if module is None:
         module = type(sys)("apache")
     for name, value in facts.items():

@@ -1,10 +1,13 @@
 //! What the Python parts of the modules ask of this process: methods of one object, `mod_wsgi._native`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rwsgi_wire::response::{Level, Log, Origin};
 
+use super::events;
 use crate::cpython::{Attached, Call, Class, Method, Object, Payload, PyResult};
+use crate::threads;
 use crate::wsgi::lines::cut;
 use crate::wsgi::request::{ProcessLog, Request};
 use crate::wsgi::state::SetUp;
@@ -12,6 +15,7 @@ use crate::wsgi::state::SetUp;
 /// The payload of that object.
 pub struct Native {
     log: Arc<dyn ProcessLog>,
+    interpreter: u64,
 }
 
 impl Payload for Native {
@@ -22,17 +26,54 @@ type This<'a, 'py> = Call<'a, 'py, Native>;
 
 impl Native {
     /// For one interpreter.
-    pub fn new(with: &SetUp<'_>) -> Self {
+    pub fn new(with: &SetUp<'_>, interpreter: u64) -> Self {
         Self {
             log: Arc::clone(&with.log),
+            interpreter,
         }
     }
 
     /// The object.
     pub fn make(self, py: Attached<'_>) -> PyResult<'_, Object<'_>> {
-        let methods = vec![Method::new(c"wants", wants), Method::new(c"log", log)];
+        let methods = vec![
+            Method::new(c"wants", wants),
+            Method::new(c"log", log),
+            Method::new(c"use", start_use),
+            Method::new(c"current", current),
+            Method::new(c"active", active),
+        ];
         Class::new(py, methods, vec![])?.make(py, self)
     }
+}
+
+/// `use()`: from now on requests look whether somebody wants to know of them.
+fn start_use<'py>(call: This<'_, 'py>) -> PyResult<'py, Object<'py>> {
+    events::start_use();
+    Ok(call.py.none())
+}
+
+/// `current()`: the id of the request that the thread serves, or `None`. The request will have its data removed at its end.
+fn current<'py>(call: This<'_, 'py>) -> PyResult<'py, Object<'py>> {
+    match Request::current() {
+        Some(request) => {
+            request.has_data.store(true, Ordering::Relaxed);
+            call.py.latin1(request.about.id.bytes())
+        }
+        None => Ok(call.py.none()),
+    }
+}
+
+/// `active()`: the ids of the requests that run in this interpreter, which will have their data removed at their ends.
+fn active<'py>(call: This<'_, 'py>) -> PyResult<'py, Object<'py>> {
+    let list = call.py.list()?;
+    for thread in threads::all() {
+        let Some(request) = thread.current() else { continue };
+        if request.about.interpreter == call.this.interpreter {
+            request.has_data.store(true, Ordering::Relaxed);
+            list.append(&call.py.latin1(request.about.id.bytes())?)?;
+        }
+    }
+    Ok(list)
 }
 
 fn level_of<'py>(level: &Object<'py>) -> PyResult<'py, Level> {
@@ -47,7 +88,7 @@ fn wants<'py>(call: This<'_, 'py>) -> PyResult<'py, Object<'py>> {
     };
     let level = level_of(level)?;
     let wanted = match Request::current() {
-        Some(request) => level as u8 <= request.log_level,
+        Some(request) => level as u8 <= request.about.log_level,
         None => call.this.log.wants(level),
     };
     Ok(call.py.bool(wanted))

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,7 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 thread_local! {
     static MINE: Mine = const { Mine(RefCell::new(Vec::new())) };
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static WAITS: Cell<Waits> = const { Cell::new(Waits { times: 0, time: Duration::ZERO }) };
 }
 
 /// The thread states of this thread; gives them up when the thread ends.
@@ -224,6 +225,40 @@ impl Drop for Mine {
     }
 }
 
+/// How often a thread has waited for the GIL, and how long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Times.
+    pub times: u64,
+    /// Together.
+    pub time: Duration,
+}
+
+static MEASURES_WAITS: AtomicBool = AtomicBool::new(false);
+
+/// From now on all waiting for the GIL is measured.
+pub fn measure_waits() {
+    MEASURES_WAITS.store(true, Ordering::Relaxed);
+}
+
+/// What the calling thread has waited since it is measured.
+pub fn waits() -> Waits {
+    WAITS.get()
+}
+
+fn waiting(wait: impl FnOnce()) {
+    if !MEASURES_WAITS.load(Ordering::Relaxed) {
+        return wait();
+    }
+    let start = Instant::now();
+    wait();
+    let before = WAITS.get();
+    WAITS.set(Waits {
+        times: before.times + 1,
+        time: before.time + start.elapsed(),
+    });
+}
+
 /// Attached until dropped.
 struct Attachment;
 
@@ -231,7 +266,7 @@ impl Attachment {
     fn begin(state: ThreadState) -> Self {
         debug_assert_eq!(DEPTH.get(), 0, "a thread attaches once");
         // SAFETY: P6; not attached.
-        unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) };
+        waiting(|| unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) });
         DEPTH.set(1);
         Self
     }
@@ -251,7 +286,7 @@ struct Detachment(NonNull<ffi::PyThreadState>);
 impl Drop for Detachment {
     fn drop(&mut self) {
         // SAFETY: the state this thread was attached with.
-        unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        waiting(|| unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) });
     }
 }
 

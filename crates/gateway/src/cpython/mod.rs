@@ -31,7 +31,7 @@ mod values;
 
 pub use class::{Call, Class, Function, Getter, Method, Payload, free_function};
 pub use error::{Exception, PyResult, Raise};
-pub use interpreter::{Closed, Interpreter};
+pub use interpreter::{Closed, Interpreter, Waits, measure_waits, waits};
 pub use lend::{Lent, lend};
 pub use object::{Attached, Object, Stored};
 pub use start::{Embedded, End, StartUp, another};

@@ -64,7 +64,13 @@ impl Embedded {
 
     /// Ends an interpreter made by [`another`]: waits for its non-daemon threads, runs its exit functions. An interpreter in which
     /// Python threads go on (daemon threads) cannot be ended; it stays.
-    pub fn end<S>(&mut self, interpreter: &Interpreter<S>, deadline: Instant) -> End {
+    /// `first` runs before anything else, attached to it.
+    pub fn end<S>(
+        &mut self,
+        interpreter: &Interpreter<S>,
+        deadline: Instant,
+        first: impl FnOnce(Attached<'_>),
+    ) -> End {
         if !interpreter.shut(deadline) {
             return End::Busy;
         }
@@ -77,6 +83,7 @@ impl Embedded {
         unsafe { ffi::PyThreadState_Swap(state) };
         // SAFETY: attached to it.
         let py = unsafe { Attached::assume() };
+        first(py);
         interpreter.clear(py);
         run_exit_functions(py);
         let end = if is_only_state(interpreter, state) {
@@ -95,7 +102,14 @@ impl Embedded {
 
     /// Ends Python: runs exit functions, waits for its non-daemon threads. With `others_stay`, which CPython cannot finalise, this
     /// thread keeps the GIL instead, so that no Python code runs while the process ends.
-    pub fn finalise<S>(self, main: &Interpreter<S>, others_stay: bool, deadline: Instant) -> End {
+    /// `first` runs before anything else, attached to the main interpreter.
+    pub fn finalise<S>(
+        self,
+        main: &Interpreter<S>,
+        others_stay: bool,
+        deadline: Instant,
+        first: impl FnOnce(Attached<'_>),
+    ) -> End {
         if !main.shut(deadline) {
             return End::Busy;
         }
@@ -103,6 +117,7 @@ impl Embedded {
         unsafe { ffi::PyEval_RestoreThread(self.state.as_ptr()) };
         // SAFETY: attached.
         let py = unsafe { Attached::assume() };
+        first(py);
         main.clear(py);
         if others_stay {
             run_exit_functions(py);

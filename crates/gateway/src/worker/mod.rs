@@ -8,6 +8,7 @@
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`seats`]: who is free, idle or busy
+//! - [`events`]: what the application is told of the worker's life
 //! - [`renewal`]: what happens when a script has changed
 //! - [`limits`]: the limits on time; [`pulse`]: whether Python's lock can be had; [`stacks`]: where threads are; [`signals`]
 //! - [`control`]: the link to the manager; [`checks`]: what a worker verifies about itself; [`title`]: its name in `ps`
@@ -15,6 +16,7 @@
 mod accept;
 mod checks;
 mod control;
+mod events;
 mod limits;
 mod pulse;
 mod renewal;

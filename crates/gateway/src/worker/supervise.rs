@@ -13,7 +13,7 @@ use rwsgi_wire::response::Level;
 use super::control::{Control, Said};
 use super::limits::{self, Limits};
 use super::pulse::Pulse;
-use super::{Worker, accept, seat, signals, stacks};
+use super::{Worker, accept, events, seat, signals, stacks};
 use crate::codes;
 
 /// Stack of a serving thread in bytes: as much as a main thread has, since Python's recursion limit was chosen for that.
@@ -60,6 +60,7 @@ pub fn run(worker: &Worker, pipe: &OwnedFd) {
         }
         worker.pulse.end();
         end_by_force_later(worker);
+        events::stopping(worker);
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
         // thread has given up its thread state.
         for thread in threads.into_iter().flatten() {
@@ -105,7 +106,7 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
     false
 }
 
-/// Reads all signals that have come, up to one that asks to leave.
+/// Reads all signals that have come, up to one that asks to leave; the application is told of those that are for it.
 fn asked_by_signal(worker: &Worker, pipe: &OwnedFd) -> Option<LeaveReason> {
     loop {
         match signals::next(pipe) {
@@ -113,6 +114,7 @@ fn asked_by_signal(worker: &Worker, pipe: &OwnedFd) -> Option<LeaveReason> {
                 if let Some(reason) = signals::reason(signal, &worker.start.life) {
                     return Some(reason);
                 }
+                events::signal(worker, signal);
             }
             Ok(None) => return None,
             Err(()) => return Some(LeaveReason::SignalPipeError),

@@ -1,5 +1,6 @@
 //! `start_response` and `write`.
 
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use rwsgi_wire::limits::{RESPONSE_HEADERS_MAX, RESPONSE_MAX};
@@ -7,11 +8,14 @@ use rwsgi_wire::limits::{RESPONSE_HEADERS_MAX, RESPONSE_MAX};
 use super::output::Output;
 use super::request::{Request, lock};
 use super::validate;
+use crate::api::events::Events;
 use crate::cpython::{Attached, Call, Class, Exception, Function, Method, Object, Payload, PyResult, Raise};
 
 /// The payload of the type `mod_wsgi.Adapter`: the receiver of both functions.
 pub struct Adapter {
     request: Arc<Request>,
+    /// Weak, since callbacks may keep an adapter, and types like this one take no part in garbage collection.
+    events: Weak<Events>,
     write: Function<Self>,
 }
 
@@ -41,9 +45,11 @@ impl Adapters {
         &self,
         py: Attached<'py>,
         request: &Arc<Request>,
+        events: &Rc<Events>,
     ) -> PyResult<'py, Object<'py>> {
         let adapter = Adapter {
             request: Arc::clone(request),
+            events: Rc::downgrade(events),
             write: self.write,
         };
         let adapter = self.class.make(py, adapter)?;
@@ -74,6 +80,15 @@ fn start_response<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py
             Raise::Runtime,
             "exc_info must be None or a sys.exc_info() tuple",
         ));
+    }
+    if lock(py, &request.output).is_committed() {
+        return Err(too_late(py, exc_info));
+    }
+    if let Some(events) = call.this.events.upgrade()
+        && events.are_wanted(py)
+    {
+        let none = py.none();
+        events.response_started(py, request, [status, headers, exc_info.unwrap_or(&none)])?;
     }
     let mut output = lock(py, &request.output);
     if output.is_committed() {
@@ -209,7 +224,9 @@ fn write<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {
     };
     let mut output = lock(py, &call.this.request.output);
     let exchange = call.this.request.exchange(py, "write")?;
-    if output.is_gone() || output.add(py, &*exchange, bytes, !bytes.is_empty()).is_err() {
+    let start = call.this.request.call_start();
+    let now = !bytes.is_empty();
+    if output.is_gone() || output.add(py, &*exchange, bytes, now, start).is_err() {
         return Err(Exception::new(py, Raise::Os, "mod_wsgi client connection closed"));
     }
     Ok(py.none())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::request::{Request, lock};
+use super::request::{Meter, Request, lock};
 use crate::cpython::{Attached, Call, Class, Exception, Method, Object, Payload, PyResult, Raise};
 use crate::exchange::{BodyFailure, Exchange};
 
@@ -16,6 +16,8 @@ pub struct Body {
     searched: usize,
     ended: bool,
     failed: bool,
+    /// What has been received.
+    pub meter: Meter,
 }
 
 /// What a call asks for.
@@ -57,7 +59,12 @@ impl Body {
     }
 
     /// Fetches until `need` can be answered. Blocks.
-    fn fetch(&mut self, need: Need, exchange: &dyn Exchange) -> Result<usize, BodyFailure> {
+    fn fetch(
+        &mut self,
+        need: Need,
+        exchange: &dyn Exchange,
+        request: &Request,
+    ) -> Result<usize, BodyFailure> {
         loop {
             if let Some(n) = self.ready(need) {
                 return Ok(n);
@@ -66,7 +73,10 @@ impl Body {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             }
-            self.ended = exchange.read(CREDIT, &mut self.buffer)? == 0;
+            let start = request.call_start();
+            let received = exchange.read(CREDIT, &mut self.buffer)?;
+            self.meter.count(received, start);
+            self.ended = received == 0;
         }
     }
 
@@ -143,11 +153,13 @@ impl Input {
         let body = &mut *body;
         let n = match body.ready(need) {
             Some(n) => n,
-            None => py.detach(|| body.fetch(need, &*exchange)).map_err(|failure| {
-                body.failed = true;
-                let text = format!("mod_wsgi request data read error: {}", failure.text);
-                Exception::new(py, Raise::Os, &text)
-            })?,
+            None => py
+                .detach(|| body.fetch(need, &*exchange, &self.request))
+                .map_err(|failure| {
+                    body.failed = true;
+                    let text = format!("mod_wsgi request data read error: {}", failure.text);
+                    Exception::new(py, Raise::Os, &text)
+                })?,
         };
         body.consume(n, |bytes| py.bytes(bytes))
     }

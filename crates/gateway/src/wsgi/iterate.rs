@@ -89,13 +89,19 @@ impl Answer<'_> {
         if !output.has_head() {
             return Err(self.no_start_response());
         }
-        Ok(output.add(py, self.exchange, data, now).is_ok())
+        let start = self.request.call_start();
+        Ok(output.add(py, self.exchange, data, now, start).is_ok())
     }
 
     /// The fault of an application that raised.
-    pub fn raised(&self, exception: &Exception<'_>) -> Fault {
+    pub fn raised<'py>(&self, exception: &Exception<'py>) -> Fault {
+        let py = exception.value().py();
+        if self.state.events.are_wanted(py) {
+            // Fails only by another RequestTimeout, for want of memory, or if the module was replaced.
+            let _ = self.state.events.request_exception(py, self.request, exception);
+        }
         let class = &self.state.request_timeout;
-        let timed_out = class.with(exception.value().py(), |class| exception.is_instance(class));
+        let timed_out = class.with(py, |class| exception.is_instance(class));
         if timed_out {
             let script = String::from_utf8_lossy(self.script);
             let text = format!("the request of '{script}' was ended by mod_wsgi.RequestTimeout");
@@ -122,6 +128,15 @@ impl Answer<'_> {
             }
             // It obeys every rule.
             Err(_) => Err(fault),
+        }
+    }
+
+    /// The status that the client gets, or got.
+    pub fn status(&self, py: Attached<'_>, outcome: Result<(), Fault>) -> u16 {
+        let output = lock(py, &self.request.output);
+        match output.status() {
+            Some(status) if outcome.is_ok() || output.is_committed() => status,
+            _ => 500,
         }
     }
 

@@ -1,7 +1,10 @@
 //! The answer of one request: which head applies, whether it is committed, and how many bytes may follow.
 
+use std::time::Instant;
+
 use rwsgi_wire::response::Response;
 
+use super::request::Meter;
 use super::validate::{Status, Violation, content_length, is_content_length};
 use crate::cpython::Attached;
 use crate::exchange::{Exchange, Flushed, Gone, Wait};
@@ -17,6 +20,8 @@ pub struct Output {
     produced: u64,
     committed: bool,
     gone: bool,
+    /// Blocks that were added.
+    pub meter: Meter,
 }
 
 /// How the number of bytes compares to the declared length.
@@ -101,11 +106,18 @@ impl Output {
     pub fn hand_over(&mut self, exchange: &dyn Exchange, length: u64) {
         self.commit(exchange);
         self.produced = self.produced.saturating_add(length);
+        self.meter
+            .count(usize::try_from(length).unwrap_or(usize::MAX), None);
     }
 
     /// Nobody waits for the answer any more.
     pub fn lose(&mut self) {
         self.gone = true;
+    }
+
+    /// The status that `start_response` was given.
+    pub fn status(&self) -> Option<u16> {
+        self.status
     }
 
     /// `start_response` was called at least once.
@@ -135,7 +147,9 @@ impl Output {
         exchange: &dyn Exchange,
         data: &[u8],
         now: bool,
+        start: Option<Instant>,
     ) -> Result<(), Gone> {
+        let offered = data.len();
         self.commit(exchange);
         let room = self
             .declared
@@ -157,6 +171,7 @@ impl Output {
                 Ok(())
             }
         };
+        self.meter.count(offered, start);
         self.gone |= result.is_err();
         result
     }

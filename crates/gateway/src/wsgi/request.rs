@@ -1,15 +1,18 @@
 //! What the objects of one request share: the exchange until the request has ended, the body, the answer, the log.
 
-use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
+use rwsgi_os::usage::{self, Usage};
 use rwsgi_wire::response::{Level, Log, Origin};
 
 use super::input::Body;
 use super::lines::{Block, Lines, cut};
 use super::output::Output;
-use crate::cpython::{Attached, Exception, PyResult, Raise};
+use crate::cpython::{Attached, Exception, PyResult, Raise, Waits, waits};
 use crate::exchange::Exchange;
+use crate::threads::current_request;
 
 /// Where lines go that belong to no request.
 pub trait ProcessLog: Send + Sync {
@@ -33,34 +36,137 @@ pub struct Request {
     /// Held while the answer is written.
     pub output: Mutex<Output>,
     lines: Mutex<Lines>,
+    /// What it is known by.
+    pub about: About,
+    /// The application, or a callback, has asked for the dict that belongs to it.
+    pub has_data: AtomicBool,
+    /// What its thread had used when its application was called, if anybody will want to know what it has used.
+    start: OnceLock<(Usage, Waits)>,
+}
+
+/// What is known of a request from its beginning.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About {
+    /// httpd's name for it.
+    pub id: Id,
+    /// The interpreter that it runs in.
+    pub interpreter: u64,
     /// Level from which on its messages are logged, in httpd's numbers.
     pub log_level: u8,
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<Arc<Request>>> = const { RefCell::new(None) };
+/// A short name, without an allocation.
+#[derive(Debug, Clone, Copy)]
+pub struct Id {
+    bytes: [u8; 63],
+    length: u8,
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 63],
+            length: 0,
+        }
+    }
+}
+
+impl Id {
+    /// The first bytes of a name; httpd's are shorter.
+    pub fn new(name: &[u8]) -> Self {
+        let mut id = Self::default();
+        let length = name.len().min(id.bytes.len());
+        if let (Some(place), Some(name)) = (id.bytes.get_mut(..length), name.get(..length)) {
+            place.copy_from_slice(name);
+        }
+        id.length = u8::try_from(length).unwrap_or(0);
+        id
+    }
+
+    /// The name.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// How much went one way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Meter {
+    /// Calls.
+    pub times: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Time in those calls; measured only if the request is.
+    pub time: Duration,
+}
+
+impl Meter {
+    /// One more call, which began at `start`.
+    pub fn count(&mut self, bytes: usize, start: Option<Instant>) {
+        self.times += 1;
+        self.bytes += bytes as u64;
+        self.time += start.map(|start| start.elapsed()).unwrap_or_default();
+    }
+}
+
+/// What a request has used.
+pub struct Used {
+    /// Body bytes that arrived.
+    pub input: Meter,
+    /// Blocks of the answer.
+    pub output: Meter,
+    /// Waiting for the GIL.
+    pub waits: Waits,
+    /// Processor time of its thread.
+    pub cpu: Usage,
 }
 
 impl Request {
     /// A request that begins.
-    pub fn new(exchange: Arc<dyn Exchange>, log_level: u8) -> Arc<Self> {
+    pub fn new(exchange: Arc<dyn Exchange>, about: About) -> Arc<Self> {
         Arc::new(Self {
             exchange: Mutex::new(Some(exchange)),
             body: Mutex::default(),
             output: Mutex::default(),
             lines: Mutex::default(),
-            log_level,
+            about,
+            has_data: AtomicBool::new(false),
+            start: OnceLock::new(),
         })
     }
 
     /// The request that this thread is serving.
     pub fn current() -> Option<Arc<Self>> {
-        CURRENT.with_borrow(Clone::clone)
+        current_request()
     }
 
-    /// Makes this the request of the thread until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> Serving {
-        Serving(CURRENT.replace(Some(Arc::clone(self))))
+    /// When a call begins, if its time is measured.
+    pub fn call_start(&self) -> Option<Instant> {
+        self.start.get().is_some().then(Instant::now)
+    }
+
+    /// From now on what it uses is measured. On its own thread.
+    pub fn measure(&self) {
+        let _ = self.start.set((usage::of_thread(), waits()));
+    }
+
+    /// What it has used since it began. On its own thread.
+    pub fn used(&self, py: Attached<'_>) -> Used {
+        let (cpu_now, waited_now) = (usage::of_thread(), waits());
+        let (cpu, waited) = self.start.get().copied().unwrap_or((cpu_now, waited_now));
+        Used {
+            input: lock(py, &self.body).meter,
+            output: lock(py, &self.output).meter,
+            waits: Waits {
+                times: waited_now.times - waited.times,
+                time: waited_now.time.saturating_sub(waited.time),
+            },
+            cpu: Usage {
+                user: cpu_now.user.saturating_sub(cpu.user),
+                system: cpu_now.system.saturating_sub(cpu.system),
+                max_resident: cpu_now.max_resident,
+            },
+        }
     }
 
     /// The exchange, or `RuntimeError` after the end of the request. `what` was called.
@@ -118,15 +224,6 @@ impl Request {
                 cut(line.as_bytes(), &mut |piece| block.push(piece));
             }
         }
-    }
-}
-
-/// Until dropped, the thread serves a request; then what it served before.
-pub struct Serving(Option<Arc<Request>>);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        CURRENT.set(self.0.take());
     }
 }
 

@@ -9,11 +9,13 @@ use super::fault::{Fault, report};
 use super::input::Input;
 use super::iterate::{Answer, send_all};
 use super::output::Length;
-use super::request::{Request, lock};
+use super::request::{About, Id, Request, lock};
 use super::state::State;
+use crate::api::events::Watch;
 use crate::codes;
 use crate::cpython::{Attached, Object, PyResult};
 use crate::exchange::Exchange;
+use crate::threads;
 
 /// What the carrier knows besides the head.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,12 +34,22 @@ pub fn serve<'py>(
     head: &Head<'_>,
     circumstances: Circumstances,
 ) -> Result<(), Fault> {
-    let request = Request::new(Arc::clone(exchange), head.log_level);
-    let serving = request.enter();
+    let request = Request::new(Arc::clone(exchange), about(state, head));
+    let serving = threads::serve(&request, circumstances.thread_id);
+    state.events.begin(py, &request);
     let outcome = run(py, state, &request, &**exchange, head, circumstances);
     request.finish(py);
+    state.events.end(py, &request);
     drop(serving);
     outcome
+}
+
+fn about(state: &State, head: &Head<'_>) -> About {
+    About {
+        id: Id::new(head.variable(b"mod_wsgi.request_id").unwrap_or_default()),
+        interpreter: state.number,
+        log_level: head.log_level,
+    }
 }
 
 fn run<'py>(
@@ -56,32 +68,63 @@ fn run<'py>(
         head_only: head.head_only,
         state,
     };
+    let watch = Watch {
+        events: &state.events,
+        request,
+        head,
+        circumstances,
+        application_start: now(),
+    };
     let raised = |exception| answer.raised(&exception);
     let errors = state.logs.errors(py, request).map_err(raised)?;
-    let environ = environ(py, state, request, head, circumstances, &errors.stream).map_err(raised)?;
-    let start_response = state.adapters.start_response(py, request).map_err(raised)?;
-    let result = application.call(&[&environ, &start_response]);
-    drop((environ, start_response));
-    let outcome = match result {
-        Ok(result) => send_all(py, &answer, &result, state),
-        Err(exception) => Err(raised(exception)),
-    };
+    let environ = environ(py, state, &watch, &errors.stream).map_err(raised)?;
+    let outcome = call(py, &answer, &watch, application, environ);
     request.flush_lines();
     state.logs.give_back(errors);
-    match outcome {
+    let outcome = match outcome {
         Ok(()) => complete(py, &answer, head),
         Err(fault) => answer.interrupted(py, fault),
+    };
+    if state.events.are_wanted(py) {
+        // Fails only by RequestTimeout, which comes too late.
+        let _ = watch.finished(py, answer.status(py, outcome));
+    }
+    outcome
+}
+
+/// Calls the application and sends what it returns.
+fn call<'py>(
+    py: Attached<'py>,
+    answer: &Answer<'_>,
+    watch: &Watch<'_>,
+    mut application: Object<'py>,
+    environ: Object<'py>,
+) -> Result<(), Fault> {
+    let state = answer.state;
+    let raised = |exception| answer.raised(&exception);
+    if state.events.are_wanted(py) {
+        answer.request.measure();
+        application = watch.started(py, application, &environ).map_err(raised)?;
+    }
+    let start_response = state
+        .adapters
+        .start_response(py, answer.request, &state.events)
+        .map_err(raised)?;
+    let result = application.call(&[&environ, &start_response]);
+    drop((environ, start_response));
+    match result {
+        Ok(result) => send_all(py, answer, &result, state),
+        Err(exception) => Err(raised(exception)),
     }
 }
 
 fn environ<'py>(
     py: Attached<'py>,
     state: &State,
-    request: &Arc<Request>,
-    head: &Head<'_>,
-    circumstances: Circumstances,
+    watch: &Watch<'_>,
     errors: &Object<'py>,
 ) -> PyResult<'py, Object<'py>> {
+    let (request, head, circumstances) = (watch.request, watch.head, watch.circumstances);
     let environ = state.environs.build(py, head)?;
     let keys = &state.keys;
     let set = |key: &crate::cpython::Stored, value: &Object<'py>| key.with(py, |key| environ.set(key, value));
@@ -101,7 +144,10 @@ fn environ<'py>(
         &keys.daemon_start,
         &py.float(seconds(circumstances.daemon_start))?,
     )?;
-    set(&keys.application_start, &py.float(seconds(now()))?)?;
+    set(
+        &keys.application_start,
+        &py.float(seconds(watch.application_start))?,
+    )?;
     set(&keys.thread_id, &py.int(circumstances.thread_id)?)?;
     Ok(environ)
 }
@@ -140,7 +186,8 @@ pub fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn seconds(microseconds: i64) -> f64 {
+/// Microseconds since 1970 as seconds.
+pub fn seconds(microseconds: i64) -> f64 {
     // Exact to the microsecond until the year 2255.
     microseconds as f64 / 1e6
 }

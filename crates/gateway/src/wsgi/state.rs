@@ -1,7 +1,9 @@
 //! What an interpreter keeps between requests.
 
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rwsgi_wire::response::Level;
 
@@ -10,6 +12,7 @@ use super::environ::{Constants, Environs, version};
 use super::errors::Logs;
 use super::input::Input;
 use super::request::ProcessLog;
+use crate::api::events::Events;
 use crate::codes;
 use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function};
 use crate::exchange::socket::become_copy;
@@ -29,6 +32,10 @@ pub struct State {
     pub scripts: Scripts,
     /// The type offered as `wsgi.file_wrapper`.
     pub file_wrapper: Stored,
+    /// Number of the interpreter in this process.
+    pub number: u64,
+    /// Callbacks for events.
+    pub events: Rc<Events>,
     /// The class `mod_wsgi.RequestTimeout`.
     pub request_timeout: Stored,
     /// Function that finds the file in one of those.
@@ -95,13 +102,17 @@ impl State {
         sys.set_attribute(c"argv", &argv)?;
         // Early and on this thread, so that `threading.main_thread()` is right.
         py.import(c"threading")?;
-        let module = builtin_module(py, with)?;
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let module = builtin_module(py, with, number)?;
         Ok(Self {
             input: Input::class(py)?,
             adapters: Adapters::new(py)?,
             environs: Environs::new(py, &with.constants, &module.attribute(c"FileWrapper")?)?,
             logs,
             file_wrapper: module.attribute(c"FileWrapper")?.store(),
+            number,
+            events: Rc::new(Events::new(py, &module)?),
             request_timeout: module.attribute(c"RequestTimeout")?.store(),
             regular_file: module.attribute(c"_regular")?.store(),
             scripts: Scripts::default(),
@@ -140,7 +151,7 @@ impl State {
     }
 }
 
-fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Object<'py>> {
+fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>, number: u64) -> PyResult<'py, Object<'py>> {
     let name = py.text("mod_wsgi")?;
     let path = py.text("<mod_wsgi>")?;
     let code = py
@@ -152,7 +163,7 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Obj
     module.set_attribute(c"application_group", &py.latin1(with.application_group)?)?;
     module.set_attribute(c"maximum_processes", &py.int(with.processes.into())?)?;
     module.set_attribute(c"threads_per_process", &py.int(with.threads.into())?)?;
-    crate::api::install(py, &module, with)?;
+    crate::api::install(py, &module, with, number)?;
     if let Some(pipe) = with.signals {
         let forked = free_function(py, c"become_copy", |py, _| {
             become_copy();
