@@ -53,6 +53,10 @@ const NAMES: &[(&str, &str)] = &[
     ("subscribe_events", "function"),
     ("subscribe_shutdown", "function"),
     ("subscribe_signals", "function"),
+    ("start_recording_metrics", "builtin_function_or_method"),
+    ("process_metrics", "builtin_function_or_method"),
+    ("server_metrics", "function"),
+    ("request_metrics", "builtin_function_or_method"),
     ("LogHandler", "type"),
     ("RequestTimeout", "type"),
 ];

@@ -6,6 +6,7 @@ use rwsgi_testkit::Suite;
 
 mod api_events;
 mod api_log_handler;
+mod api_metrics;
 mod api_module;
 mod api_request_data;
 mod api_request_timeout;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::prepare();
     suite.topic("api_events", api_events::tests);
     suite.topic("api_log_handler", api_log_handler::tests);
+    suite.topic("api_metrics", api_metrics::tests);
     suite.topic("api_module", api_module::tests);
     suite.topic("api_request_data", api_request_data::tests);
     suite.topic("api_request_timeout", api_request_timeout::tests);

@@ -14,6 +14,7 @@
 //!
 //! - [`api`]: the modules `mod_wsgi`, `rwsgi` and `apache` that applications may import
 //! - [`cpython`]: door 3, the only unsafe code here
+//! - [`metrics`]: what requests have cost
 //! - [`threads`]: the threads that serve requests, and what they have done
 //! - [`codes`]: the messages of this half
 #![deny(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod codes;
 pub mod cpython;
 pub mod embedded;
 pub mod exchange;
+pub mod metrics;
 pub mod script;
 pub mod threads;
 pub mod worker;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rwsgi_wire::head::Head;
 
 use crate::cpython::{Attached, Exception, Object, PyResult, Stored, measure_waits};
-use crate::wsgi::request::Request;
-use crate::wsgi::serve::{Circumstances, now, seconds};
+use crate::wsgi::request::{Request, Used};
+use crate::wsgi::serve::{Circumstances, seconds};
 
 /// Somebody has asked for `event_callbacks` or `active_requests`, in whichever interpreter.
 static IN_USE: AtomicBool = AtomicBool::new(false);
@@ -58,6 +58,11 @@ impl<'py> Values<'py> {
         numbers
             .iter()
             .try_for_each(|(name, number)| self.set(name, self.py.int(*number)))
+    }
+
+    /// The token.
+    pub fn py(&self) -> Attached<'py> {
+        self.py
     }
 
     /// The dictionary.
@@ -226,11 +231,9 @@ impl Watch<'_> {
     }
 
     /// `request_finished`.
-    pub fn finished<'py>(&self, py: Attached<'py>, status: u16) -> PyResult<'py, ()> {
-        let now = now();
+    pub fn finished<'py>(&self, py: Attached<'py>, status: u16, used: &Used, now: i64) -> PyResult<'py, ()> {
         let values = self.events.values(py, self.request)?;
         set_starts(&values, self.head, self.circumstances)?;
-        let used = self.request.used(py);
         let application = Duration::from_micros(u64::try_from(now - self.application_start).unwrap_or(0));
         values.set_times(&[
             ("application_finish", seconds(now)),

@@ -18,6 +18,7 @@ use native::Native;
 const PARTS: &[(&str, &str)] = &[
     ("<mod_wsgi/names>", include_str!("names.py")),
     ("<mod_wsgi/events>", include_str!("events.py")),
+    ("<mod_wsgi/metrics>", include_str!("metrics.py")),
 ];
 
 /// What their messages begin with.

@@ -7,6 +7,7 @@ use rwsgi_wire::response::{Level, Log, Origin};
 
 use super::events;
 use crate::cpython::{Attached, Call, Class, Method, Object, Payload, PyResult};
+use crate::metrics;
 use crate::threads;
 use crate::wsgi::lines::cut;
 use crate::wsgi::request::{ProcessLog, Request};
@@ -16,6 +17,8 @@ use crate::wsgi::state::SetUp;
 pub struct Native {
     log: Arc<dyn ProcessLog>,
     interpreter: u64,
+    /// Threads of this process that can serve at once.
+    threads: u32,
 }
 
 impl Payload for Native {
@@ -27,9 +30,11 @@ type This<'a, 'py> = Call<'a, 'py, Native>;
 impl Native {
     /// For one interpreter.
     pub fn new(with: &SetUp<'_>, interpreter: u64) -> Self {
+        metrics::process_start();
         Self {
             log: Arc::clone(&with.log),
             interpreter,
+            threads: with.threads,
         }
     }
 
@@ -41,6 +46,17 @@ impl Native {
             Method::new(c"use", start_use),
             Method::new(c"current", current),
             Method::new(c"active", active),
+            Method::new(c"start_recording", |call: This<'_, '_>| {
+                metrics::start_recording();
+                Ok(call.py.none())
+            }),
+            Method::new(c"process_metrics", |call: This<'_, '_>| {
+                Ok(metrics::of_process(call.py)?.unwrap_or_else(|| call.py.none()))
+            }),
+            Method::new(c"request_metrics", |call: This<'_, '_>| {
+                let found = metrics::of_requests(call.py, call.this.threads)?;
+                Ok(found.unwrap_or_else(|| call.py.none()))
+            }),
         ];
         Class::new(py, methods, vec![])?.make(py, self)
     }

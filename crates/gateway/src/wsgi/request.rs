@@ -41,7 +41,15 @@ pub struct Request {
     /// The application, or a callback, has asked for the dict that belongs to it.
     pub has_data: AtomicBool,
     /// What its thread had used when its application was called, if anybody will want to know what it has used.
-    start: OnceLock<(Usage, Waits)>,
+    start: OnceLock<Start>,
+}
+
+/// What is remembered of the moment when an application was called.
+#[derive(Clone, Copy)]
+struct Start {
+    at: Instant,
+    cpu: Usage,
+    waits: Waits,
 }
 
 /// What is known of a request from its beginning.
@@ -101,6 +109,13 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Both together.
+    pub fn add(&mut self, other: &Self) {
+        self.times += other.times;
+        self.bytes += other.bytes;
+        self.time += other.time;
+    }
+
     /// One more call, which began at `start`.
     pub fn count(&mut self, bytes: usize, start: Option<Instant>) {
         self.times += 1;
@@ -147,13 +162,25 @@ impl Request {
 
     /// From now on what it uses is measured. On its own thread.
     pub fn measure(&self) {
-        let _ = self.start.set((usage::of_thread(), waits()));
+        self.start.get_or_init(|| Start {
+            at: Instant::now(),
+            cpu: usage::of_thread(),
+            waits: waits(),
+        });
+    }
+
+    /// When its application was called, if it is measured.
+    pub fn begun(&self) -> Option<Instant> {
+        self.start.get().map(|start| start.at)
     }
 
     /// What it has used since it began. On its own thread.
     pub fn used(&self, py: Attached<'_>) -> Used {
         let (cpu_now, waited_now) = (usage::of_thread(), waits());
-        let (cpu, waited) = self.start.get().copied().unwrap_or((cpu_now, waited_now));
+        let (cpu, waited) = match self.start.get() {
+            Some(start) => (start.cpu, start.waits),
+            None => (cpu_now, waited_now),
+        };
         Used {
             input: lock(py, &self.body).meter,
             output: lock(py, &self.output).meter,

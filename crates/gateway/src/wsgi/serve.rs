@@ -15,6 +15,7 @@ use crate::api::events::Watch;
 use crate::codes;
 use crate::cpython::{Attached, Object, PyResult};
 use crate::exchange::Exchange;
+use crate::metrics::{self, Moments};
 use crate::threads;
 
 /// What the carrier knows besides the head.
@@ -85,11 +86,30 @@ fn run<'py>(
         Ok(()) => complete(py, &answer, head),
         Err(fault) => answer.interrupted(py, fault),
     };
-    if state.events.are_wanted(py) {
-        // Fails only by RequestTimeout, which comes too late.
-        let _ = watch.finished(py, answer.status(py, outcome));
+    if metrics::is_recording() || state.events.are_wanted(py) {
+        finished(py, &answer, &watch, outcome);
     }
     outcome
+}
+
+/// Records and tells what the request was.
+fn finished(py: Attached<'_>, answer: &Answer<'_>, watch: &Watch<'_>, outcome: Result<(), Fault>) {
+    let (status, used, finish) = (answer.status(py, outcome), answer.request.used(py), now());
+    let moments = Moments {
+        request: watch.head.request_start,
+        queue: watch.head.queue_start,
+        daemon: watch.circumstances.daemon_start,
+        application: watch.application_start,
+        finish,
+    };
+    if metrics::is_recording() {
+        let thread = watch.circumstances.thread_id;
+        metrics::record(answer.request, &used, moments, status, thread);
+    }
+    if answer.state.events.are_wanted(py) {
+        // Fails only by RequestTimeout, which comes too late.
+        let _ = watch.finished(py, status, &used, finish);
+    }
 }
 
 /// Calls the application and sends what it returns.
@@ -102,6 +122,9 @@ fn call<'py>(
 ) -> Result<(), Fault> {
     let state = answer.state;
     let raised = |exception| answer.raised(&exception);
+    if metrics::is_recording() {
+        answer.request.measure();
+    }
     if state.events.are_wanted(py) {
         answer.request.measure();
         application = watch.started(py, application, &environ).map_err(raised)?;
