@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::rows::Table;
+use super::rows::{State, Table};
 
 /// What became of a test in one run; the name of the run is `ours-event` and the like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +82,13 @@ impl Outcomes {
         for (section, row) in table.rows() {
             let about = format!("[[{section}]] \"{}\"", row.name);
             for test in &row.tests {
-                self.passed(test, "theirs", &about, &mut verdict);
-                self.passed(test, "ours", &about, &mut verdict);
+                // What is better here may be what the original has in one mode only.
+                let one_mode = row.state == State::Better;
+                self.passed(test, "theirs", one_mode, &about, &mut verdict);
+                self.passed(test, "ours", false, &about, &mut verdict);
             }
             for test in &row.ours_only {
-                self.passed(test, "ours", &about, &mut verdict);
+                self.passed(test, "ours", false, &about, &mut verdict);
                 let mut on_theirs = self.variants(test, "theirs").peekable();
                 let both = on_theirs.peek().is_some()
                     && on_theirs.all(|(_, outcomes)| outcomes.iter().any(|outcome| outcome.passed));
@@ -99,7 +101,8 @@ impl Outcomes {
         }
         for new in &table.new {
             for test in &new.tests {
-                self.passed(test, "ours", &format!("[[new]] \"{}\"", new.name), &mut verdict);
+                let about = format!("[[new]] \"{}\"", new.name);
+                self.passed(test, "ours", false, &about, &mut verdict);
             }
         }
         verdict
@@ -121,9 +124,14 @@ impl Outcomes {
             })
     }
 
-    /// Every mode of the test must have passed on `module` under some MPM, and failed under none.
-    fn passed(&self, test: &str, module: &str, about: &str, verdict: &mut Verdict) {
+    /// Every mode of the test must have passed on `module` under some MPM, and failed under none; with `one_mode`, others may have been
+    /// skipped on purpose.
+    fn passed(&self, test: &str, module: &str, one_mode: bool, about: &str, verdict: &mut Verdict) {
         let mut known = false;
+        let may_be_skipped = one_mode
+            && self
+                .variants(test, module)
+                .any(|(_, outcomes)| outcomes.iter().any(|outcome| outcome.passed));
         for (name, outcomes) in self.variants(test, module) {
             known = true;
             if let Some(failed) = outcomes.iter().find(|o| !o.passed && o.skipped.is_empty()) {
@@ -133,6 +141,9 @@ impl Outcomes {
             } else if outcomes.iter().any(|outcome| outcome.passed) {
             } else if let Some(skipped) = outcomes.first() {
                 if skipped.skipped.starts_with(ON_PURPOSE) {
+                    if may_be_skipped {
+                        continue;
+                    }
                     let what = format!("{about}: {name} was not run on {module} ({})", skipped.skipped);
                     verdict
                         .unproven
@@ -159,6 +170,10 @@ mod tests {
     use super::*;
 
     fn judge(theirs: &str, ours: &str) -> (String, String) {
+        judge_as(State::Yes, theirs, ours)
+    }
+
+    fn judge_as(state: State, theirs: &str, ours: &str) -> (String, String) {
         let mut outcomes = Outcomes::default();
         outcomes.add("theirs-event", theirs);
         outcomes.add("ours-event", ours);
@@ -176,6 +191,7 @@ mod tests {
             rows.clear();
         }
         table.new.clear();
+        table.loading[0].state = state;
         table.loading[0].ours_only = vec!["hello::more".to_owned()];
         let verdict = outcomes.judge(&table);
         let lines = |lines: BTreeSet<String>| lines.into_iter().collect::<Vec<_>>().join("\n");
@@ -220,6 +236,16 @@ mod tests {
             unproven.contains("hello::more passed on theirs, too"),
             "{unproven}"
         );
+    }
+
+    #[test]
+    fn a_better_row_may_have_what_the_original_has_in_one_mode() {
+        let theirs =
+            "passed\thello::works[daemon]\nskipped\thello::works[embedded]\tnot for the original: no\n";
+        let ours = format!("passed\thello::works[daemon]\npassed\thello::works[embedded]\n{MORE}");
+        assert_eq!(judge_as(State::Better, theirs, &ours).0, "");
+        let neither = theirs.replace("passed\thello::works[daemon]\n", "");
+        assert!(judge_as(State::Better, &neither, &ours).0.contains("`ours_only`"));
     }
 
     #[test]
