@@ -31,7 +31,6 @@ const NOT_BUILT: &[&str] = &[
     "WSGICaseSensitivity Off",
     "WSGIDispatchScript /a.py",
     "WSGIPassApacheRequest On",
-    "WSGIEnableSendfile On",
     "<Location /x>\nWSGIAccessScript /a.py\n</Location>",
     "<Location /x>\nWSGIAuthUserScript /a.py\n</Location>",
     "<Location /x>\nWSGIAuthGroupScript /a.py\n</Location>",
