@@ -24,9 +24,11 @@ mod environ_module;
 mod environ_sources;
 mod errors;
 mod files;
+mod forged;
 mod groups;
 mod guides;
 mod hello;
+mod http;
 mod http2;
 mod identities;
 mod input;
@@ -51,6 +53,7 @@ mod streaming;
 mod timeouts;
 mod truncation;
 mod users;
+mod ways;
 
 fn main() -> ExitCode {
     let mut suite = Suite::prepare();
@@ -73,9 +76,11 @@ fn main() -> ExitCode {
     suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
     suite.topic("files", files::tests);
+    suite.topic("forged", forged::tests);
     suite.topic("groups", groups::tests);
     suite.topic("guides", guides::tests);
     suite.topic("hello", hello::tests);
+    suite.topic("http", http::tests);
     suite.topic("http2", http2::tests);
     suite.topic("identities", identities::tests);
     suite.topic("input", input::tests);
@@ -100,5 +105,6 @@ fn main() -> ExitCode {
     suite.topic("timeouts", timeouts::tests);
     suite.topic("truncation", truncation::tests);
     suite.topic("users", users::tests);
+    suite.topic("ways", ways::tests);
     suite.run()
 }

@@ -21,7 +21,8 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-fn certificate(builder: &Builder) -> bool {
+/// Makes a self-signed certificate; whether that went well.
+pub fn certificate(builder: &Builder) -> bool {
     let (key, certificate) = (
         builder.root().join("key.pem"),
         builder.root().join("certificate.pem"),
