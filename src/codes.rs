@@ -77,6 +77,10 @@ codes! {
         "the process group has a chroot= option, and the script does not lie below it",
         "500",
         "move the script below the directory that chroot= names";
+    SCRIPT_OWNER = 111, "The script belongs to somebody else, or others can change it",
+        "the process group has a script-user= or script-group= option, which the script or its directory does not meet",
+        "403",
+        "give file and directory to that owner, and take the permission to write from the others";
     NO_EXEC = 200, "Options ExecCGI is off",
         "a script was reached by SetHandler or AddHandler in a directory without Options ExecCGI",
         "403",

@@ -16,6 +16,7 @@ use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
 use super::pools::{Pool, PoolName, Pools};
 use super::relay::Relay;
 use super::{Failure, Fault};
+use crate::request::relaying::Relaying;
 
 /// The time limits of a process group, as this request sees them.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Limits {
     pub socket: Duration,
     /// What is left of `queue-timeout`, counted from the arrival of the request; `None` without one.
     pub queue: Option<Duration>,
+    /// How the answer is passed on.
+    pub relaying: Relaying,
 }
 
 impl Limits {
@@ -43,7 +46,7 @@ pub fn serve(
     limits: Limits,
     client: &mut dyn Client,
 ) -> Result<(), Failure> {
-    let mut relay = Relay::new(client);
+    let mut relay = Relay::new(client).relaying(limits.relaying);
     let (pool, mut link, pid) = match hand_over(pools, name, head, limits, &mut relay) {
         Ok(taken) => taken,
         Err(fault) => return Err(relay.fail(fault)),
@@ -364,7 +367,11 @@ fn pass(
     }
     if !pieces.is_empty() {
         // What streams is to be seen at once; what comes in bulk is not to be chopped.
-        if !sender.has_more() {
+        let bytes = pieces.iter().map(|piece| match piece {
+            Piece::Data(bytes) => bytes.len() as u64,
+            _ => 0,
+        });
+        if relay.is_to_be_flushed(bytes.sum(), |delay| sender.has_more(delay)) {
             pieces.push(Piece::Flush);
         }
         relay.send(&pieces)?;

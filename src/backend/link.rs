@@ -211,8 +211,8 @@ impl Sender<'_> {
         self.passed.take()
     }
 
-    /// As [`Link::has_more`].
-    pub fn has_more(&self) -> bool {
-        rwsgi_os::poll::readable(self.socket, Some(Duration::ZERO)).unwrap_or(true)
+    /// Whether more bytes can be received within this time.
+    pub fn has_more(&self, within: Duration) -> bool {
+        rwsgi_os::poll::readable(self.socket, Some(within)).unwrap_or(true)
     }
 }

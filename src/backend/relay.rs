@@ -1,10 +1,13 @@
 //! The answer on its way to the client: the head once, the promised length kept, the end visible.
 
+use std::time::Duration;
+
 use rwsgi_wire::response::{BodyFault, Response};
 
 use super::client::{BodyRead, Client, Piece, Promise};
 use super::file::File;
 use super::{Failure, Fault, Message, codes};
+use crate::request::relaying::Relaying;
 
 /// One answer under way.
 pub struct Relay<'a> {
@@ -15,6 +18,9 @@ pub struct Relay<'a> {
     length: u64,
     over: bool,
     body_ended: bool,
+    relaying: Relaying,
+    /// Bytes since what there was has been sent.
+    unsent: u64,
     /// A file was the rest of the answer; its end has gone to the filters with it.
     complete: bool,
 }
@@ -29,8 +35,28 @@ impl<'a> Relay<'a> {
             length: 0,
             over: false,
             body_ended: false,
+            relaying: Relaying::default(),
+            unsent: 0,
             complete: false,
         }
+    }
+
+    /// Passes it on in this way.
+    #[must_use]
+    pub fn relaying(self, relaying: Relaying) -> Self {
+        Self { relaying, ..self }
+    }
+
+    /// Whether so many more bytes are to be sent at once, though there may be more: a limit is reached, or `has_more` says that there is
+    /// nothing within the time it is given.
+    pub fn is_to_be_flushed(&mut self, bytes: u64, has_more: impl FnOnce(Duration) -> bool) -> bool {
+        self.unsent += bytes;
+        let full = self.relaying.flush_after > 0 && self.unsent >= self.relaying.flush_after;
+        let flush = full || !has_more(self.relaying.flush_delay);
+        if flush {
+            self.unsent = 0;
+        }
+        flush
     }
 
     /// The request, for logging and watching.
@@ -44,6 +70,16 @@ impl<'a> Relay<'a> {
             return Err(Fault::Violation(
                 "the worker sent a second head for one answer".into(),
             ));
+        }
+        let limit = self.relaying.header_limit;
+        let too_long =
+            |(name, value): &&(&[u8], &[u8])| limit > 0 && (name.len() + value.len()) as u64 > limit;
+        if let Some((name, value)) = response.headers.iter().find(too_long) {
+            return Err(Fault::Violation(format!(
+                "the header {} of the answer has {} bytes, more than header-buffer-size={limit} allows",
+                name.escape_ascii(),
+                name.len() + value.len()
+            )));
         }
         self.promise = Some(self.client.start(response).map_err(Fault::Violation)?);
         Ok(())

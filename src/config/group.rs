@@ -7,10 +7,12 @@ use rwsgi_wire::life::{Bounds, Life};
 
 use super::Refusal;
 use super::identity::{
-    Accounts, Facts, group, refuse_other_identity, refuse_without_root, supplementary, user,
+    Accounts, Facts, group, owner_of_scripts, refuse_other_identity, refuse_without_root, socket_user,
+    supplementary, user,
 };
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::Seconds;
+use crate::request::relaying::Relaying;
 
 /// A process group.
 #[derive(Clone, Debug)]
@@ -29,6 +31,21 @@ pub struct Group {
     pub socket_timeout: Option<Duration>,
     /// Most time from the arrival of a request until a worker takes it.
     pub queue_timeout: Option<Duration>,
+    /// Who must own the scripts.
+    pub scripts_of: Option<Owner>,
+    /// How answers are passed on.
+    pub relaying: Relaying,
+    /// Most time for which a client may take nothing of an answer; `None`: httpd's own.
+    pub client_timeout: Option<Duration>,
+}
+
+/// The owner that scripts must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A user, by id.
+    User(u32),
+    /// A group, by id.
+    Group(u32),
 }
 
 impl Group {
@@ -46,6 +63,8 @@ impl Group {
             refuse_other_identity(raw, facts, &account, gid)?;
             refuse_without_root(raw)?;
         }
+        let scripts_of = owner_of_scripts(raw, accounts)?;
+        let socket_user = socket_user(raw, facts, accounts)?;
         let groups = supplementary(raw, facts, accounts, &account, gid)?;
         let seconds = |option: Option<Seconds>, default: u32| option.map_or(default, |seconds| seconds.0);
         let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
@@ -83,6 +102,7 @@ impl Group {
                 .as_ref()
                 .map(|home| bytes(&home.0))
                 .unwrap_or_default(),
+            socket_user,
             chroot: options
                 .chroot
                 .as_ref()
@@ -130,6 +150,18 @@ impl Group {
             connect_timeout: Duration::from_secs(seconds(options.connect_timeout, 15).into()),
             socket_timeout: options.socket_timeout.and_then(Seconds::limit),
             queue_timeout: options.queue_timeout.and_then(Seconds::limit),
+            scripts_of,
+            relaying: Relaying {
+                flush_delay: Duration::from_millis(
+                    options.response_flush_delay.map_or(0, |delay| delay.0.into()),
+                ),
+                flush_after: options.response_buffer_size.map_or(0, |bytes| bytes.0),
+                header_limit: options.header_buffer_size.map_or(0, |bytes| bytes.0),
+            },
+            client_timeout: options
+                .response_socket_timeout
+                .and_then(Seconds::limit)
+                .or(options.socket_timeout.and_then(Seconds::limit)),
         })
     }
 

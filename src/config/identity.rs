@@ -1,6 +1,7 @@
 //! Who the workers of a process group are: looked up, and refused where they must not or cannot be.
 
 use super::Refusal;
+use super::group::Owner;
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::Identity;
 
@@ -98,18 +99,7 @@ pub(super) fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Re
         }));
     };
     let option = format!("user={}", written(identity));
-    let found = match identity {
-        Identity::Name(name) => accounts.user(name),
-        Identity::Number(uid) => accounts.user_by_id(*uid),
-    };
-    let account = found.map_err(|why| failed(&option, why))?.ok_or_else(|| {
-        refuse(
-            raw,
-            &option,
-            "names a user that does not exist",
-            "create the user (useradd --system), or correct the name",
-        )
-    })?;
+    let account = account(raw, accounts, &option, identity)?;
     if account.uid == 0 {
         return Err(refuse(
             raw,
@@ -119,6 +109,76 @@ pub(super) fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Re
         ));
     }
     Ok(account)
+}
+
+fn account(
+    raw: &RawGroup,
+    accounts: &dyn Accounts,
+    option: &str,
+    identity: &Identity,
+) -> Result<Account, Refusal> {
+    let found = match identity {
+        Identity::Name(name) => accounts.user(name),
+        Identity::Number(uid) => accounts.user_by_id(*uid),
+    };
+    let found = found.map_err(|why| {
+        refuse(
+            raw,
+            option,
+            format!("cannot be looked up ({why})"),
+            "repair the user database",
+        )
+    })?;
+    found.ok_or_else(|| {
+        refuse(
+            raw,
+            option,
+            "names a user that does not exist",
+            "create the user (useradd --system), or correct the name",
+        )
+    })
+}
+
+/// Who must own the scripts.
+pub(super) fn owner_of_scripts(raw: &RawGroup, accounts: &dyn Accounts) -> Result<Option<Owner>, Refusal> {
+    match (&raw.options.script_user, &raw.options.script_group) {
+        (None, None) => Ok(None),
+        (Some(identity), None) => {
+            let option = format!("script-user={}", written(identity));
+            account(raw, accounts, &option, identity).map(|account| Some(Owner::User(account.uid)))
+        }
+        (None, Some(identity)) => {
+            let option = format!("script-group={}", written(identity));
+            group_id(raw, accounts, &option, identity).map(|gid| Some(Owner::Group(gid)))
+        }
+        (Some(_), Some(identity)) => Err(refuse(
+            raw,
+            &format!("script-group={}", written(identity)),
+            "is given together with script-user",
+            "remove one of the two",
+        )),
+    }
+}
+
+/// Who owns the pools' sockets, if not root.
+pub(super) fn socket_user(
+    raw: &RawGroup,
+    facts: &Facts,
+    accounts: &dyn Accounts,
+) -> Result<Option<u32>, Refusal> {
+    let Some(identity) = &raw.options.socket_user else {
+        return Ok(None);
+    };
+    let option = format!("socket-user={}", written(identity));
+    if !facts.is_root() {
+        return Err(refuse(
+            raw,
+            &option,
+            "needs an httpd started as root",
+            "start httpd as root, or remove the option",
+        ));
+    }
+    account(raw, accounts, &option, identity).map(|account| Some(account.uid))
 }
 
 fn group_id(

@@ -16,7 +16,7 @@ use rwsgi_wire::control::Preload;
 
 use crate::directives::Scoped;
 use crate::directives::script::Alias;
-pub use group::Group;
+pub use group::{Group, Owner};
 
 /// What holds for the whole process.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! `WSGIDaemonProcess` and its options.
 
 use super::kinds::{
-    Absolute, Bytes, Count, Identities, Identity, PathList, Priority, Seconds, Text, Threads, Umask,
+    Absolute, Bytes, Count, Identities, Identity, Milliseconds, PathList, Priority, Seconds, Text, Threads,
+    Umask,
 };
 use super::script::invalid_option;
 use super::{Context, Directive, Place, Target, Words, Wrong, options};
@@ -124,6 +125,31 @@ options! {
     /// threads, requests are answered 504, and the worker is replaced at once. Watched by a thread of the worker that needs no
     /// lock, and by the manager.
     deadlock_timeout: Seconds = "deadlock-timeout";
+
+    /// Only scripts that this user owns are run, in directories that it owns; neither may be writable for the group or for others. Default:
+    /// any. Else the client gets 403. Not together with `script-group`.
+    script_user: Identity = "script-user";
+
+    /// Only scripts of this group are run, in directories of this group; neither may be writable for others. Default: any.
+    script_group: Identity = "script-group";
+
+    /// The owner of the socket that httpd's children connect to. Default: root, and httpd's group may connect; it may with this option,
+    /// too. Needs an httpd started as root.
+    socket_user: Identity = "socket-user";
+
+    /// Most time for which a client may take nothing of an answer. Default 0: `socket-timeout` if that is given, else httpd's `Timeout`. Then
+    /// the connection is closed, and the worker is free again. No effect for HTTP/2, whose streams share a connection.
+    response_socket_timeout: Seconds = "response-socket-timeout";
+
+    /// How long to wait for more of an answer before what there is is sent, in milliseconds. Default 0: it is sent when no more is
+    /// there at that moment.
+    response_flush_delay: Milliseconds = "response-flush-delay";
+
+    /// Bytes of an answer after which it is sent even if there is more, at least 65536. Default 0: httpd decides.
+    response_buffer_size: Bytes<65536> = "response-buffer-size";
+
+    /// Longest header of an answer in bytes, name and value, at least 8192. Default 0: 1 MiB for all of them. Longer ones are 500.
+    header_buffer_size: Bytes<8192> = "header-buffer-size";
 }
 
 /// Options of mod_wsgi that this version knows by name only, and what to do instead.
@@ -138,31 +164,6 @@ pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
     ),
     ("send-buffer-size", "remove it; the system's default is used"),
     ("receive-buffer-size", "remove it; the system's default is used"),
-    (
-        "header-buffer-size",
-        "remove it; response headers may have up to 1 MiB",
-    ),
-    (
-        "response-buffer-size",
-        "remove it; answers are sent as they come, in constant memory",
-    ),
-    (
-        "response-socket-timeout",
-        "remove it; httpd's Timeout counts for clients",
-    ),
-    (
-        "response-flush-delay",
-        "remove it; answers are flushed when the worker has nothing more to send",
-    ),
-    ("socket-user", "remove it; only httpd's own user is let in"),
-    (
-        "script-user",
-        "remove it; give each owner a process group with user=",
-    ),
-    (
-        "script-group",
-        "remove it; give each owner a process group with group=",
-    ),
     ("server-metrics", "remove it"),
 ];
 

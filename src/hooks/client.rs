@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response};
 
@@ -21,6 +22,10 @@ pub struct RequestClient<'a, 'r> {
     body_refusal: Option<u16>,
     answered: bool,
     sent: bool,
+    /// Most time for which the client may take nothing.
+    client_timeout: Option<Duration>,
+    /// The time before.
+    usual_timeout: Option<i64>,
 }
 
 impl<'a, 'r> RequestClient<'a, 'r> {
@@ -34,7 +39,14 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             body_refusal: None,
             answered: false,
             sent: false,
+            client_timeout: None,
+            usual_timeout: None,
         }
+    }
+
+    /// While it takes the answer the client may stand still no longer than this.
+    pub fn limit_client(&mut self, limit: Option<Duration>) {
+        self.client_timeout = limit;
     }
 
     /// What httpd is to do in place of sending the application's answer.
@@ -45,6 +57,14 @@ impl<'a, 'r> RequestClient<'a, 'r> {
     /// The status with which the request body is to be refused, if nothing has been sent yet.
     pub fn body_refusal(&self) -> Option<u16> {
         self.body_refusal.filter(|_| !self.sent)
+    }
+}
+
+impl Drop for RequestClient<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(usual) = self.usual_timeout {
+            self.request.connection().set_timeout(usual);
+        }
     }
 }
 
@@ -82,6 +102,10 @@ impl Client for RequestClient<'_, '_> {
                 is_replaced: true,
                 ..Promise::default()
             });
+        }
+        if let Some(limit) = self.client_timeout {
+            let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
+            self.usual_timeout = request.connection().set_timeout(limit);
         }
         request.forget_continue();
         request.set_status(head.status, &head.line);

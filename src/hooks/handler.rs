@@ -2,6 +2,7 @@
 
 use super::head::{self, Body, Queue};
 use super::names::RequestNames;
+use super::owner;
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
 use crate::codes;
@@ -234,6 +235,19 @@ fn serve_by_worker(
     let Some(pools) = Child::pools() else {
         return Verdict::Status(500);
     };
+    if let Some(owner) = group.scripts_of
+        && let Err(why) = owner::check(request.filename(), owner)
+    {
+        log!(
+            request,
+            Level::Error,
+            codes::SCRIPT_OWNER,
+            "script-user or script-group of the process group '{}' forbids to run {}: {why}",
+            target.process_group,
+            String::from_utf8_lossy(request.filename())
+        );
+        return Verdict::Status(403);
+    }
     let now = micros_now();
     let name = PoolName {
         group: target.process_group.clone().into_bytes(),
@@ -246,6 +260,7 @@ fn serve_by_worker(
         queue: group
             .queue_timeout
             .map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
+        relaying: group.relaying,
     };
     let queue = Queue {
         start: now,
@@ -263,6 +278,7 @@ fn serve_by_worker(
         return Verdict::Status(500);
     };
     let mut client = RequestClient::new(request, settings.answer_rules(false), settings.enable_sendfile());
+    client.limit_client(group.client_timeout);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
 }

@@ -15,6 +15,7 @@ mod configure;
 mod handler;
 mod head;
 mod names;
+mod owner;
 mod translate;
 
 pub use child_init::child_init;

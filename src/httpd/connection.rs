@@ -50,6 +50,25 @@ impl<'r> Connection<'r> {
         Some(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
+    /// Sets how long a read or write may wait, in microseconds, and answers what it was before; `None` for a connection without a socket
+    /// of its own, where nothing is set.
+    pub fn set_timeout(&self, microseconds: i64) -> Option<i64> {
+        if self.is_secondary() {
+            return None;
+        }
+        // SAFETY: H1; returns null for connections without a socket.
+        let socket = unsafe { c::ap_get_conn_socket(self.raw) };
+        if socket.is_null() {
+            return None;
+        }
+        let mut before = 0;
+        // SAFETY: a live socket of APR; `before` is writable.
+        let known = unsafe { c::apr_socket_timeout_get(socket, &raw mut before) } == 0;
+        // SAFETY: a live socket of APR, which is this thread's while it serves a request.
+        let done = known && unsafe { c::apr_socket_timeout_set(socket, microseconds) } == 0;
+        done.then_some(before)
+    }
+
     /// Makes httpd close the connection after this response.
     pub fn close_after_response(&self) {
         // SAFETY: H1: the connection is this thread's while it serves one of its requests.

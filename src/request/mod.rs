@@ -13,6 +13,7 @@ pub mod environ;
 pub mod headers;
 pub mod instead;
 pub mod proxies;
+pub mod relaying;
 pub mod response;
 pub mod target;
 pub mod template;

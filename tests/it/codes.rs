@@ -23,6 +23,9 @@ pub const LATE: &[&str] = &["RW0302", "RW0303", "RW0304", "RW0309"];
 /// A request ran too long, or a worker would not end: it is ended by force.
 pub const FORCE: &[&str] = &["RW0300", "RW0305", "RW0454", "RW0611", "RW0612"];
 
+/// A worker sent an answer that must not reach a client.
+pub const BAD_ANSWER: &[&str] = &["RW0306"];
+
 /// A limit on the life of a worker was reached.
 pub const LIFE: &[&str] = &["RW0700", "RW0701"];
 

@@ -45,6 +45,7 @@ mod pythons;
 mod quirks;
 mod refusals;
 mod refuse_to_start;
+mod relaying;
 mod reload;
 mod response;
 mod restart;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
     suite.topic("quirks", quirks::tests);
     suite.topic("refusals", refusals::tests);
     suite.topic("reload", reload::tests);
+    suite.topic("relaying", relaying::tests);
     suite.topic("response", response::tests);
     suite.topic("restart", restart::tests);
     suite.topic("sent", sent::tests);

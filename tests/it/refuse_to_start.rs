@@ -46,13 +46,6 @@ const OPTIONS_NOT_BUILT: &[&str] = &[
     "switch-interval=0.01",
     "send-buffer-size=1000",
     "receive-buffer-size=1000",
-    "header-buffer-size=10000",
-    "response-buffer-size=100000",
-    "response-socket-timeout=1",
-    "response-flush-delay=1",
-    "socket-user=nobody",
-    "script-user=nobody",
-    "script-group=nogroup",
     "server-metrics=On",
 ];
 

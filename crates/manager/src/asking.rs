@@ -44,7 +44,7 @@ pub(crate) struct Asker {
 impl Manager {
     pub(crate) fn open_door(&mut self, directory: &Rc<RuntimeDir>) -> Result<(), String> {
         let (path, listener) = directory
-            .listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG)
+            .listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG, None)
             .map_err(|e| format!("the manager's socket cannot be made ({e}): set WSGISocketPrefix to a shorter path, or to one that httpd's starter may write"))?;
         let id = self.fresh_id();
         self.watch(&listener, Token::Door(id))

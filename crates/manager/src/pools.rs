@@ -133,7 +133,7 @@ impl Manager {
         let backlog = settings.group.listen_backlog.max(1);
         let (path, listener) = config
             .directory
-            .listen(Kind::Stream, &name, backlog)
+            .listen(Kind::Stream, &name, backlog, settings.group.socket_user)
             .map_err(|e| {
                 let text = format!("a socket for a pool cannot be made: {e}");
                 target.say(Level::Error, codes::NO_SOCKET, &text);

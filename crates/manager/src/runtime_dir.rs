@@ -78,12 +78,18 @@ impl RuntimeDir {
         Ok(())
     }
 
-    /// Listens on a new socket of this name, open to httpd's group.
-    pub fn listen(&self, kind: Kind, name: &[u8], backlog: u32) -> Result<(Vec<u8>, OwnedFd), OsError> {
+    /// Listens on a new socket of this name, open to httpd's group; `owner` owns it, else this user.
+    pub fn listen(
+        &self,
+        kind: Kind,
+        name: &[u8],
+        backlog: u32,
+        owner: Option<u32>,
+    ) -> Result<(Vec<u8>, OwnedFd), OsError> {
         let path = [&self.path[..], b"/", name].concat();
         let access = Access {
             mode: if self.group.get().is_some() { 0o660 } else { 0o600 },
-            uid: None,
+            uid: owner,
             gid: self.group.get(),
         };
         let listener = socket::listen(kind, &path, access, backlog)?;
@@ -175,7 +181,7 @@ mod tests {
         let path = format!("{above}/run.1");
         let made = RuntimeDir::make(path.as_bytes(), 0, false).unwrap();
         assert_eq!(file::status_of(path.as_bytes()).unwrap().mode & 0o777, 0o700);
-        let (socket, _listener) = made.listen(Kind::Stream, &made.fresh_name(), 5).unwrap();
+        let (socket, _listener) = made.listen(Kind::Stream, &made.fresh_name(), 5, None).unwrap();
         assert!(file::status_of(&socket).unwrap().is_socket());
         drop(made);
         assert!(file::status_of(path.as_bytes()).unwrap_err().is_not_found());

@@ -78,6 +78,8 @@ pub struct Group {
     pub python_path: Vec<Vec<u8>>,
     /// Working directory, also put at `sys.path[0]`; empty for none.
     pub home: Vec<u8>,
+    /// Who owns the sockets of the pools; `None` for the manager's own user.
+    pub socket_user: Option<u32>,
     /// New root directory of the workers; empty for none. `home`, `python_home`, `python_path` and scripts are below it.
     pub chroot: Vec<u8>,
     /// File mode creation mask; `None` for 0022.
@@ -157,6 +159,7 @@ impl Group {
         out.put_bytes(&self.python_home);
         out.put_list(&self.python_path);
         out.put_bytes(&self.home);
+        out.put_u32(self.socket_user.unwrap_or(u32::MAX));
         out.put_bytes(&self.chroot);
         out.put_u32(self.umask.unwrap_or(u32::MAX));
         out.put_bytes(&self.lang);
@@ -187,6 +190,7 @@ impl Group {
             python_home: f.bytes("python home")?.into(),
             python_path: owned(f.list("python path")?),
             home: f.bytes("home")?.into(),
+            socket_user: Some(f.u32("socket user")?).filter(|v| *v != u32::MAX),
             chroot: f.bytes("chroot")?.into(),
             umask: Some(f.u32("umask")?).filter(|v| *v != u32::MAX),
             lang: f.bytes("lang")?.into(),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::relay::tests::Recorder;
+use crate::request::relaying::Relaying;
 use rwsgi_os::OwnedFd;
 use rwsgi_os::socket::{Access, Kind as SocketKind, Mode, accept, listen};
 use rwsgi_os::{BorrowedFd, fd, file, message, poll::readable};
@@ -14,6 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 const LIMITS: Limits = Limits {
+    relaying: Relaying {
+        flush_delay: Duration::ZERO,
+        flush_after: 0,
+        header_limit: 0,
+    },
     connect: Duration::from_secs(2),
     socket: Duration::from_secs(5),
     queue: None,

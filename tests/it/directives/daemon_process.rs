@@ -88,6 +88,34 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
                 &["chroot=relative", "absolute"],
             ),
             (
+                "WSGIDaemonProcess g header-buffer-size=4096",
+                &["header-buffer-size=4096", "8192"],
+            ),
+            (
+                "WSGIDaemonProcess g response-buffer-size=4096",
+                &["response-buffer-size=4096", "65536"],
+            ),
+            (
+                "WSGIDaemonProcess g response-socket-timeout=-1",
+                &["response-socket-timeout=-1"],
+            ),
+            (
+                "WSGIDaemonProcess g response-flush-delay=-1",
+                &["response-flush-delay=-1", "milliseconds"],
+            ),
+            (
+                "WSGIDaemonProcess g script-user=no-such-user-here",
+                &["script-user=no-such-user-here", "does not exist"],
+            ),
+            (
+                "WSGIDaemonProcess g script-group=no-such-group-here",
+                &["no-such-group-here", "does not exist"],
+            ),
+            (
+                "WSGIDaemonProcess g script-user=nobody script-group=daemon",
+                &["script-group=daemon", "script-user"],
+            ),
+            (
                 "WSGIDaemonProcess g user=no-such-user-here",
                 &["user=no-such-user-here", "does not exist"],
             ),
