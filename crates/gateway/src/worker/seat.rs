@@ -113,10 +113,11 @@ impl Seat<'_> {
         match outcome {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),
             Ok(Ok(Err(fault))) => {
-                connection.abort(fault.0, "");
+                // Before the client hears of it: its next request must not come here.
                 if fault.0 == AbortReason::Import && self.worker.versions.is_spoiled() {
                     self.worker.leave(LeaveReason::ImportFailed);
                 }
+                connection.abort(fault.0, "");
                 false
             }
             Ok(Err(_)) => {
