@@ -65,6 +65,14 @@ codes! {
         "libpython or the Python half cannot be opened, or Python refuses to start",
         "requests for embedded mode are answered with 500 by this child",
         "do what the sentence says";
+    NO_EFFECT = 40, "A setting has no effect",
+        "the directive asks for something that this httpd, Python or build cannot do",
+        "httpd serves as if it were not written",
+        "do what the sentence says, or remove the directive";
+    NO_METRICS = 41, "Metrics are not built",
+        "WSGITelemetryService, WSGITelemetryOptions or WSGISlowRequests is written",
+        "httpd serves; nothing is recorded or sent",
+        "remove the directives, or leave them for a version that has metrics";
     RESTRICTED = 50, "A process group is not allowed here",
         "the request chose a process group that WSGIRestrictProcess does not name for its directory or server",
         "500",

@@ -28,8 +28,8 @@ use super::{Failure, Fault};
 pub struct Start {
     /// `WSGIPythonHome`.
     pub python_home: Option<PathBuf>,
-    /// `WSGIPythonPath`.
-    pub python_path: Vec<PathBuf>,
+    /// How it is started, set up and ended.
+    pub python: rwsgi_wire::python::Python,
     /// `_rwsgi.abi3.so`, opened by root.
     pub gateway: Option<std::fs::File>,
     /// What applications may ask about httpd.
@@ -76,7 +76,7 @@ impl Python {
         let settings = Settings {
             program: bytes(found.program),
             home: found.home.map(bytes).unwrap_or_default(),
-            python_path: start.python_path.iter().cloned().map(bytes).collect(),
+            python: start.python.clone(),
             gateway: bytes(gateway.clone()),
             multithread: start.httpd.threads != 1,
             multiprocess: start.httpd.processes != 1,

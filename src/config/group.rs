@@ -92,11 +92,8 @@ impl Group {
             multiprocess: options.processes.is_some(),
             threads: options.threads.map_or(15, |threads| threads.0),
             python_home: python_home.map(bytes).unwrap_or_default(),
-            python_path: options
-                .python_path
-                .as_ref()
-                .map(|list| list.0.iter().map(|path| bytes(path)).collect())
-                .unwrap_or_default(),
+            // Filled in by who knows the main server.
+            python: rwsgi_wire::python::Python::default(),
             home: options
                 .home
                 .as_ref()

@@ -4,6 +4,8 @@
 
 pub mod group;
 pub mod identity;
+pub mod python;
+pub mod remarks;
 pub mod resolve;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use rwsgi_wire::control::Preload;
+use rwsgi_wire::python::Python;
 
 use crate::directives::Scoped;
 use crate::directives::script::Alias;
@@ -33,6 +36,13 @@ pub struct Site {
     pub gateway: OnceLock<File>,
 }
 
+impl Site {
+    /// `WSGICaseSensitivity Off`, which holds for the whole server.
+    pub fn folds_case(&self) -> bool {
+        self.embedded.python.fold_case
+    }
+}
+
 /// Where this run's sockets are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -49,8 +59,8 @@ pub struct Embedded {
     pub is_off: bool,
     /// `WSGIPythonHome`.
     pub python_home: Option<PathBuf>,
-    /// `WSGIPythonPath`.
-    pub python_path: Vec<PathBuf>,
+    /// How Python is started, set up and ended there.
+    pub python: Python,
     /// Something in the configuration of servers runs in embedded mode for certain: start Python with the child, not at the
     /// first request.
     pub is_expected: bool,

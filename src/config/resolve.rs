@@ -9,7 +9,7 @@ use rwsgi_wire::control::Preload;
 
 use super::group::Group;
 use super::identity::{Accounts, Facts};
-use super::{Embedded, Refusal, ServerConfig, Site};
+use super::{Embedded, Refusal, ServerConfig, Site, python};
 use crate::directives::RawServer;
 use crate::directives::daemon::RawGroup;
 use crate::directives::import::Load;
@@ -34,15 +34,14 @@ pub fn resolve(
     facts: &Facts,
     accounts: &dyn Accounts,
 ) -> Result<(Vec<ServerConfig>, Vec<String>), Refusal> {
-    let global = servers
-        .first()
-        .map(|main| main.raw.global.clone())
-        .unwrap_or_default();
+    let main = servers.first().map(|main| main.raw.clone()).unwrap_or_default();
+    let global = main.global.clone();
     let python_home = global.python_home.map(|home| home.0);
     let mut groups: BTreeMap<String, (Group, &RawGroup)> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
         for raw in server.raw.groups.iter().filter(|_| !is_shared(servers, index)) {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
+            group.settings.python = python::of_group(&main, &raw.name, &raw.options);
             group.server = index;
             group.server_names.push(server.name.to_owned());
             group.is_of_virtual_host = server.is_virtual;
@@ -103,7 +102,7 @@ pub fn resolve(
     let embedded = Embedded {
         is_off,
         python_home,
-        python_path: global.python_path.map(|list| list.0).unwrap_or_default(),
+        python: python::embedded(&main),
         // With process groups about, an alias may find its group in a directory section, which is not known here.
         is_forced: imports_embedded,
         is_expected: imports_embedded || (!is_off && groups.is_empty() && servers.iter().any(runs_embedded)),

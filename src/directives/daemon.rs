@@ -4,6 +4,7 @@ use super::kinds::{
     Absolute, Bytes, Count, Identities, Identity, Milliseconds, PathList, Priority, Seconds, Text, Threads,
     Umask,
 };
+use super::python_kinds::Interval;
 use super::script::invalid_option;
 use super::{Context, Directive, Place, Target, Words, Wrong, options};
 
@@ -33,6 +34,13 @@ options! {
 
     /// Directories put in front of `sys.path`; `.pth` files in them count.
     python_path: PathList = "python-path";
+
+    /// `PYTHON_EGG_CACHE` of the workers: where `pkg_resources` unpacks eggs. `WSGIPythonEggs` is not taken over.
+    python_eggs: Absolute = "python-eggs";
+
+    /// Seconds after which a thread lets others run Python, as with `sys.setswitchinterval()`. Default: `WSGISwitchInterval`, else
+    /// Python's own, 0.005.
+    switch_interval: Interval = "switch-interval";
 
     /// Working directory of the workers, also put at the front of `sys.path`. Default: the user's home directory; `/` when
     /// the user is httpd's own.
@@ -154,14 +162,6 @@ options! {
 
 /// Options of mod_wsgi that this version knows by name only, and what to do instead.
 pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
-    (
-        "python-eggs",
-        "remove it; set PYTHON_EGG_CACHE in the script if an egg needs it",
-    ),
-    (
-        "switch-interval",
-        "remove it; call sys.setswitchinterval() in the script",
-    ),
     ("send-buffer-size", "remove it; the system's default is used"),
     ("receive-buffer-size", "remove it; the system's default is used"),
     ("server-metrics", "remove it"),

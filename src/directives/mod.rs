@@ -8,19 +8,25 @@
 //! - [`server`], for directives of whole servers
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
 //! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
+//! - [`python`], for how Python is started and ended; [`interpreter`], for what may be said of some interpreters only
+//! - [`accepted`], for directives of mod_wsgi that have nothing to do here
 //! - [`unbuilt`], for directives of mod_wsgi that this version knows by name only
 //! - [`choices`], for `On|Off|Auto`, and defaults that depend on the module's name
-//! - [`kinds`], for what a value may be; all refusals come from there
+//! - [`kinds`] and [`python_kinds`], for what a value may be; all refusals come from there
 //!
 //! Nothing is opened or looked up here; that is [`crate::config`].
 
+pub mod accepted;
 pub mod choices;
 pub mod daemon;
 pub mod handler_script;
 pub mod import;
+pub mod interpreter;
 pub mod kinds;
 pub mod pages;
 pub mod proxies;
+pub mod python;
+pub mod python_kinds;
 pub mod scoped;
 pub mod script;
 pub mod server;
@@ -75,6 +81,13 @@ pub struct Directive {
     pub text: &'static str,
     /// Takes the words that follow the name.
     pub set: fn(&mut Target<'_>, &mut Words<'_>, &Place) -> Result<(), Wrong>,
+}
+
+impl Directive {
+    /// It is a section: what is inside is read after it, and then it is closed.
+    pub fn is_section(&self) -> bool {
+        self.name.to_bytes().starts_with(b"<")
+    }
 }
 
 /// Where a directive was written.
@@ -147,19 +160,35 @@ impl Wrong {
     }
 }
 
+/// Every family of directives.
+const FAMILIES: &[&[Directive]] = &[
+    OWN,
+    scoped::DIRECTIVES,
+    server::DIRECTIVES,
+    python::DIRECTIVES,
+    interpreter::DIRECTIVES,
+    accepted::DIRECTIVES,
+    unbuilt::DIRECTIVES,
+];
+
 /// How many directives there are.
-pub const COUNT: usize =
-    scoped::DIRECTIVES.len() + server::DIRECTIVES.len() + OWN.len() + unbuilt::DIRECTIVES.len();
+pub const COUNT: usize = {
+    let (mut family, mut count) = (0, 0);
+    while family < FAMILIES.len() {
+        count += FAMILIES[family].len();
+        family += 1;
+    }
+    count
+};
 
 /// Every directive.
 pub const ALL: [&Directive; COUNT] = {
-    let families: [&[Directive]; 4] = [OWN, scoped::DIRECTIVES, server::DIRECTIVES, unbuilt::DIRECTIVES];
     let mut all = [&OWN[0]; COUNT];
     let (mut family, mut filled) = (0, 0);
-    while family < families.len() {
+    while family < FAMILIES.len() {
         let mut index = 0;
-        while index < families[family].len() {
-            all[filled] = &families[family][index];
+        while index < FAMILIES[family].len() {
+            all[filled] = &FAMILIES[family][index];
             filled += 1;
             index += 1;
         }
@@ -175,6 +204,10 @@ const OWN: &[Directive] = &[
     daemon::DAEMON_PROCESS,
     handler_script::HANDLER_SCRIPT,
     import::IMPORT_SCRIPT,
+    python::WARNINGS,
+    interpreter::SECTION,
+    accepted::TELEMETRY_SERVICE,
+    accepted::TELEMETRY_OPTIONS,
 ];
 
 /// Applies one directive to its target; the error is a sentence with directive, value and remedy.

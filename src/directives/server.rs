@@ -1,8 +1,11 @@
 //! Settings of the whole server.
 
+use super::accepted::Accepted;
 use super::daemon::RawGroup;
 use super::import::Load;
-use super::kinds::{Absolute, BelowServerRoot, OnOff, PathList};
+use super::interpreter::Interpreters;
+use super::kinds::{Absolute, BelowServerRoot, OnOff};
+use super::python::Python;
 use super::script::Alias;
 use super::{Scoped, Target, Wrong, settings};
 
@@ -13,10 +16,6 @@ settings! {
     /// The Python for embedded mode, and for every `WSGIDaemonProcess` without `python-home`: a virtual environment, or the prefix
     /// of a Python installation (`/usr` for the distribution's).
     python_home: Absolute = c"WSGIPythonHome" in Global;
-
-    /// Directories for embedded mode, put in front of `sys.path`; `.pth` files in them count. A daemon process has its own
-    /// `python-path` option and does not take this one over.
-    python_path: PathList = c"WSGIPythonPath" in Global;
 
     /// Beginning of the name of the directory that holds the sockets of the workers; relative to `ServerRoot`. The process id of httpd is
     /// added. Default: `rwsgi` in `DefaultRuntimeDir`. The directory it is in must exist; httpd's user needs to be able to pass through it.
@@ -40,6 +39,16 @@ pub struct RawServer {
     pub scoped: Scoped,
     /// Settings of the main server; unset everywhere else.
     pub global: Global,
+    /// How Python is started and ended; of the main server.
+    pub python: Python,
+    /// `WSGIPythonWarnings`; of the main server.
+    pub warnings: Vec<String>,
+    /// What is said of interpreters; of the main server.
+    pub interpreters: Interpreters,
+    /// What has no effect; of the main server.
+    pub accepted: Accepted,
+    /// Directives of telemetry; of the main server.
+    pub telemetry: Vec<&'static str>,
     /// Aliases in the order in which they are tried.
     pub aliases: Vec<Alias>,
     /// Process groups declared here.
@@ -58,6 +67,7 @@ impl RawServer {
             aliases: self.aliases.iter().chain(&base.aliases).cloned().collect(),
             groups: self.groups.clone(),
             loads: self.loads.clone(),
+            ..Self::default()
         }
     }
 }

@@ -14,6 +14,16 @@ impl<'a> Words<'a> {
         Self { rest: line.trim() }
     }
 
+    /// Takes off the `>` that ends the first line of a section. httpd has done so already where nothing is before it.
+    pub fn end_section(&mut self) -> Result<(), Wrong> {
+        match self.rest.trim_end().strip_suffix('>') {
+            Some(rest) => self.rest = rest,
+            None if self.rest.is_empty() => {}
+            None => return Err(Wrong::new("has no closing '>'", "end its first line with '>'")),
+        }
+        Ok(())
+    }
+
     /// The next word, unquoted.
     #[allow(clippy::should_implement_trait)] // Not an iterator: `next_option` reads the same words in another way.
     pub fn next(&mut self) -> Option<String> {

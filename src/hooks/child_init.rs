@@ -63,7 +63,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
     }
     let _ = START.set(embedded::Start {
         python_home: site.embedded.python_home.clone(),
-        python_path: site.embedded.python_path.clone(),
+        python: site.embedded.python.clone(),
         gateway: site.gateway.get().and_then(|gateway| gateway.try_clone().ok()),
         httpd: httpd::facts(),
         log_level: main.log_level(),

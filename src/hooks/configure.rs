@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codes;
 use crate::config::identity::{Account, Accounts, Facts};
+use crate::config::remarks::{Remark, remarks};
 use crate::config::resolve::{Written, resolve};
 use crate::directives::script::{Alias, Pattern};
 use crate::httpd::{self, BesideUs, Level, Pool, Regex, RunState, Server, Terminal, Verdict};
@@ -78,7 +79,22 @@ pub fn check_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
             let _ = slot.config.set(Arc::new(config));
         }
     }
+    if RunState::is_dry_run() {
+        remark(main);
+    }
     Verdict::Ok
+}
+
+/// Says, once for each start and restart, what does not do what its name says.
+fn remark(main: Server<'_>) {
+    let Some(slot) = main.slot() else { return };
+    for remark in remarks(&slot.raw) {
+        match remark {
+            Remark::NoEffect(text) => log!(main, Level::Warning, codes::NO_EFFECT, "{text}"),
+            Remark::NoMetrics(text) => log!(main, Level::Warning, codes::NO_METRICS, "{text}"),
+            Remark::Replaced(text) => log!(main, Level::Notice, "{text}"),
+        }
+    }
 }
 
 /// Starts the manager, or tells the running one what changed.
@@ -86,6 +102,7 @@ pub fn post_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
     if RunState::query() == RunState::FirstPass || RunState::is_dry_run() {
         return Verdict::Ok;
     }
+    remark(main);
     httpd::add_version_component(&pconf, concat!("mod_rwsgi/", env!("CARGO_PKG_VERSION")));
     let Some(config) = main.config() else {
         return REFUSED;

@@ -30,7 +30,15 @@ impl Names for RequestNames<'_, '_> {
     }
 
     fn resource(&self) -> String {
-        let script = script_name(self.0.uri().to_bytes(), self.0.path_info());
+        let mut script = script_name(self.0.uri().to_bytes(), self.0.path_info());
+        if self
+            .0
+            .server()
+            .config()
+            .is_some_and(|config| config.site.folds_case())
+        {
+            script.make_ascii_lowercase();
+        }
         format!("{}|{}", self.server(), String::from_utf8_lossy(&script))
     }
 

@@ -74,7 +74,8 @@ unsafe extern "C" fn set(
     };
     let fallback = c"mod_rwsgi: a bug was caught while this directive was read".as_ptr();
     guard(fallback, || match apply(cmd, parms, mconfig, arguments) {
-        Ok(()) => core::ptr::null(),
+        Ok(directive) if directive.is_section() => read_section(cmd),
+        Ok(_) => core::ptr::null(),
         Err(sentence) => {
             let sentence = CString::new(sentence.replace('\0', " ")).unwrap_or_default();
             // SAFETY: H1: the pool of the configuration under way.
@@ -89,7 +90,7 @@ fn apply(
     parms: &c::cmd_parms,
     mconfig: *mut c_void,
     arguments: *const c_char,
-) -> Result<(), String> {
+) -> Result<&'static Directive, String> {
     // SAFETY: H1: the entry of our own table; its data is an index, not a pointer.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
     let directive = directives::ALL
@@ -109,18 +110,43 @@ fn apply(
     let place = place(parms);
     if parms.path.is_null() {
         // SAFETY: H1: the server whose section is being read.
-        let configs = unsafe { (*parms.server).module_config };
-        // SAFETY: H6.
-        let slot = unsafe { c::ap_get_module_config(configs, module::record()) };
+        let slot = unsafe { slot(parms.server) };
         // SAFETY: H6: while the configuration is read nobody else looks at the slot.
-        let slot = unsafe { slot.cast::<ServerSlot>().as_mut() }.ok_or("mod_rwsgi: no server settings")?;
-        directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)
+        let slot = unsafe { slot.as_mut() }.ok_or("mod_rwsgi: no server settings")?;
+        directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)?;
     } else {
         // SAFETY: H6: while the section is read nobody else looks at its settings.
         let scoped =
             unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
-        directives::apply(directive, Target::Directory(scoped), arguments, &place)
+        directives::apply(directive, Target::Directory(scoped), arguments, &place)?;
     }
+    Ok(directive)
+}
+
+/// # Safety
+/// `server` is the server whose configuration is being read (H1).
+unsafe fn slot(server: *mut c::server_rec) -> *mut ServerSlot {
+    // SAFETY: the caller's promise.
+    let configs = unsafe { (*server).module_config };
+    // SAFETY: H6.
+    unsafe { c::ap_get_module_config(configs, module::record()) }.cast()
+}
+
+/// Lets httpd hand over what is in a section, then closes it. Its refusal is passed on.
+fn read_section(cmd: *mut c::cmd_parms) -> *const c_char {
+    // SAFETY: H1: the parameters of this call. A copy, since httpd changes them meanwhile.
+    let parms = unsafe { *cmd };
+    // SAFETY: H1: the section's own line.
+    let inside = unsafe { (*parms.directive).first_child };
+    // SAFETY: H1: as httpd's own sections do it, with the context that is in force.
+    let refusal = unsafe { c::ap_walk_config(inside, cmd, parms.context) };
+    // SAFETY: H1: the server whose section was read.
+    let slot = unsafe { slot(parms.server) };
+    // SAFETY: H6: as in `apply`.
+    if let Some(slot) = unsafe { slot.as_mut() } {
+        slot.raw.interpreters.close();
+    }
+    refusal
 }
 
 fn place(parms: &c::cmd_parms) -> Place {

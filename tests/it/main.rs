@@ -32,6 +32,7 @@ mod http;
 mod http2;
 mod identities;
 mod input;
+mod isolation;
 mod leaks;
 mod lifecycle;
 mod limits;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
     suite.topic("http2", http2::tests);
     suite.topic("identities", identities::tests);
     suite.topic("input", input::tests);
+    suite.topic("isolation", isolation::tests);
     suite.topic("leaks", leaks::tests);
     suite.topic("lifecycle", lifecycle::tests);
     suite.topic("limits", limits::tests);

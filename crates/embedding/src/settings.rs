@@ -3,6 +3,7 @@
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::{Fields, Put};
 use rwsgi_wire::httpd::Httpd;
+use rwsgi_wire::python::Python;
 
 /// Settings of embedded mode, resolved by the Apache half. All strings are bytes of the file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,8 +12,8 @@ pub struct Settings {
     pub program: Vec<u8>,
     /// A prefix without a program, for `Py_SetPythonHome`; empty when `program` is enough.
     pub home: Vec<u8>,
-    /// `WSGIPythonPath`, split.
-    pub python_path: Vec<Vec<u8>>,
+    /// How it is started, set up and ended.
+    pub python: Python,
     /// Path under which `_rwsgi` is open, to import it by.
     pub gateway: Vec<u8>,
     /// `wsgi.multithread`: the MPM serves with more than one thread.
@@ -33,7 +34,7 @@ impl Settings {
         let mut out = Vec::new();
         out.put_bytes(&self.program);
         out.put_bytes(&self.home);
-        out.put_list(&self.python_path);
+        self.python.put(&mut out);
         out.put_bytes(&self.gateway);
         out.put_u8(self.multithread.into());
         out.put_u8(self.multiprocess.into());
@@ -49,7 +50,7 @@ impl Settings {
         let settings = Self {
             program: f.bytes("program")?.into(),
             home: f.bytes("home")?.into(),
-            python_path: f.list("python path")?.into_iter().map(Into::into).collect(),
+            python: Python::take(&mut f)?,
             gateway: f.bytes("gateway")?.into(),
             multithread: f.bool("multithread")?,
             multiprocess: f.bool("multiprocess")?,
@@ -70,8 +71,11 @@ mod tests {
     fn settings_survive_the_round_trip() {
         let settings = Settings {
             program: b"/v/bin/python3".to_vec(),
-            python_path: vec![b"/a".to_vec()],
             preload: vec![b"".to_vec(), b"/early.py".to_vec()],
+            python: Python {
+                optimize: 1,
+                ..Python::default()
+            },
             ..Settings::default()
         };
         let bytes = settings.encode();

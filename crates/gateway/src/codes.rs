@@ -107,6 +107,14 @@ codes! {
         "The worker is at its limit of open files, or the system is short of memory.",
         "The connection waits; the worker tries again.",
         "Find out what keeps files open in the application, or raise the limit.";
+    NO_OWN_GIL = 630, "WSGIPerInterpreterGIL has no effect with this Python",
+        "Interpreters with a GIL of their own exist from Python 3.12.",
+        "The interpreters of the httpd child share one GIL.",
+        "Use a newer Python, or process groups; else remove the directive.";
+    INTERVAL_NOT_SET = 631, "a switch interval for one application group was not applied",
+        "WSGISwitchInterval stands in a section with application-group, and the interpreter shares the GIL with others.",
+        "The interval of the main interpreter holds.",
+        "Set it outside of the section, or use WSGIPerInterpreterGIL or a process group.";
     CALLBACK_RAISED = 660, "a callback for an event raised an exception",
         "A function given to mod_wsgi.subscribe_events(), subscribe_shutdown() or subscribe_signals() failed; the traceback follows.",
         "The request, and the other callbacks, are not affected.",

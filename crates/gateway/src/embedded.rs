@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,23 @@ use rwsgi_embedding::guest::{GuestSide, HostExchange, HostLog};
 use rwsgi_embedding::host::Outcome;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::python::Python;
 use rwsgi_wire::response::{AbortReason, Level, Log, Origin};
 
 use crate::api::events::process_stopping;
 use crate::api::install_apache;
 use crate::codes;
-use crate::cpython::{Attached, Embedded, End, Interpreter, StartUp, another, lend};
+use crate::cpython::{
+    Attached, Embedded, End, Gil, Interpreter, Others, PyResult, StartUp, another, halt, lend,
+    own_gil_is_possible,
+};
+use crate::environment::{Snapshot, set_egg_cache, take_out_hash_seed};
 use crate::exchange::Exchange;
 use crate::exchange::host::{Calls, Carrier};
-use crate::script::add_to_path;
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
 use crate::wsgi::serve::{Circumstances, serve};
+use crate::wsgi::settle::{add_paths, set_switch_interval};
 use crate::wsgi::state::{SetUp, State};
 
 /// The functions behind the C table.
@@ -34,7 +39,17 @@ struct Runtime {
     log: HostLog,
     main: Interpreter<State>,
     /// By application group.
-    others: Mutex<HashMap<Vec<u8>, Interpreter<State>>>,
+    others: Mutex<HashMap<Vec<u8>, Other>>,
+    /// What `os.environ` of new interpreters begins with.
+    environment: Snapshot,
+    /// That GILs cannot be had has been said.
+    told_of_gil: AtomicBool,
+}
+
+/// An interpreter besides the main one.
+struct Other {
+    interpreter: Interpreter<State>,
+    gil: Gil,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -71,11 +86,21 @@ impl GuestSide for Guest {
             program: settings.program.clone(),
             home: settings.home.clone(),
             utf8: is_c_locale(|name| std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)),
+            optimize: settings.python.optimize,
+            dont_write_bytecode: settings.python.dont_write_bytecode,
+            warnings: settings.python.warnings.clone(),
+            hash_seed: settings.python.hash_seed.clone(),
         };
+        let hash_seed_before = std::env::var_os("PYTHONHASHSEED").map(std::ffi::OsString::into_encoded_bytes);
         panic_log(log);
         let mut python = Embedded::start(&start_up).map_err(failed)?;
-        let main = python
-            .attach(|py| Interpreter::current(py, |py| set_up(py, &settings, log, b"")))
+        let (main, environment) = python
+            .attach(|py| {
+                let environment = begin(py, &settings.python, hash_seed_before.as_deref())
+                    .map_err(|exception| exception.sentence())?;
+                let main = Interpreter::current(py, |py| set_up(py, &settings, log, b""))?;
+                Ok((main, environment))
+            })
             .map_err(failed)?;
         STARTED.set(Some(python));
         let runtime = Runtime {
@@ -83,6 +108,8 @@ impl GuestSide for Guest {
             log,
             main,
             others: Mutex::default(),
+            environment,
+            told_of_gil: AtomicBool::new(false),
         };
         RUNTIME
             .set(runtime)
@@ -141,14 +168,28 @@ impl GuestSide for Guest {
         let others = std::mem::take(&mut *runtime.others.lock().unwrap_or_else(PoisonError::into_inner));
         // The original has no reason for the end of an httpd child either.
         let tell = |py: Attached<'_>| process_stopping(py, "");
-        let ends: Vec<End> = others
-            .values()
-            .map(|other| python.end(other, deadline, tell))
-            .collect();
+        let leave = runtime.settings.python.leave_interpreters;
+        let mut end = |other: &Other| {
+            let end = if leave {
+                python.leave(&other.interpreter, deadline, tell)
+            } else {
+                python.end(&other.interpreter, deadline, tell)
+            };
+            if end == End::Stays && other.gil == Gil::Own {
+                halt(&other.interpreter, deadline);
+            }
+            end
+        };
+        let ends: Vec<End> = others.values().map(&mut end).collect();
+        let others = match () {
+            () if leave => Others::Leave,
+            () if ends.contains(&End::Stays) => Others::Stay,
+            () => Others::Ended,
+        };
         let main = if ends.contains(&End::Busy) {
             End::Busy
         } else {
-            python.finalise(&runtime.main, ends.contains(&End::Stays), deadline, tell)
+            python.finalise(&runtime.main, others, deadline, tell)
         };
         if main == End::Busy {
             let text = format!(
@@ -190,18 +231,70 @@ impl Runtime {
             return Ok(self.main.clone());
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(interpreter) = others.get(group) {
-            return Ok(interpreter.clone());
+        if let Some(other) = others.get(group) {
+            return Ok(other.interpreter.clone());
         }
-        let made = another(&self.main, |py| set_up(py, &self.settings, self.log, group)).map_err(|why| {
+        let gil = self.gil_for(group);
+        let make = |py: Attached<'_>| {
+            self.environment
+                .put(py)
+                .map_err(|exception| exception.sentence())?;
+            let state = set_up(py, &self.settings, self.log, group)?;
+            self.set_own_interval(py, group, gil)?;
+            Ok(state)
+        };
+        let made = another(&self.main, gil, make).map_err(|why| {
             let group = String::from_utf8_lossy(group);
             format!(
                 "{}: no interpreter for application group '{group}': {why}",
                 codes::INTERPRETER_NOT_MADE
             )
         })?;
-        others.insert(group.to_vec(), made.clone());
+        others.insert(
+            group.to_vec(),
+            Other {
+                interpreter: made.clone(),
+                gil,
+            },
+        );
         Ok(made)
+    }
+
+    /// Which GIL the interpreter of an application group gets. What cannot be had is said once.
+    fn gil_for(&self, group: &[u8]) -> Gil {
+        if !self.settings.python.interpreters.of(group).own_gil {
+            return Gil::Shared;
+        }
+        if own_gil_is_possible() {
+            return Gil::Own;
+        }
+        if !self.told_of_gil.swap(true, Ordering::Relaxed) {
+            let text = format!(
+                "{}: WSGIPerInterpreterGIL needs Python 3.12 or newer: the interpreters of this httpd child share one GIL; use a newer \
+                 Python, or process groups",
+                codes::NO_OWN_GIL
+            );
+            self.log.log(&plain(Level::Warn, &text));
+        }
+        Gil::Shared
+    }
+
+    /// The switch interval belongs to a GIL: that of the main interpreter has been set with it.
+    fn set_own_interval(&self, py: Attached<'_>, group: &[u8], gil: Gil) -> Result<(), String> {
+        let settled = self.settings.python.interpreters.of(group);
+        if gil == Gil::Own {
+            return set_switch_interval(py, &settled).map_err(|exception| exception.sentence());
+        }
+        if settled.switch_interval_is_own {
+            let text = format!(
+                "{}: WSGISwitchInterval for application group '{}' is not applied: its interpreter shares the GIL with the others of this \
+                 httpd child; set it outside of the section, or use WSGIPerInterpreterGIL or a process group",
+                codes::INTERVAL_NOT_SET,
+                String::from_utf8_lossy(group)
+            );
+            self.log.log(&plain(Level::Warn, &text));
+        }
+        Ok(())
     }
 }
 
@@ -220,17 +313,30 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
         application_group: group,
         processes: settings.httpd.processes,
         threads: settings.httpd.threads,
-        restrict_signal: true,
+        python: &settings.python,
         signals: None,
         log: server_log.clone(),
     };
     let state = State::new(py, &with).map_err(|exception| exception.sentence())?;
-    let failed = add_to_path(py, &settings.python_path).map_err(|exception| exception.sentence())?;
-    if let Some((directory, exception)) = failed {
-        crate::script::path_not_added(&*server_log, "WSGIPythonPath", &directory, &exception);
-    }
+    let interpreters = &settings.python.interpreters;
+    add_paths(py, interpreters, group, "WSGIPythonPath", &*server_log)
+        .map_err(|exception| exception.sentence())?;
     install_apache(py, &settings.httpd, true).map_err(|exception| exception.sentence())?;
     Ok(state)
+}
+
+/// The first thing in the main interpreter, before any application; gives what `os.environ` of the others begins with.
+fn begin<'py>(
+    py: Attached<'py>,
+    python: &Python,
+    hash_seed_before: Option<&[u8]>,
+) -> PyResult<'py, Snapshot> {
+    if !python.hash_seed.is_empty() {
+        take_out_hash_seed(py, hash_seed_before)?;
+    }
+    set_egg_cache(py, &python.eggs)?;
+    set_switch_interval(py, &python.interpreters.of(b""))?;
+    Snapshot::take(py)
 }
 
 fn thread_number() -> i64 {

@@ -16,6 +16,7 @@
 //! - [`cpython`]: door 3, the only unsafe code here
 //! - [`metrics`]: what requests have cost
 //! - [`threads`]: the threads that serve requests, and what they have done
+//! - [`environment`]: `os.environ` in httpd's children
 //! - [`codes`]: the messages of this half
 #![deny(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod api;
 pub mod codes;
 pub mod cpython;
 pub mod embedded;
+pub mod environment;
 pub mod exchange;
 pub mod metrics;
 pub mod script;

@@ -13,6 +13,7 @@ use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault
 use rwsgi_embedding::load;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::python::{Interpreters, Options, Python};
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Log, Response};
 use support::{Directory, on_every_python, variables};
 
@@ -212,7 +213,16 @@ fn child() {
     directory.write("modules/numbered.py", "NUMBER = 42\n");
     let settings = Settings {
         program: program.clone().into_os_string().into_encoded_bytes(),
-        python_path: vec![directory.0.join("modules").into_os_string().into_encoded_bytes()],
+        python: Python {
+            interpreters: Interpreters {
+                base: Options {
+                    path: vec![directory.0.join("modules").into_os_string().into_encoded_bytes()],
+                    ..Options::default()
+                },
+                ..Interpreters::default()
+            },
+            ..Python::default()
+        },
         multithread: true,
         log_level: 6,
         ..Settings::default()

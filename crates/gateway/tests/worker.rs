@@ -12,6 +12,7 @@ use rwsgi_wire::control::{FromWorker, Start};
 use rwsgi_wire::frame::Kind;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
+use rwsgi_wire::python::{Interpreters, Options, Python};
 use rwsgi_wire::response::AbortReason;
 use support::{Body, Client, Directory, Ended, Worker, on_every_python, settings};
 
@@ -475,7 +476,16 @@ fn home_and_python_path_come_first_and_scripts_are_loaded_in_advance() {
         let here = directory.0.clone().into_os_string().into_encoded_bytes();
         let start = Start {
             home: b"/usr".to_vec(),
-            python_path: vec![here.clone(), b"/usr/share".to_vec()],
+            python: Python {
+                interpreters: Interpreters {
+                    base: Options {
+                        path: vec![here.clone(), b"/usr/share".to_vec()],
+                        ..Options::default()
+                    },
+                    ..Interpreters::default()
+                },
+                ..Python::default()
+            },
             display_name: b"(wsgi:site)".to_vec(),
             preload: vec![script.clone(), broken],
             ..settings()

@@ -11,10 +11,15 @@ def _boot():
         os.write(4, struct.pack("<BI", 3, len(data)) + data)
         os._exit(78)
 
+    # Meant for this process alone, which has read it by now.
+    os.environ.pop("PYTHONHASHSEED", None)
     version = sys.version_info
     if version < (3, 9):
         cannot("%s is Python %d.%d, and rwsgi needs 3.9 or newer: name another python-home"
                % (sys.executable, version[0], version[1]))
+    if "t" in getattr(sys, "abiflags", ""):
+        cannot("%s is a free-threaded Python, for which this rwsgi is not built: name another python-home"
+               % sys.executable)
     # The working directory is no place to import from unless it was configured.
     sys.path[:] = [entry for entry in sys.path if entry]
     path = "/proc/self/fd/5"

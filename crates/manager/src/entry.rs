@@ -3,6 +3,7 @@
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::{Fields, Put};
 use rwsgi_wire::life::Bounds;
+use rwsgi_wire::python::Python;
 
 /// Settings of a journey.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Entry {
     pub shell: Vec<u8>,
     /// As in `Group`.
     pub python_home: Vec<u8>,
+    /// As in `Group`.
+    pub python: Python,
     /// As in `Group`.
     pub home: Vec<u8>,
     /// File mode creation mask.
@@ -62,6 +65,7 @@ impl Entry {
         out.put_bytes(&self.user_home);
         out.put_bytes(&self.shell);
         out.put_bytes(&self.python_home);
+        self.python.put(&mut out);
         out.put_bytes(&self.home);
         out.put_u32(self.umask);
         out.put_bytes(&self.chroot);
@@ -90,6 +94,7 @@ impl Entry {
             user_home: f.bytes("user home")?.into(),
             shell: f.bytes("shell")?.into(),
             python_home: f.bytes("python home")?.into(),
+            python: Python::take(&mut f)?,
             home: f.bytes("home")?.into(),
             umask: f.u32("umask")?,
             chroot: f.bytes("chroot")?.into(),

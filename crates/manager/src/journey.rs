@@ -7,6 +7,7 @@ use rwsgi_os::rlimit::{Resource, UNLIMITED};
 use rwsgi_os::signal::Signal;
 use rwsgi_os::system::System;
 use rwsgi_wire::code::Code;
+use rwsgi_wire::python::Python;
 
 use crate::codes;
 use crate::entry::Entry;
@@ -337,13 +338,16 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         let e = self.entry;
         let lang: &[u8] = if e.lang.is_empty() { b"C.UTF-8" } else { &e.lang };
         let mut all = vec![[b"PATH=", PATH.join(":").as_bytes()].concat()];
-        let named: [(&[u8], &[u8]); 6] = [
+        let named: [(&[u8], &[u8]); 8] = [
             (b"HOME=", &e.user_home),
             (b"USER=", &e.user),
             (b"LOGNAME=", &e.user),
             (b"SHELL=", &e.shell),
             (b"LANG=", lang),
             (b"LC_ALL=", &e.locale),
+            (b"PYTHON_EGG_CACHE=", &e.python.eggs),
+            // There is no option for it; the bootstrap takes it out again.
+            (b"PYTHONHASHSEED=", &e.python.hash_seed),
         ];
         for (name, value) in named {
             if value.contains(&0) {
@@ -414,6 +418,7 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         if is_3 && self.entry.lang.is_empty() && self.entry.locale.is_empty() {
             arguments.extend([b"-X".to_vec(), b"utf8".to_vec()]);
         }
+        arguments.extend(interpreter_options(&self.entry.python));
         arguments.extend([b"-c".to_vec(), BOOT.as_bytes().to_vec()]);
         self.set_memory_limits()
             .map_err(|e| Stop::call(codes::MEMORY_LIMITS_FAILED, &e))?;
@@ -434,6 +439,18 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 fn lower(system: &mut impl System, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError> {
     let most = system.limit(resource)?.1;
     system.set_limit(resource, soft.min(most), hard.min(most))
+}
+
+/// The command line's options for settings of the configuration; every Python since 2.7 knows them.
+fn interpreter_options(python: &Python) -> Vec<Vec<u8>> {
+    let mut options = vec![b"-O".to_vec(); python.optimize.into()];
+    if python.dont_write_bytecode {
+        options.push(b"-B".to_vec());
+    }
+    for filter in &python.warnings {
+        options.extend([b"-W".to_vec(), filter.clone()]);
+    }
+    options
 }
 
 /// Why a step failed.

@@ -81,6 +81,7 @@ impl Manager {
             bounds: g.bounds,
             shutdown_timeout: g.life.shutdown_timeout,
             descriptors: self.descriptors,
+            python: g.python.clone(),
             lang: g.lang.clone(),
             locale: g.locale.clone(),
         }
@@ -112,7 +113,7 @@ impl Manager {
             processes: g.processes,
             threads: g.threads,
             multiprocess: g.multiprocess,
-            python_path: g.python_path.clone(),
+            python: g.python.clone(),
             home: g.home.clone(),
             display_name,
             life: g.life,

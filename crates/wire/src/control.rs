@@ -4,6 +4,7 @@
 use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
 use crate::life::{Bounds, LeaveReason, Life};
+use crate::python::Python;
 use crate::response::{AbortReason, Level, numbered};
 use crate::{VERSION, WireError};
 
@@ -74,8 +75,8 @@ pub struct Group {
     pub threads: u32,
     /// Prefix or venv whose `bin/python3` (or `bin/python`) is executed; empty for the first `python3` of the fixed PATH.
     pub python_home: Vec<u8>,
-    /// Directories put in front of `sys.path` through `site.addsitedir`.
-    pub python_path: Vec<Vec<u8>>,
+    /// How it is started, set up and ended.
+    pub python: Python,
     /// Working directory, also put at `sys.path[0]`; empty for none.
     pub home: Vec<u8>,
     /// Who owns the sockets of the pools; `None` for the manager's own user.
@@ -157,7 +158,7 @@ impl Group {
         out.put_u8(self.multiprocess.into());
         out.put_u32(self.threads);
         out.put_bytes(&self.python_home);
-        out.put_list(&self.python_path);
+        self.python.put(out);
         out.put_bytes(&self.home);
         out.put_u32(self.socket_user.unwrap_or(u32::MAX));
         out.put_bytes(&self.chroot);
@@ -188,7 +189,7 @@ impl Group {
             multiprocess: f.bool("multiprocess")?,
             threads: f.u32("threads")?,
             python_home: f.bytes("python home")?.into(),
-            python_path: owned(f.list("python path")?),
+            python: Python::take(f)?,
             home: f.bytes("home")?.into(),
             socket_user: Some(f.u32("socket user")?).filter(|v| *v != u32::MAX),
             chroot: f.bytes("chroot")?.into(),
@@ -491,7 +492,7 @@ pub struct Start {
     /// `wsgi.multiprocess`.
     pub multiprocess: bool,
     /// As in [`Group`].
-    pub python_path: Vec<Vec<u8>>,
+    pub python: Python,
     /// As in [`Group`].
     pub home: Vec<u8>,
     /// As in [`Group`], expanded (`%{GROUP}`).
@@ -541,7 +542,7 @@ impl ToWorker {
                 out.put_u32(s.processes);
                 out.put_u32(s.threads);
                 out.put_u8(s.multiprocess.into());
-                out.put_list(&s.python_path);
+                s.python.put(&mut out);
                 out.put_bytes(&s.home);
                 out.put_bytes(&s.display_name);
                 s.life.put(&mut out);
@@ -577,7 +578,7 @@ impl ToWorker {
                         processes: f.u32("processes")?,
                         threads: f.u32("threads")?,
                         multiprocess: f.bool("multiprocess")?,
-                        python_path: owned(f.list("python path")?),
+                        python: Python::take(f)?,
                         home: f.bytes("home")?.into(),
                         display_name: f.bytes("display name")?.into(),
                         life: Life::take(f)?,
@@ -689,7 +690,10 @@ mod tests {
         let group = Group {
             name: b"site".to_vec(),
             groups: vec![33, 44],
-            python_path: vec![b"/a".to_vec(), b"/b".to_vec()],
+            python: Python {
+                optimize: 1,
+                ..Python::default()
+            },
             umask: Some(0o027),
             preload: vec![Preload {
                 application_group: b"".to_vec(),

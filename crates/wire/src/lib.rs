@@ -21,6 +21,7 @@
 //! - [`head`], [`response`]: what is in `Head`, `Response`, `Abort`, `Taken`, `Log`
 //! - [`mod@httpd`]: what applications may ask about httpd
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
+//! - [`python`]: how a Python is to be started, set up and ended
 //! - [`limits`]: every bound in one place
 //! - [`code`]: the message catalogue entry
 //!
@@ -35,6 +36,7 @@ pub mod head;
 pub mod httpd;
 pub mod life;
 pub mod limits;
+pub mod python;
 pub mod response;
 
 use std::fmt;

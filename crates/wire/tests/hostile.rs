@@ -5,6 +5,7 @@ use rwsgi_wire::control::{
 };
 use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::python::{Interpreters, Options, Python, Section};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Response, Taken, Want};
 
 /// A generator of repeatable noise (xorshift); the seed is printed by a failing assertion.
@@ -58,12 +59,32 @@ fn survives<T: PartialEq + std::fmt::Debug, E>(
     }
 }
 
+fn python(directory: &[u8]) -> Python {
+    let options = Options {
+        path: vec![directory.to_vec()],
+        restrict_signal: Some(false),
+        ..Options::default()
+    };
+    Python {
+        warnings: vec![b"error".to_vec()],
+        interpreters: Interpreters {
+            sections: vec![Section {
+                application_group: Some(b"x".to_vec()),
+                options: options.clone(),
+                ..Section::default()
+            }],
+            base: options,
+        },
+        ..Python::default()
+    }
+}
+
 #[test]
 fn control_messages() {
     let group = Group {
         name: b"site".to_vec(),
         groups: vec![1, 2],
-        python_path: vec![b"/a".to_vec()],
+        python: python(b"/a"),
         preload: vec![Preload {
             application_group: b"x".to_vec(),
             script: b"/s".to_vec(),
@@ -96,7 +117,7 @@ fn control_messages() {
     survives(&answer.encode(), Answer::decode, Answer::encode);
     let start = Start {
         preload: vec![b"/x".to_vec()],
-        python_path: vec![b"/y".to_vec()],
+        python: python(b"/y"),
         ..Start::default()
     };
     survives(

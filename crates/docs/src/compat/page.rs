@@ -7,7 +7,7 @@ use super::rows::{Row, State, Table};
 const TOP: &str = "# Feature by feature against mod_wsgi 6.1.1
 
 **yes**: works as there. **better**: works, and the note says what is more. **no**: not built; a directive or option with \"no\" is known by name and the
-server refuses to start with a sentence saying so, so that nothing is ignored silently. Where we differ on purpose is explained in
+server refuses to start with a sentence saying so, or says it in a warning at start, so that nothing is ignored silently. Where we differ on purpose is explained in
 [quirks.md](quirks.md).
 
 The last column names the tests that show it (`tests/it`, `topic::test`); they run on mod_wsgi and on this module, those marked with * on this module

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mod_rwsgi::directives::daemon::{GroupOptions, UNBUILT_OPTIONS};
-use mod_rwsgi::directives::{ALL, unbuilt};
+use mod_rwsgi::directives::{ALL, accepted, unbuilt};
 
 use super::rows::{Row, State, Table};
 
@@ -12,7 +12,7 @@ use super::rows::{Row, State, Table};
 pub struct Registry {
     /// Directives that work.
     pub directives: BTreeSet<String>,
-    /// Directives that are known by name only.
+    /// Directives that are known by name only, or checked and without effect.
     pub unbuilt_directives: BTreeSet<String>,
     /// Options of `WSGIDaemonProcess` that work.
     pub options: BTreeSet<String>,
@@ -24,10 +24,11 @@ impl Registry {
     /// That of this source.
     pub fn built() -> Registry {
         let plain = |name: &core::ffi::CStr| name.to_string_lossy().trim_start_matches('<').to_owned();
-        let unbuilt_directives: BTreeSet<String> = unbuilt::DIRECTIVES
+        let mut unbuilt_directives: BTreeSet<String> = unbuilt::DIRECTIVES
             .iter()
             .map(|directive| plain(directive.name))
             .collect();
+        unbuilt_directives.extend(accepted::METRICS.iter().map(|name| (*name).to_owned()));
         let all = ALL.iter().map(|directive| plain(directive.name));
         Registry {
             directives: all.filter(|name| !unbuilt_directives.contains(name)).collect(),

@@ -1,6 +1,7 @@
 //! Python inside a process that is not Python: its start on a thread of its own, further interpreters, its end.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, OsStr, OsString, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use pyo3::ffi;
 
 use super::interpreter::{Interpreter, ThreadState};
 use super::object::Attached;
+use super::own_gil;
 use super::symbols::{find, set_int, symbols};
 
 /// From what Python is to find itself.
@@ -19,6 +21,23 @@ pub struct StartUp {
     pub home: Vec<u8>,
     /// Python's UTF-8 mode is on.
     pub utf8: bool,
+    /// `sys.flags.optimize`.
+    pub optimize: u8,
+    /// No `.pyc` files are written.
+    pub dont_write_bytecode: bool,
+    /// Warning filters, as after `-W`.
+    pub warnings: Vec<Vec<u8>>,
+    /// As `PYTHONHASHSEED`; empty to leave that alone.
+    pub hash_seed: Vec<u8>,
+}
+
+/// Which GIL a further interpreter has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gil {
+    /// That of the main interpreter.
+    Shared,
+    /// One of its own; see [`own_gil_is_possible`](super::own_gil_is_possible).
+    Own,
 }
 
 /// Python, started by this thread, which Python takes for its main thread. It is detached in between, and must be ended here.
@@ -44,8 +63,11 @@ impl Embedded {
         if !with.home.is_empty() {
             set_path(c"Py_SetPythonHome", &with.home)?;
         }
+        set_options(with)?;
+        let seed = HashSeed::set(&with.hash_seed);
         // SAFETY: not initialised, and this is the only thread that does it. 0: no signal handlers.
         unsafe { ffi::Py_InitializeEx(0) };
+        drop(seed);
         // SAFETY: initialised by this thread, which is attached now.
         let state = unsafe { ffi::PyEval_SaveThread() };
         NonNull::new(state)
@@ -79,7 +101,7 @@ impl Embedded {
         // All others go before the end, that of the thread that imported `threading` too: it holds a lock that the end waits for.
         // SAFETY: the interpreter is alive until it is ended below.
         let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
-        // SAFETY: attached, with a new state of an interpreter that shares the GIL.
+        // SAFETY: attached, with a new state. Where GILs differ, one is given up and the other taken; so below.
         unsafe { ffi::PyThreadState_Swap(state) };
         // SAFETY: attached to it.
         let py = unsafe { Attached::assume() };
@@ -93,20 +115,41 @@ impl Embedded {
         } else {
             End::Stays
         };
-        // SAFETY: ours belongs to the main interpreter, which shares the GIL.
+        // SAFETY: ours belongs to the main interpreter.
         unsafe { ffi::PyThreadState_Swap(self.state.as_ptr()) };
         // SAFETY: attached.
         unsafe { ffi::PyEval_SaveThread() };
         end
     }
 
-    /// Ends Python: runs exit functions, waits for its non-daemon threads. With `others_stay`, which CPython cannot finalise, this
-    /// thread keeps the GIL instead, so that no Python code runs while the process ends.
+    /// Leaves an interpreter made by [`another`] as it is; only lets nobody in any more. `first` runs attached to it.
+    pub fn leave<S>(
+        &mut self,
+        interpreter: &Interpreter<S>,
+        deadline: Instant,
+        first: impl FnOnce(Attached<'_>),
+    ) -> End {
+        if !interpreter.shut(deadline) {
+            return End::Busy;
+        }
+        // SAFETY: needs no GIL; the interpreter is alive until the process ends.
+        let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+        // SAFETY: our own new state, not attached.
+        unsafe { ffi::PyEval_RestoreThread(state) };
+        // SAFETY: attached.
+        first(unsafe { Attached::assume() });
+        // SAFETY: attached.
+        unsafe { ffi::PyEval_SaveThread() };
+        End::Stays
+    }
+
+    /// Ends Python: runs exit functions, waits for its non-daemon threads. If other interpreters stay, which CPython cannot finalise, or
+    /// if nothing is to be ended, this thread keeps the GIL instead, so that no Python code runs while the process ends.
     /// `first` runs before anything else, attached to the main interpreter.
     pub fn finalise<S>(
         self,
         main: &Interpreter<S>,
-        others_stay: bool,
+        others: Others,
         deadline: Instant,
         first: impl FnOnce(Attached<'_>),
     ) -> End {
@@ -118,8 +161,11 @@ impl Embedded {
         // SAFETY: attached.
         let py = unsafe { Attached::assume() };
         first(py);
+        if others == Others::Leave {
+            return End::Stays;
+        }
         main.clear(py);
-        if others_stay {
+        if others == Others::Stay {
             run_exit_functions(py);
             return End::Stays;
         }
@@ -127,6 +173,68 @@ impl Embedded {
         unsafe { ffi::Py_FinalizeEx() };
         End::Ended
     }
+}
+
+/// `PYTHONHASHSEED` in the environment of the process, which is the only place where Python looks for it; put back when dropped.
+/// Whoever reads the environment in another thread at that moment is in danger, as with every `os.environ[…] = …` of an application.
+struct HashSeed(Option<Option<OsString>>);
+
+impl HashSeed {
+    const NAME: &'static str = "PYTHONHASHSEED";
+
+    fn set(seed: &[u8]) -> Self {
+        if seed.is_empty() {
+            return Self(None);
+        }
+        let before = std::env::var_os(Self::NAME);
+        // SAFETY: see the type.
+        unsafe { std::env::set_var(Self::NAME, OsStr::from_bytes(seed)) };
+        Self(Some(before))
+    }
+}
+
+impl Drop for HashSeed {
+    fn drop(&mut self) {
+        match self.0.take() {
+            None => {}
+            // SAFETY: see the type.
+            Some(Some(before)) => unsafe { std::env::set_var(Self::NAME, before) },
+            // SAFETY: see the type.
+            Some(None) => unsafe { std::env::remove_var(Self::NAME) },
+        }
+    }
+}
+
+/// What the command line's options would do. Python is not running yet.
+fn set_options(with: &StartUp) -> Result<(), String> {
+    let missing = |directive: &str| {
+        format!("this Python has no way to apply {directive}; remove it, or use a process group")
+    };
+    if with.optimize > 0 && !set_int(c"Py_OptimizeFlag", with.optimize.into()) {
+        return Err(missing("WSGIPythonOptimize"));
+    }
+    if with.dont_write_bytecode && !set_int(c"Py_DontWriteBytecodeFlag", 1) {
+        return Err(missing("WSGIDontWriteBytecode"));
+    }
+    for filter in &with.warnings {
+        let function = find(c"PySys_AddWarnOption").ok_or_else(|| missing("WSGIPythonWarnings"))?;
+        // SAFETY: it has had this signature in every Python 3 that has it.
+        let function = unsafe { std::mem::transmute::<*mut c_void, SetPath>(function) };
+        // SAFETY: a string that ends in 0, which is copied; callable before Python is initialised.
+        unsafe { function(wide(filter).as_ptr()) };
+    }
+    Ok(())
+}
+
+/// What has become of the other interpreters when the main one is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They are gone.
+    Ended,
+    /// One at least goes on.
+    Stay,
+    /// Nothing has been ended, nor shall the main one be.
+    Leave,
 }
 
 /// How the end of an interpreter went.
@@ -138,6 +246,28 @@ pub enum End {
     Stays,
     /// A request was still running at the deadline; nothing was done.
     Busy,
+}
+
+/// Takes the GIL of an interpreter that has one of its own and stays, so that none of its code runs while the process ends. Waits until
+/// `deadline` for it.
+pub fn halt<S: 'static>(interpreter: &Interpreter<S>, deadline: Instant) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let interpreter = interpreter.clone();
+    let thread = std::thread::Builder::new().name("rwsgi halt".into());
+    let spawned = thread.spawn(move || {
+        // SAFETY: needs no GIL; an interpreter that stays is alive until the process ends.
+        let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+        // SAFETY: our own new state, not attached.
+        unsafe { ffi::PyEval_RestoreThread(state) };
+        let _ = tell.send(());
+        loop {
+            std::thread::park();
+        }
+    });
+    if spawned.is_ok() {
+        // Without it the process ends all the same.
+        let _ = told.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
 }
 
 /// What CPython does first when an interpreter ends; done a second time it finds nothing left.
@@ -177,9 +307,10 @@ impl Drop for Detach {
     }
 }
 
-/// Makes an interpreter that shares the GIL with `main`; `make` builds its state. The calling thread is not attached.
+/// Makes an interpreter; `make` builds its state. The calling thread is not attached.
 pub fn another<M, S>(
     main: &Interpreter<M>,
+    gil: Gil,
     make: impl for<'py> FnOnce(Attached<'py>) -> Result<S, String>,
 ) -> Result<Interpreter<S>, String> {
     // Entering first makes this thread's state for the main interpreter, which is then the one that extensions find through
@@ -187,12 +318,16 @@ pub fn another<M, S>(
     let entered = main.enter(|_py, _| {
         // SAFETY: attached.
         let before = unsafe { ffi::PyThreadState_Get() };
-        // SAFETY: attached; null if it failed, and then `before` is current again.
-        let state = unsafe { ffi::Py_NewInterpreter() };
+        let state = match gil {
+            // SAFETY: attached; null if it failed, and then `before` is current again.
+            Gil::Shared => unsafe { ffi::Py_NewInterpreter() },
+            // SAFETY: as above.
+            Gil::Own => unsafe { own_gil::new_interpreter() },
+        };
         let Some(state) = NonNull::new(state) else {
             // SAFETY: as it was.
             unsafe { ffi::PyThreadState_Swap(before) };
-            return Err("Py_NewInterpreter failed".to_owned());
+            return Err("Python cannot make another interpreter".to_owned());
         };
         // SAFETY: attached to the new interpreter.
         let py = unsafe { Attached::assume() };
@@ -202,7 +337,7 @@ pub fn another<M, S>(
             // SAFETY: attached with its only thread state, nothing of it is kept.
             Err(_) => unsafe { ffi::Py_EndInterpreter(state.as_ptr()) },
         }
-        // SAFETY: the state this thread was attached with; the GIL is shared.
+        // SAFETY: the state this thread was attached with. Where GILs differ, one is given up and the other taken.
         unsafe { ffi::PyThreadState_Swap(before) };
         made
     });

@@ -17,14 +17,14 @@ pub enum NotLoaded<'py> {
     Raised(Exception<'py>),
 }
 
-/// Loads a script as a new module and answers it with the modification time (microseconds) of what was read. The name that was
+/// Loads a script as a new module of this name and answers it with the modification time (microseconds) of what was read. The name that was
 /// in `sys.modules` before is replaced; if this fails, it is there as before.
-pub fn load<'py>(py: Attached<'py>, script: &[u8]) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
+pub fn load<'py>(py: Attached<'py>, script: &[u8], name: &str) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
     let (source, mtime) = py.detach(|| read(script)).map_err(NotLoaded::NotRead)?;
     let path = py.file_name(script).map_err(NotLoaded::Raised)?;
     let code = compile(py, &source, &path).map_err(NotLoaded::NotCompiled)?;
     drop(source);
-    let module = execute(py, script, &code, &path).map_err(NotLoaded::Raised)?;
+    let module = execute(py, name, &code, &path).map_err(NotLoaded::Raised)?;
     let time = py.int(mtime).map_err(NotLoaded::Raised)?;
     module
         .set_attribute(c"__mtime__", &time)
@@ -60,11 +60,11 @@ fn compile<'py>(py: Attached<'py>, source: &[u8], path: &Object<'py>) -> Result<
 
 fn execute<'py>(
     py: Attached<'py>,
-    script: &[u8],
+    name: &str,
     code: &Object<'py>,
     path: &Object<'py>,
 ) -> Result<Object<'py>, Exception<'py>> {
-    let name = py.text(&module_name(script))?;
+    let name = py.text(name)?;
     // A reload must not find the names of the old version.
     let modules = py.modules()?;
     let old = modules.lookup(&name)?;

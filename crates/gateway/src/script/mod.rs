@@ -1,5 +1,6 @@
 //! Scripts: found, loaded once as modules, reloaded when they changed.
 
+pub mod case;
 mod explain;
 pub mod load;
 pub mod md5;
@@ -18,8 +19,9 @@ use crate::codes;
 use crate::cpython::{Attached, Exception, Object, PyResult, Stored};
 use crate::wsgi::fault::{Fault, report};
 use crate::wsgi::request::{ProcessLog, Request, lock};
+use case::Case;
 use explain::{hint, unreadable};
-use load::{NotLoaded, module_name};
+use load::NotLoaded;
 use newer::Newers;
 use version::Versions;
 
@@ -35,9 +37,18 @@ pub struct Scripts {
     versions: Arc<Versions>,
     /// Versions that are to replace loaded ones in place.
     newers: Newers,
+    case: Case,
 }
 
 impl Scripts {
+    /// None is loaded.
+    pub fn new(case: Case) -> Self {
+        Self {
+            case,
+            ..Self::default()
+        }
+    }
+
     /// The table of modification times.
     pub fn versions(&self) -> Arc<Versions> {
         Arc::clone(&self.versions)
@@ -50,13 +61,33 @@ impl Scripts {
         request: &Request,
         head: &Head<'_>,
     ) -> Result<Object<'py>, Fault> {
+        if let Some(script) = self.case.other_path(head.script) {
+            let head = Head {
+                script: &script,
+                ..head.clone()
+            };
+            return self.callable(py, request, &head);
+        }
+        self.callable(py, request, head)
+    }
+
+    fn callable<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Request,
+        head: &Head<'_>,
+    ) -> Result<Object<'py>, Fault> {
+        let not_found = |globals: &_, failure: Option<&str>| {
+            let module = self.case.module_name(head.script);
+            not_found(py, request, head, &module, globals, failure)
+        };
         let globals = match self.find(py, head.script) {
             Some(globals) => self.up_to_date(py, request, head, globals),
             None => self.load_first(py, request, head.script)?,
         };
         let name = py
             .latin1(head.callable)
-            .map_err(|e| not_found(py, request, head, &globals, Some(&e.sentence())))?;
+            .map_err(|e| not_found(&globals, Some(&e.sentence())))?;
         match globals.lookup(&name) {
             Ok(Some(application)) if application.is_callable() => Ok(application),
             Ok(Some(other)) => {
@@ -69,14 +100,8 @@ impl Scripts {
                 report(request, &codes::NOT_CALLABLE, &text);
                 Err(Fault(AbortReason::Callable))
             }
-            Ok(None) => Err(not_found(py, request, head, &globals, None)),
-            Err(exception) => Err(not_found(
-                py,
-                request,
-                head,
-                &globals,
-                Some(&exception.sentence()),
-            )),
+            Ok(None) => Err(not_found(&globals, None)),
+            Err(exception) => Err(not_found(&globals, Some(&exception.sentence()))),
         }
     }
 
@@ -122,7 +147,8 @@ impl Scripts {
         script: &[u8],
         fresh: bool,
     ) -> Result<Object<'py>, NotLoaded<'py>> {
-        let loaded = load::load(py, script).and_then(|(module, mtime)| {
+        let name = self.case.module_name(script);
+        let loaded = load::load(py, script, &name).and_then(|(module, mtime)| {
             let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
             let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
             let asks = globals.lookup(&name).map_err(NotLoaded::Raised)?.is_some();
@@ -186,6 +212,7 @@ fn not_found<'py>(
     py: Attached<'py>,
     request: &Request,
     head: &Head<'_>,
+    module: &str,
     globals: &Object<'py>,
     failure: Option<&str>,
 ) -> Fault {
@@ -199,9 +226,8 @@ fn not_found<'py>(
         (None, None) => String::new(),
     };
     let text = format!(
-        "script '{}' (module {}) has no callable '{}'{hint}",
+        "script '{}' (module {module}) has no callable '{}'{hint}",
         String::from_utf8_lossy(head.script),
-        module_name(head.script),
         String::from_utf8_lossy(head.callable),
     );
     report(request, &codes::NO_CALLABLE, &text);

@@ -39,9 +39,9 @@ use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
 use crate::script::version::{Versions, path_of};
-use crate::script::{add_to_path, path_not_added};
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
+use crate::wsgi::settle::{add_paths, set_switch_interval};
 use crate::wsgi::state::{SetUp, State};
 use control::Control;
 use pulse::Pulse;
@@ -138,6 +138,9 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         }
         Err(why) => worker.control.cannot_serve(&why),
     }
+    if worker.start.python.leave_interpreters {
+        leave(py);
+    }
     worker.interpreter.clear(py);
     // Python's handlers go on writing to the pipe until it has ended, so it stays open.
     std::mem::forget((signals, signals_in));
@@ -163,20 +166,36 @@ fn set_up<'py>(
             application_group: &start.application_group,
             processes: start.processes,
             threads: start.threads,
-            restrict_signal: true,
+            python: &start.python,
             signals: Some(signals),
             log,
         },
     )?;
-    if let Some((directory, exception)) = add_to_path(py, &start.python_path)? {
-        path_not_added(&**control, "python-path", &directory, &exception);
-    }
+    let interpreters = &start.python.interpreters;
+    set_switch_interval(py, &interpreters.of(&start.application_group))?;
+    add_paths(
+        py,
+        interpreters,
+        &start.application_group,
+        "python-path",
+        &**control,
+    )?;
     if !start.home.is_empty() {
         let path = py.import(c"sys")?.attribute(c"path")?;
         path.call_method(c"insert", &[&py.int(0)?, &py.file_name(&start.home)?])?;
     }
     install_apache(py, &start.httpd, false)?;
     Ok(state)
+}
+
+/// `WSGIDestroyInterpreter Off`: the process ends without Python's own end. What was written is not lost.
+fn leave(py: Attached<'_>) -> ! {
+    for stream in [c"stdout", c"stderr"] {
+        let stream = py.import(c"sys").and_then(|sys| sys.attribute(stream));
+        // A stream that cannot be flushed has nothing that could be saved.
+        let _ = stream.and_then(|stream| stream.call_method(c"flush", &[]));
+    }
+    rwsgi_os::process::exit_now(0)
 }
 
 /// Loads scripts before the first request. `Err`: this worker must not serve.

@@ -5,6 +5,7 @@
 //! - [`adapter`]: `start_response` and `write`; [`output`]: what they do to the answer; [`validate`]: the rules for status and headers
 //! - [`iterate`]: the returned iterable; [`mod@file`]: a regular file in it
 //! - [`request`]: what all these share; [`state`]: what an interpreter keeps between requests
+//! - [`restrict`] and [`settle`]: what the configuration says of an interpreter
 //! - [`fault`]: what went wrong, as log lines and as a reason to abort
 
 pub mod adapter;
@@ -17,6 +18,8 @@ pub mod iterate;
 pub mod lines;
 pub mod output;
 pub mod request;
+pub mod restrict;
 pub mod serve;
+pub mod settle;
 pub mod state;
 pub mod validate;

@@ -95,27 +95,6 @@ def _regular(wrapper):
     return raw.fileno(), position, closes and raw.closefd and not _has_own(raw, _io.FileIO, ("close",))
 
 
-def _restrict_signal(message):
-    """Keeps signals for the server: signal.signal() logs, changes nothing and returns the handler."""
-    import os
-    import signal
-    import sys
-    import traceback
-
-    real, pid = signal.signal, os.getpid()
-
-    def ignored(signalnum, handler):
-        if os.getpid() != pid:
-            return real(signalnum, handler)
-        print(message.format(int(signalnum)), file=sys.stderr)
-        traceback.print_stack(file=sys.stderr)
-        return handler
-
-    ignored.__name__ = ignored.__qualname__ = "signal"
-    ignored.__module__ = "signal"
-    signal.signal = ignored
-
-
 def _watch_signals(descriptor, become_copy):
     """Makes the signals of a worker write a byte to a pipe; a process that the application forks gets their default actions back."""
     import os

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rwsgi_wire::python::Python;
 use rwsgi_wire::response::Level;
 
 use super::adapter::Adapters;
@@ -12,11 +13,13 @@ use super::environ::{Constants, Environs, version};
 use super::errors::Logs;
 use super::input::Input;
 use super::request::ProcessLog;
+use super::restrict::restrict;
 use crate::api::events::Events;
 use crate::codes;
 use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function};
 use crate::exchange::socket::become_copy;
 use crate::script::Scripts;
+use crate::script::case::Case;
 
 /// Types, caches and loaded scripts of one interpreter.
 pub struct State {
@@ -78,8 +81,8 @@ pub struct SetUp<'a> {
     pub processes: u32,
     /// `mod_wsgi.threads_per_process`
     pub threads: u32,
-    /// `signal.signal` is replaced.
-    pub restrict_signal: bool,
+    /// What the configuration says of interpreters.
+    pub python: &'a Python,
     /// Where the signals of a worker are to be announced: the writing end of a pipe, for ever.
     pub signals: Option<RawFd>,
     /// Where lines go that belong to no request.
@@ -105,6 +108,11 @@ impl State {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let module = builtin_module(py, with, number)?;
+        restrict(
+            py,
+            &with.python.interpreters.of(with.application_group),
+            &with.log,
+        )?;
         Ok(Self {
             input: Input::class(py)?,
             adapters: Adapters::new(py)?,
@@ -115,7 +123,7 @@ impl State {
             events: Rc::new(Events::new(py, &module)?),
             request_timeout: module.attribute(c"RequestTimeout")?.store(),
             regular_file: module.attribute(c"_regular")?.store(),
-            scripts: Scripts::default(),
+            scripts: Scripts::new(Case::new(with.python.fold_case)),
             keys: Keys {
                 input: key(c"wsgi.input")?,
                 errors: key(c"wsgi.errors")?,
@@ -170,13 +178,6 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>, number: u64) -> PyRe
             Ok(py.none())
         })?;
         module.call_method(c"_watch_signals", &[&py.int(pipe.into())?, &forked])?;
-    }
-    if with.restrict_signal {
-        let message = format!(
-            "{}: signal.signal({{}}, ...) was ignored",
-            codes::SIGNAL_HANDLER_IGNORED
-        );
-        module.call_method(c"_restrict_signal", &[&py.text(&message)?])?;
     }
     Ok(module)
 }
