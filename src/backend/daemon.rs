@@ -426,13 +426,15 @@ fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u
             };
         }
     };
-    if !body.is_empty() {
-        frame::put(&mut out, Kind::Body, body);
-    }
+    let head = frame::header(Kind::Body, body.len());
     if ended {
         frame::put(&mut out, Kind::BodyEnd, b"");
     }
-    let _ = sender.send(&out);
+    let _ = if body.is_empty() {
+        sender.send(&out)
+    } else {
+        sender.send_pieces([&head, body, &out])
+    };
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! One connection to a worker: a lease on one of its serving threads.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -204,6 +204,19 @@ impl Sender<'_> {
     /// As [`Link::send`].
     pub fn send(&self, bytes: &[u8]) -> Result<(), OsError> {
         message::send_all(self.socket, bytes)
+    }
+
+    /// As [`Link::send`], of bytes that lie in several places.
+    pub fn send_pieces(&self, mut pieces: [&[u8]; 3]) -> Result<(), OsError> {
+        while pieces.iter().any(|piece| !piece.is_empty()) {
+            let mut sent = message::send_vectored(self.socket, &pieces.map(IoSlice::new))?;
+            for piece in &mut pieces {
+                let of_this = sent.min(piece.len());
+                *piece = piece.get(of_this..).unwrap_or_default();
+                sent -= of_this;
+            }
+        }
+        Ok(())
     }
 
     /// The descriptor that came with these frames.

@@ -145,7 +145,6 @@ impl<'a> Relay<'a> {
         }
         let is_short = promise.length.is_some_and(|length| self.length < length) && !promise.bodiless;
         if !is_short {
-            self.complete = true;
             pieces.push(Piece::End);
         }
         if wait || is_short {
@@ -155,6 +154,7 @@ impl<'a> Relay<'a> {
             Err(Fault::ClientGone) => Err(file.fault().unwrap_or(Fault::ClientGone)),
             Err(fault) => Err(fault),
             Ok(()) => {
+                self.complete = !is_short;
                 if !wait && !is_short && file.length() > 0 {
                     let (fd, end, why) = file.into_watched();
                     self.client.watch_file(fd, end, why);

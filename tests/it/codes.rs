@@ -43,3 +43,6 @@ pub const OLD_VERSION: &[&str] = &["RW0520", "RW0602", "RW0603", "RW0604", "RW06
 
 /// A callback for an event raised.
 pub const CALLBACK: &[&str] = &["RW0660"];
+
+/// A file became shorter while it was sent.
+pub const FILE: &[&str] = &["RW0325"];

@@ -24,6 +24,8 @@ mod environ_module;
 mod environ_sources;
 mod errors;
 mod files;
+mod files_hostile;
+mod files_in_flux;
 mod forged;
 mod groups;
 mod guides;
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
     suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
     suite.topic("files", files::tests);
+    suite.topic("files_hostile", files_hostile::tests);
+    suite.topic("files_in_flux", files_in_flux::tests);
     suite.topic("forged", forged::tests);
     suite.topic("groups", groups::tests);
     suite.topic("guides", guides::tests);
