@@ -77,6 +77,30 @@ codes! {
         "the request chose a process group that WSGIRestrictProcess does not name for its directory or server",
         "500",
         "add the group to WSGIRestrictProcess, or choose another one";
+    NO_VERDICT = 51, "A script that decides who may come in gave no verdict",
+        "it cannot be loaded, raised, returned something else than it may, or who runs it cannot be reached; the sentence names script, function and cause",
+        "403 for an access script, 500 for a user script, not a member for a group script; never a yes",
+        "do what the sentence, or the lines before it, say";
+    ACCESS_DENIED = 52, "An access script keeps a client out",
+        "allow_access() returned False",
+        "403",
+        "none, if that is what the script is for";
+    NO_USER_SCRIPT = 53, "There is no script to check users with",
+        "AuthBasicProvider wsgi or AuthDigestProvider wsgi is in force where no WSGIAuthUserScript is",
+        "500",
+        "set WSGIAuthUserScript, or choose another provider";
+    NO_GROUP_SCRIPT = 54, "There is no script to ask for groups",
+        "Require wsgi-group is in force where no WSGIAuthGroupScript is",
+        "the requirement is not met",
+        "set WSGIAuthGroupScript, or remove the requirement";
+    DISPATCH_FAILED = 55, "A dispatch script failed",
+        "one of its functions raised, or returned something else than it may, or who runs it cannot be reached; the sentence has the cause",
+        "500",
+        "fix the script";
+    DISPATCH_NOT_LOADED = 56, "A dispatch script cannot be loaded",
+        "it is missing, not readable, not valid Python, or raised; the lines before say which",
+        "the request goes on with what the configuration says",
+        "fix the script";
     DOUBLED_TYPE = 85, "Content-Type is there twice",
         "the request has two Content-Type headers, which say different things to different readers",
         "400",

@@ -69,6 +69,8 @@ pub trait Client {
     fn log(&mut self, log: &Log<'_>);
     /// Logs a coded warning for this request.
     fn warn(&mut self, message: &super::Message);
+    /// A variable of mod_ssl for this request.
+    fn ssl_variable(&self, name: &[u8]) -> Option<Vec<u8>>;
     /// The client's socket, to be watched for its end; `None` when it is not this request's alone (HTTP/2).
     fn socket(&self) -> Option<BorrowedFd<'_>>;
     /// httpd has found out that the client is gone.

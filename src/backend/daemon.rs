@@ -68,7 +68,7 @@ pub fn serve(
 }
 
 /// How an exchange ended early.
-enum Broken {
+pub(super) enum Broken {
     /// The worker closed.
     Closed,
     /// Anything else.
@@ -99,7 +99,7 @@ enum Reply {
 }
 
 /// Finds a worker that takes the request.
-fn hand_over(
+pub(super) fn hand_over(
     pools: &Pools,
     name: &PoolName,
     head: &[u8],
@@ -262,7 +262,7 @@ fn smuggled() -> Fault {
     Fault::Violation("the worker passed descriptors that belong to no file of an answer".into())
 }
 
-fn aborted(abort: &Abort<'_>) -> Fault {
+pub(super) fn aborted(abort: &Abort<'_>) -> Fault {
     Fault::Aborted {
         reason: abort.reason,
         retry_after: abort.retry_after,
@@ -279,25 +279,32 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
         if pass(&frames, &mut sender, relay, &mut body)? {
             return Ok(());
         }
-        let waited = {
-            let client: &dyn Client = relay.client();
-            let (socket, gone) = watch(client);
-            let mut client = ClientWatch {
-                socket,
-                gone: &gone,
-                ended: client_ended,
-            };
-            let waited = link.receive(limit, &mut client);
-            client_ended = client.ended;
-            waited
-        };
-        match waited {
-            Ok(Waited::Bytes) => {}
-            Ok(Waited::Closed) | Err(_) => return Err(Broken::Closed),
-            Ok(Waited::Smuggled) => return Err(smuggled().into()),
-            Ok(Waited::TimedOut) => return Err(Fault::SocketTimeout(limit).into()),
-            Ok(Waited::ClientGone) => return Err(Fault::ClientGone.into()),
-        }
+        next_bytes(link, relay, limit, &mut client_ended)?;
+    }
+}
+
+/// Waits for bytes of the worker, and watches the client meanwhile; `client_ended` is when it was seen to end its side.
+pub(super) fn next_bytes(
+    link: &mut Link,
+    relay: &mut Relay<'_>,
+    limit: Duration,
+    client_ended: &mut Option<Instant>,
+) -> Result<(), Broken> {
+    let client: &dyn Client = relay.client();
+    let (socket, gone) = watch(client);
+    let mut client = ClientWatch {
+        socket,
+        gone: &gone,
+        ended: *client_ended,
+    };
+    let waited = link.receive(limit, &mut client);
+    *client_ended = client.ended;
+    match waited {
+        Ok(Waited::Bytes) => Ok(()),
+        Ok(Waited::Closed) | Err(_) => Err(Broken::Closed),
+        Ok(Waited::Smuggled) => Err(smuggled().into()),
+        Ok(Waited::TimedOut) => Err(Fault::SocketTimeout(limit).into()),
+        Ok(Waited::ClientGone) => Err(Fault::ClientGone.into()),
     }
 }
 

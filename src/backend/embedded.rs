@@ -147,9 +147,7 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
         pending: Vec::new(),
         body: Vec::new(),
     };
-    SERVES.set(true);
-    let outcome = guest.serve(&mut exchange, head);
-    SERVES.set(false);
+    let outcome = run(guest, &mut exchange, head);
     let Exchange {
         mut relay,
         fault,
@@ -173,6 +171,14 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
         Ok(()) => Ok(()),
         Err(fault) => Err(relay.fail(fault)),
     }
+}
+
+/// Runs Python on this thread.
+pub(super) fn run(guest: Guest, host: &mut dyn Host, head: &[u8]) -> Outcome {
+    SERVES.set(true);
+    let outcome = guest.serve(host, head);
+    SERVES.set(false);
+    outcome
 }
 
 /// What the log does not have already.

@@ -4,17 +4,21 @@
 //! - [`file`]: a file as the rest of an answer, checked
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
+//! - [`calls`]: a question to a script and its verdict, from both; [`kept`]: verdicts that are remembered
 //! - [`Failure`]: every way an answer can fail, and the only place where that becomes an HTTP status
 
+pub mod calls;
 pub mod client;
 pub mod codes;
 pub mod daemon;
 pub mod embedded;
 pub mod file;
+pub mod kept;
 pub mod libpython;
 pub mod link;
 pub mod pools;
 pub mod relay;
+mod sha256;
 
 use std::time::Duration;
 

@@ -296,6 +296,9 @@ pub(crate) mod tests {
         fn warn(&mut self, message: &Message) {
             self.seen.push(format!("warn {}", message.code));
         }
+        fn ssl_variable(&self, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
         fn socket(&self) -> Option<BorrowedFd<'_>> {
             None
         }

@@ -11,6 +11,7 @@ use super::group::Group;
 use super::identity::{Accounts, Facts};
 use super::{Embedded, Refusal, ServerConfig, Site, python};
 use crate::directives::RawServer;
+use crate::directives::calls::CallScript;
 use crate::directives::daemon::RawGroup;
 use crate::directives::import::Load;
 use crate::directives::proxies::KNOWN;
@@ -98,14 +99,20 @@ pub fn resolve(
             list.push(preload);
         }
     }
+    let mut calls_embedded = false;
+    for (server, call) in own(servers, |raw| &raw.calls) {
+        check_call(call, server, &groups)?;
+        calls_embedded |= call.process_group().is_empty();
+    }
+    let is_forced = imports_embedded || calls_embedded;
     let is_off = global.restrict_embedded.unwrap_or(false);
     let embedded = Embedded {
         is_off,
         python_home,
         python: python::embedded(&main),
         // With process groups about, an alias may find its group in a directory section, which is not known here.
-        is_forced: imports_embedded,
-        is_expected: imports_embedded || (!is_off && groups.is_empty() && servers.iter().any(runs_embedded)),
+        is_forced,
+        is_expected: is_forced || (!is_off && groups.is_empty() && servers.iter().any(runs_embedded)),
         preload: embedded_loads,
     };
     let socket_prefix = match global.socket_prefix {
@@ -274,6 +281,33 @@ fn check_load(load: &Load, server: &Written<'_>, groups: &BTreeMap<String, Group
     Err(Refusal {
         place: load.place.to_string(),
         subject: format!("{} process-group={name}", load.subject),
+        problem,
+        remedy: remedy.into(),
+    })
+}
+
+/// A script that httpd asks needs its process group.
+fn check_call(
+    call: &CallScript,
+    server: &Written<'_>,
+    groups: &BTreeMap<String, Group>,
+) -> Result<(), Refusal> {
+    let name = call.process_group();
+    let found = if name.is_empty() {
+        None
+    } else {
+        unusable(name, server, groups)
+    };
+    let Some((problem, remedy)) = found else {
+        return Ok(());
+    };
+    Err(Refusal {
+        place: call.place.to_string(),
+        subject: format!(
+            "{} {} process-group={name}",
+            call.directive,
+            call.script.display()
+        ),
         problem,
         remedy: remedy.into(),
     })

@@ -14,10 +14,10 @@ options! {
     /// What a handler script settles for the requests it answers.
     pub struct HandlerOptions;
 
-    /// As `WSGIProcessGroup`, for what this handler answers. Default: embedded mode, whatever `WSGIProcessGroup` says.
+    /// As `WSGIProcessGroup`, for what this handler answers.
     process_group: Template = "process-group";
 
-    /// As `WSGIApplicationGroup`, for what this handler answers. Default `%{RESOURCE}`, whatever `WSGIApplicationGroup` says.
+    /// As `WSGIApplicationGroup`, for what this handler answers.
     application_group: Template = "application-group";
 
     /// As `WSGIPassAuthorization`, for what this handler answers.

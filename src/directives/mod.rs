@@ -7,6 +7,7 @@
 //! - [`proxies`], for what proxies are trusted with
 //! - [`server`], for directives of whole servers
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
+//! - [`calls`], for scripts that httpd asks before it answers
 //! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
 //! - [`python`], for how Python is started and ended; [`interpreter`], for what may be said of some interpreters only
 //! - [`accepted`], for directives of mod_wsgi that have nothing to do here
@@ -17,6 +18,7 @@
 //! Nothing is opened or looked up here; that is [`crate::config`].
 
 pub mod accepted;
+pub mod calls;
 pub mod choices;
 pub mod daemon;
 pub mod handler_script;
@@ -109,7 +111,9 @@ impl fmt::Display for Place {
 pub enum Target<'a> {
     /// The main server or a virtual host.
     Server(&'a mut RawServer),
-    /// A directory-like section or `.htaccess`.
+    /// A directory-like section of the configuration, and the server that it is written in.
+    Section(&'a mut Scoped, &'a mut RawServer),
+    /// `.htaccess`.
     Directory(&'a mut Scoped),
 }
 
@@ -118,7 +122,15 @@ impl Target<'_> {
     pub fn scoped(&mut self) -> &mut Scoped {
         match self {
             Self::Server(server) => &mut server.scoped,
-            Self::Directory(scoped) => scoped,
+            Self::Section(scoped, _) | Self::Directory(scoped) => scoped,
+        }
+    }
+
+    /// The server that the directive is written in; `None` in `.htaccess`.
+    pub fn written_in(&mut self) -> Option<&mut RawServer> {
+        match self {
+            Self::Server(server) | Self::Section(_, server) => Some(server),
+            Self::Directory(_) => None,
         }
     }
 
@@ -126,7 +138,7 @@ impl Target<'_> {
     pub fn server(&mut self) -> Result<&mut RawServer, Wrong> {
         match self {
             Self::Server(server) => Ok(server),
-            Self::Directory(_) => Err(Wrong::new(
+            Self::Section(..) | Self::Directory(_) => Err(Wrong::new(
                 "cannot be used in a directory section",
                 "move it to the main server or a virtual host",
             )),
@@ -208,6 +220,10 @@ const OWN: &[Directive] = &[
     interpreter::SECTION,
     accepted::TELEMETRY_SERVICE,
     accepted::TELEMETRY_OPTIONS,
+    calls::DISPATCH_SCRIPT,
+    calls::ACCESS_SCRIPT,
+    calls::AUTH_USER_SCRIPT,
+    calls::AUTH_GROUP_SCRIPT,
 ];
 
 /// Applies one directive to its target; the error is a sentence with directive, value and remedy.

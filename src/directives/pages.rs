@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
+use super::calls::CallOptions;
 use super::daemon::{GroupOptions, UNBUILT_OPTIONS};
 use super::handler_script::HandlerOptions;
 use super::import::ImportOptions;
@@ -39,6 +40,9 @@ pub fn page(directive: &Directive) -> String {
     let options = match name.as_str() {
         "WSGIDaemonProcess" => GroupOptions::OPTIONS,
         "WSGIScriptAlias" | "WSGIScriptAliasMatch" => AliasOptions::OPTIONS,
+        "WSGIDispatchScript" | "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
+            CallOptions::OPTIONS
+        }
         "WSGIHandlerScript" => HandlerOptions::OPTIONS,
         "WSGIImportScript" => ImportOptions::OPTIONS,
         _ => &[],

@@ -3,6 +3,7 @@
 //! Used outside a section they go to the server, inside one to the section. For a request the section counts first (merged by
 //! httpd as for every directive), then the server.
 
+use super::calls::Asked;
 use super::choices::OnOffAuto;
 use super::handler_script::HandlerScripts;
 use super::kinds::{Callable, FixedNames, OnOff};
@@ -111,10 +112,21 @@ settings! {
     /// Off, as for httpd's own `EnableSendfile`, which does not matter here: then the file is mapped into memory where `EnableMMAP` allows,
     /// else read. Over TLS, through compression and over HTTP/2 it is read in any case.
     enable_sendfile: OnOff = c"WSGIEnableSendfile" in FileInfo;
+    /// Accepted for old configurations, and without effect, as in mod_wsgi with httpd 2.4: `AuthzProviderAlias` and the `<Require...>` sections
+    /// say which rules decide.
+    group_authoritative: OnOff = c"WSGIGroupAuthoritative" in AuthConfig;
 
     + {
         /// `WSGIHandlerScript`.
         handler_scripts: HandlerScripts;
+        /// `WSGIDispatchScript`.
+        dispatch_script: Asked;
+        /// `WSGIAccessScript`.
+        access_script: Asked;
+        /// `WSGIAuthUserScript`.
+        auth_user_script: Asked;
+        /// `WSGIAuthGroupScript`.
+        auth_group_script: Asked;
     }
 }
 

@@ -1,6 +1,9 @@
 //! Settings of the whole server.
 
+use std::sync::Arc;
+
 use super::accepted::Accepted;
+use super::calls::CallScript;
 use super::daemon::RawGroup;
 use super::import::Load;
 use super::interpreter::Interpreters;
@@ -55,6 +58,8 @@ pub struct RawServer {
     pub groups: Vec<RawGroup>,
     /// What is written here to be loaded at start, in order.
     pub loads: Vec<Load>,
+    /// Scripts that httpd asks, written here or in sections within.
+    pub calls: Vec<Arc<CallScript>>,
 }
 
 impl RawServer {
@@ -67,6 +72,7 @@ impl RawServer {
             aliases: self.aliases.iter().chain(&base.aliases).cloned().collect(),
             groups: self.groups.clone(),
             loads: self.loads.clone(),
+            calls: self.calls.clone(),
             ..Self::default()
         }
     }

@@ -16,11 +16,6 @@ macro_rules! unbuilt {
 }
 
 unbuilt! {
-    c"WSGIDispatchScript" in ServerDirectory: "remove it and use WSGIProcessGroup %{ENV:variable}";
     c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
-    c"WSGIAccessScript" in AuthConfig: "remove it and use Require";
-    c"WSGIAuthUserScript" in AuthConfig: "remove it and use another AuthBasicProvider";
-    c"WSGIAuthGroupScript" in AuthConfig: "remove it and use another group provider";
-    c"WSGIGroupAuthoritative" in AuthConfig: "remove it; it has no effect with httpd 2.4";
     c"WSGIServerMetrics" in Global: "remove it";
 }

@@ -163,6 +163,11 @@ impl Client for RequestClient<'_, '_> {
         );
     }
 
+    fn ssl_variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let name = CString::new(name).ok()?;
+        self.request.ssl_variable(&name).map(<[u8]>::to_vec)
+    }
+
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.request.connection().socket()
     }

@@ -1,5 +1,6 @@
 //! Content: the checks that need no application, then the backend.
 
+use super::dispatch::dispatch;
 use super::head::{self, Body, Queue};
 use super::names::RequestNames;
 use super::owner;
@@ -51,7 +52,11 @@ pub fn handler(request: &Request<'_>) -> Verdict {
         Ok(body) => body,
         Err(verdict) => return verdict,
     };
-    let target = settings.target(&RequestNames(request));
+    let names = RequestNames(request);
+    let mut target = settings.target(&names);
+    if dispatch(request, &settings, &mut target, &names).is_err() {
+        return Verdict::Status(500);
+    }
     if !settings.may_use(&target.process_group) {
         return restricted(request, &target.process_group);
     }
@@ -253,15 +258,7 @@ fn serve_by_worker(
         group: target.process_group.clone().into_bytes(),
         application_group: target.application_group.clone().into_bytes(),
     };
-    let waited = u64::try_from(now.saturating_sub(request.start())).unwrap_or(0);
-    let limits = daemon::Limits {
-        connect: group.connect_timeout,
-        socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
-        queue: group
-            .queue_timeout
-            .map(|limit| limit.saturating_sub(std::time::Duration::from_micros(waited))),
-        relaying: group.relaying,
-    };
+    let limits = limits(request, group);
     let queue = Queue {
         start: now,
         limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
@@ -281,6 +278,19 @@ fn serve_by_worker(
     client.limit_client(group.client_timeout);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
+}
+
+/// How long workers of the group may take.
+pub(super) fn limits(request: &Request<'_>, group: &Group) -> daemon::Limits {
+    daemon::Limits {
+        connect: group.connect_timeout,
+        socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
+        queue: group.queue_timeout.map(|limit| {
+            let waited = u64::try_from(micros_now().saturating_sub(request.start())).unwrap_or(0);
+            limit.saturating_sub(std::time::Duration::from_micros(waited))
+        }),
+        relaying: group.relaying,
+    }
 }
 
 fn serve_embedded(

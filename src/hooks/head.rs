@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use rwsgi_wire::call::Call;
 use rwsgi_wire::frame::{Kind, put_with};
 use rwsgi_wire::head::{self, Head};
 
@@ -76,6 +77,9 @@ fn put_head(
     let head = Head {
         connects: (queue.start != 0).into(),
         restarts: 0,
+        call: Call::Application,
+        arguments: Vec::new(),
+        ssl: Vec::new(),
         script: handler_script.unwrap_or(view.filename),
         callable: target.callable.as_bytes(),
         application_group: target.application_group.as_bytes(),
@@ -116,7 +120,8 @@ fn passes_authorization(request: &Request<'_>, settings: &Settings<'_>) -> bool 
     }
 }
 
-fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> {
+/// What is known of the request.
+pub(super) fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> {
     let connection = request.connection();
     let (client_ip, client_port) = request.client();
     let (context_prefix, context_document_root) = request.context();

@@ -7,11 +7,15 @@
 //! | post_config | – | starts the manager; needs the open error logs |
 //! | child_init | first | gives up the manager's control socket before anybody else's code runs |
 //! | translate_name | after mod_alias, before mod_userdir and mod_vhost_alias | `Alias` beats us: static files are carved out of an application |
+//! | access_checker | after mod_ssl, before mod_authz_host | access scripts; users and groups are asked through providers ([`auth`]) |
 //! | handler | – | |
 
+pub mod auth;
+mod calls;
 mod child_init;
 mod client;
 mod configure;
+mod dispatch;
 mod handler;
 mod head;
 mod names;

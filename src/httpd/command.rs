@@ -108,18 +108,28 @@ fn apply(
     // SAFETY: H2.
     let arguments = unsafe { table::bytes(arguments) }.unwrap_or_default();
     let place = place(parms);
-    if parms.path.is_null() {
+    let server = || {
         // SAFETY: H1: the server whose section is being read.
         let slot = unsafe { slot(parms.server) };
         // SAFETY: H6: while the configuration is read nobody else looks at the slot.
-        let slot = unsafe { slot.as_mut() }.ok_or("mod_rwsgi: no server settings")?;
-        directives::apply(directive, Target::Server(&mut slot.raw), arguments, &place)?;
+        let slot = unsafe { slot.as_mut() };
+        slot.map(|slot| &mut slot.raw)
+            .ok_or("mod_rwsgi: no server settings")
+    };
+    let target = if parms.path.is_null() {
+        Target::Server(server()?)
     } else {
         // SAFETY: H6: while the section is read nobody else looks at its settings.
         let scoped =
             unsafe { mconfig.cast::<Scoped>().as_mut() }.ok_or("mod_rwsgi: no directory settings")?;
-        directives::apply(directive, Target::Directory(scoped), arguments, &place)?;
-    }
+        // `.htaccess` is read for a request, into the pool of that request alone. httpd tells them apart in this way, too.
+        if parms.pool == parms.temp_pool {
+            Target::Directory(scoped)
+        } else {
+            Target::Section(scoped, server()?)
+        }
+    };
+    directives::apply(directive, target, arguments, &place)?;
     Ok(directive)
 }
 

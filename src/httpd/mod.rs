@@ -18,6 +18,7 @@
 #![allow(unsafe_code)]
 
 mod answer;
+mod auth;
 mod bindings;
 mod brigade;
 mod command;

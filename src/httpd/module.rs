@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Verdict;
+use super::auth;
 use super::bindings as c;
 use super::command;
 use super::entry::guard;
@@ -176,7 +177,7 @@ fn own<T: 'static>(p: *mut c::apr_pool_t, value: T) -> *mut c_void {
 }
 
 /// Why each neighbour is named: `hooks`.
-unsafe extern "C" fn register_hooks(_p: *mut c::apr_pool_t) {
+unsafe extern "C" fn register_hooks(p: *mut c::apr_pool_t) {
     const MIDDLE: c_int = c::APR_HOOK_MIDDLE as c_int;
     const FIRST: c_int = c::APR_HOOK_REALLY_FIRST;
     let none = core::ptr::null();
@@ -190,6 +191,11 @@ unsafe extern "C" fn register_hooks(_p: *mut c::apr_pool_t) {
     unsafe { c::ap_hook_child_init(Some(child_init), none, none, FIRST) };
     // SAFETY: as above.
     unsafe { c::ap_hook_handler(Some(handler), none, none, MIDDLE) };
+    let (after, before) = (AFTER_TLS.0.as_ptr(), BEFORE_HOSTS.0.as_ptr());
+    // SAFETY: as above.
+    unsafe { c::ap_hook_access_checker(Some(auth::access_checker), after, before, MIDDLE) };
+    // SAFETY: the pool of this hook.
+    unsafe { auth::register(p) };
     // SAFETY: as above.
     unsafe { c::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE) };
 }
@@ -199,6 +205,8 @@ struct Names<const N: usize>([*const c_char; N]);
 // SAFETY: pointers to constants.
 unsafe impl<const N: usize> Sync for Names<N> {}
 static AFTER: Names<2> = Names([c"mod_alias.c".as_ptr(), core::ptr::null()]);
+static AFTER_TLS: Names<2> = Names([c"mod_ssl.c".as_ptr(), core::ptr::null()]);
+static BEFORE_HOSTS: Names<2> = Names([c"mod_authz_host.c".as_ptr(), core::ptr::null()]);
 static BEFORE: Names<3> = Names([
     c"mod_userdir.c".as_ptr(),
     c"mod_vhost_alias.c".as_ptr(),

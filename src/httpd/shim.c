@@ -4,9 +4,11 @@
 #include <http_core.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
+#include <apr_strings.h>
 #include <string.h>
 
 APR_DECLARE_OPTIONAL_FN(int, ssl_is_https, (conn_rec *));
+APR_DECLARE_OPTIONAL_FN(char *, ssl_var_lookup, (apr_pool_t *, server_rec *, conn_rec *, request_rec *, char *));
 
 void rw_brigade_append(apr_bucket_brigade *bb, apr_bucket *b)
 {
@@ -54,6 +56,12 @@ int rw_is_https(conn_rec *c)
 {
     APR_OPTIONAL_FN_TYPE(ssl_is_https) *is_https = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https);
     return is_https && is_https(c);
+}
+
+const char *rw_ssl_variable(request_rec *r, const char *name)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    return lookup ? lookup(r->pool, r->server, r->connection, r, apr_pstrdup(r->pool, name)) : NULL;
 }
 
 int rw_cgi_pass_auth(request_rec *r)

@@ -20,6 +20,8 @@ apr_bucket *rw_bucket_new(apr_bucket_alloc_t *list);                 /* without 
 int rw_enable_mmap(request_rec *r);                /* EnableMMAP covers this request */
 
 int rw_is_https(conn_rec *c);                      /* mod_ssl's opinion; 0 without mod_ssl */
+/* A variable of mod_ssl for this request; empty when it has none of that name, NULL without mod_ssl. */
+const char *rw_ssl_variable(request_rec *r, const char *name);
 int rw_cgi_pass_auth(request_rec *r);              /* CGIPassAuth On covers this request */
 int rw_request_uri_is_current(request_rec *r);     /* CGIVar REQUEST_URI current-uri covers it */
 

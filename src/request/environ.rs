@@ -5,6 +5,8 @@ use super::View;
 use super::headers;
 use super::target::{Target, script_name, single_slashes};
 
+pub mod call;
+
 /// Names and values in one allocation each; lent to the wire as slices.
 #[derive(Debug, Default)]
 pub struct Environ {
@@ -15,16 +17,20 @@ pub struct Environ {
 impl Environ {
     /// All variables of `view`.
     pub fn of(view: &View<'_>, target: &Target) -> Self {
-        let mut environ = Self {
-            bytes: Vec::with_capacity(4096),
-            ends: Vec::with_capacity(view.headers.len() + view.environment.len() + 40),
-        };
+        let mut environ = Self::with_room(view);
         environ.put_environment(view);
         environ.put_headers(view);
         environ.put_cgi(view);
         environ.put_module(view, target);
         environ.put_told(view);
         environ
+    }
+
+    fn with_room(view: &View<'_>) -> Self {
+        Self {
+            bytes: Vec::with_capacity(4096),
+            ends: Vec::with_capacity(view.headers.len() + view.environment.len() + 40),
+        }
     }
 
     /// Name and value of each variable, in order.
@@ -134,7 +140,10 @@ impl Environ {
     fn put_module(&mut self, view: &View<'_>, target: &Target) {
         self.put(b"mod_wsgi.process_group", target.process_group.as_bytes());
         self.put(b"mod_wsgi.application_group", target.application_group.as_bytes());
-        self.put(b"mod_wsgi.callable_object", target.callable.as_bytes());
+        // A dispatch script is asked before it is known.
+        if !target.callable.is_empty() {
+            self.put(b"mod_wsgi.callable_object", target.callable.as_bytes());
+        }
         self.put(b"mod_wsgi.request_handler", view.handler);
         self.put(b"mod_wsgi.handler_script", view.handler_script);
         self.put(b"mod_wsgi.script_name", &script_name(view.uri, view.path_info));

@@ -15,6 +15,7 @@ pub mod instead;
 pub mod proxies;
 pub mod relaying;
 pub mod response;
+pub mod ssl;
 pub mod target;
 pub mod template;
 

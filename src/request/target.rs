@@ -4,6 +4,7 @@ use super::instead::Rules;
 use super::proxies::Trust;
 use super::template::{DEFAULT_CALLABLE, Names, Template};
 use crate::directives::Scoped;
+use crate::directives::calls::CallScript;
 use crate::directives::choices::{LoadedAs, OnOffAuto};
 use crate::directives::handler_script::{self, HandlerScript};
 use crate::directives::script::AliasOptions;
@@ -118,27 +119,20 @@ pub struct Settings<'a> {
 impl Settings<'_> {
     /// Who serves.
     pub fn target(&self, names: &impl Names) -> Target {
-        if let Some(handler) = self.handler_script {
-            let group =
-                |template: Option<&Template>, default: &Template| template.unwrap_or(default).group(names);
-            return Target {
-                process_group: group(handler.options.process_group.as_ref(), &Template::Global),
-                application_group: group(handler.options.application_group.as_ref(), &Template::Resource),
-                callable: handler_script::CALLABLE.to_owned(),
-            };
-        }
-        let process_group = self
-            .alias
-            .and_then(|alias| alias.process_group.as_ref())
+        let handler = self.handler_script.map(|handler| &handler.options);
+        let process_group = handler
+            .and_then(|handler| handler.process_group.as_ref())
+            .or_else(|| self.alias.and_then(|alias| alias.process_group.as_ref()))
             .or_else(|| self.pick(|scoped| scoped.process_group.as_ref()))
             .map_or_else(String::new, |template| template.group(names));
-        let application_group = self
-            .alias
-            .and_then(|alias| alias.application_group.as_ref())
+        let application_group = handler
+            .and_then(|handler| handler.application_group.as_ref())
+            .or_else(|| self.alias.and_then(|alias| alias.application_group.as_ref()))
             .or_else(|| self.pick(|scoped| scoped.application_group.as_ref()))
             .unwrap_or(&Template::Resource)
             .group(names);
         let callable = match self.alias.and_then(|alias| alias.callable_object.as_ref()) {
+            _ if handler.is_some() => handler_script::CALLABLE.to_owned(),
             Some(name) => name.0.as_ref().to_owned(),
             None => self.pick(|scoped| scoped.callable_object.as_ref()).map_or_else(
                 || DEFAULT_CALLABLE.to_owned(),
@@ -171,6 +165,12 @@ impl Settings<'_> {
     /// `WSGIScriptReloading`.
     pub fn script_reloading(&self) -> bool {
         self.pick(|scoped| scoped.script_reloading).unwrap_or(true)
+    }
+
+    /// `WSGIDispatchScript`.
+    pub fn dispatch_script(&self) -> Option<&CallScript> {
+        let of_directory = self.directory.dispatch_script.get();
+        of_directory.or_else(|| self.server.dispatch_script.get())
     }
 
     /// `WSGIMapHEADToGET`.

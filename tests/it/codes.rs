@@ -46,3 +46,8 @@ pub const CALLBACK: &[&str] = &["RW0660"];
 
 /// A file became shorter while it was sent.
 pub const FILE: &[&str] = &["RW0325"];
+
+/// A script that httpd asks before it answers was wrong, or could not be asked.
+pub const CALLS: &[&str] = &[
+    "RW0051", "RW0052", "RW0055", "RW0056", "RW0640", "RW0641", "RW0642",
+];

@@ -1,5 +1,6 @@
 //! Every file of `apache-conf`, loaded and exercised as its comments say.
 
+use crate::gate::get_as;
 use rwsgi_testkit::{Builder, Case, Topic, apps_venv, httpd_user, repository, test, test_file};
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ pub fn tests(topic: &mut Topic) {
         minimal_conf_serves,
         several_apps_conf_serves_both,
         django_conf_serves_admin_and_static_files,
+        auth_conf_asks_for_members,
         embedded_conf_serves,
         rwsgi_conf_sets_up_a_group,
         private_httpd_conf_is_enough_for_an_httpd,
@@ -15,7 +17,8 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-const EXERCISED: [&str; 6] = [
+const EXERCISED: [&str; 7] = [
+    "auth.conf",
     "django.conf",
     "embedded.conf",
     "minimal.conf",
@@ -121,6 +124,28 @@ fn django_conf_serves_admin_and_static_files(case: &Case) {
         httpd.get("/static/site.css").header("content-type"),
         Some("text/css")
     );
+}
+
+fn auth_conf_asks_for_members(case: &Case) {
+    case.needs_ours("its scripts run in httpd's children only");
+    let gate = std::fs::read(example("gate.py")).expect("gate.py");
+    let httpd = bare(case)
+        .load("authn_core")
+        .load("auth_basic")
+        .file("scripts/gate.py", gate)
+        .file("www/a.txt", "inside")
+        .conf(&format!(
+            "Define GUARDED @ROOT@/www\nDefine GATE @SCRIPTS@/gate.py\nDefine GATE_USER {}\nDefine GATE_PYTHON @VENV@",
+            another_user()
+        ))
+        .conf(&include("auth.conf"))
+        .start();
+    assert_eq!(get_as(&httpd, "/a.txt", "joe:correct horse").text(), "inside");
+    assert_eq!(get_as(&httpd, "/a.txt", "joe:wrong").status, 401);
+    assert_eq!(get_as(&httpd, "/a.txt", "eve:correct horse").status, 401);
+    assert_eq!(httpd.get("/a.txt").status, 401);
+    httpd.announce("AH01617");
+    httpd.announce("AH01618");
 }
 
 fn embedded_conf_serves(case: &Case) {

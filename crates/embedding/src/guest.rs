@@ -177,6 +177,27 @@ impl HostExchange<'_> {
         ))
     }
 
+    /// Hands over an encoded `Verdict`.
+    pub fn verdict(&mut self, payload: &[u8]) {
+        (self.host.verdict)(self.exchange, payload.as_ptr(), payload.len());
+    }
+
+    /// A variable of mod_ssl.
+    pub fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        let mut value = vec![0u8; TEXT_ROOM];
+        loop {
+            let room = value.len();
+            let length =
+                (self.host.ssl_variable)(self.exchange, name.as_ptr(), name.len(), value.as_mut_ptr(), room);
+            let length = usize::try_from(length).ok()?;
+            // A longer one is asked for again, with the room that it needs.
+            value.resize(length, 0);
+            if length <= room {
+                return Some(value);
+            }
+        }
+    }
+
     /// Logs one line for this request.
     pub fn log(&mut self, log: &Log<'_>) {
         let mut bytes = Vec::with_capacity(log.text.len() + 64);

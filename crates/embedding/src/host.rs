@@ -39,6 +39,12 @@ pub trait Host {
     fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), WriteFault>;
     /// Logs one line for this request.
     fn log(&mut self, log: &Log<'_>);
+    /// Takes an encoded `Verdict`. Only calls other than `Application` have one.
+    fn verdict(&mut self, _payload: &[u8]) {}
+    /// A variable of mod_ssl.
+    fn ssl_variable(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Logs one line for the process.
@@ -62,6 +68,8 @@ static HOST: HostTable = HostTable {
     response: host_response,
     data: host_data,
     file: host_file,
+    verdict: host_verdict,
+    ssl_variable: host_ssl_variable,
     log: host_log,
     process_log: host_process_log,
 };
@@ -185,6 +193,34 @@ extern "C" fn host_file(exchange: *mut c_void, fd: i32, from: u64, length: u64, 
     };
     with(exchange, FAILED, |host| {
         host.file(fd, part).map_or_else(|fault| fault as i32, |()| 0)
+    })
+}
+
+extern "C" fn host_verdict(exchange: *mut c_void, payload: *const u8, len: usize) {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let payload = unsafe { std::slice::from_raw_parts(payload, len) };
+    with(exchange, (), |host| host.verdict(payload));
+}
+
+extern "C" fn host_ssl_variable(
+    exchange: *mut c_void,
+    name: *const u8,
+    len: usize,
+    value: *mut u8,
+    room: usize,
+) -> isize {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let name = unsafe { std::slice::from_raw_parts(name, len) };
+    // SAFETY: the guest lends `room` writable bytes for this call.
+    let value = unsafe { std::slice::from_raw_parts_mut(value, room) };
+    with(exchange, -1, |host| match host.ssl_variable(name) {
+        Some(found) => {
+            for (to, from) in value.iter_mut().zip(&found) {
+                *to = *from;
+            }
+            isize::try_from(found.len()).unwrap_or(-1)
+        }
+        None => -1,
     })
 }
 

@@ -38,6 +38,17 @@ pub struct HostTable {
     /// Takes part of the regular file behind the descriptor, which is lent for this call, as the rest of the answer: `length` bytes at
     /// `from`. With `wait` non-zero the client has them when it returns. 0, or a [`crate::host::WriteFault`]. Blocks.
     pub file: extern "C" fn(exchange: *mut c_void, fd: i32, from: u64, length: u64, wait: u8) -> i32,
+    /// Takes an encoded `Verdict`, of a call other than `Application`.
+    pub verdict: extern "C" fn(exchange: *mut c_void, payload: *const u8, len: usize),
+    /// Asks mod_ssl for a variable of this request: its length, and as much of it as fits into the `room` bytes at `value`. Minus one when
+    /// there is none.
+    pub ssl_variable: extern "C" fn(
+        exchange: *mut c_void,
+        name: *const u8,
+        len: usize,
+        value: *mut u8,
+        room: usize,
+    ) -> isize,
     /// One line for the error log of the request: an encoded `Log`.
     pub log: extern "C" fn(exchange: *mut c_void, log: *const u8, len: usize),
     /// One line for the error log of the server: an encoded `Log`.

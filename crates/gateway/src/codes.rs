@@ -115,6 +115,18 @@ codes! {
         "WSGISwitchInterval stands in a section with application-group, and the interpreter shares the GIL with others.",
         "The interval of the main interpreter holds.",
         "Set it outside of the section, or use WSGIPerInterpreterGIL or a process group.";
+    CALL_RAISED = 640, "a script that httpd asks raised an exception",
+        "A function of an access, authentication, group or dispatch script raised; the traceback follows.",
+        "The request is refused: 403 for access and groups, else 500.",
+        "Fix the script; the last lines of the traceback say where.";
+    CALL_RESULT = 641, "a script that httpd asks returned something else than it may",
+        "Only True, False and None themselves count, and names as str or bytes; the message says what is allowed.",
+        "The request is refused: 403 for access and groups, else 500.",
+        "Return what the message says.";
+    NO_CALL_FUNCTION = 642, "a script that httpd asks has no such function",
+        "The script does not define the function that its directive calls.",
+        "The request is refused: 403 for access and groups, else 500.",
+        "Define allow_access, check_password, get_realm_hash or groups_for_user, as the message says.";
     CALLBACK_RAISED = 660, "a callback for an event raised an exception",
         "A function given to mod_wsgi.subscribe_events(), subscribe_shutdown() or subscribe_signals() failed; the traceback follows.",
         "The request, and the other callbacks, are not affected.",

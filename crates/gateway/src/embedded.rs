@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use rwsgi_embedding::guest::{GuestSide, HostExchange, HostLog};
 use rwsgi_embedding::host::Outcome;
 use rwsgi_embedding::settings::Settings;
+use rwsgi_wire::call::Call;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::python::Python;
 use rwsgi_wire::response::{AbortReason, Level, Log, Origin};
 
 use crate::api::events::process_stopping;
 use crate::api::install_apache;
+use crate::calls;
 use crate::codes;
 use crate::cpython::{
     Attached, Embedded, End, Gil, Interpreter, Others, PyResult, StartUp, another, halt, lend,
@@ -144,7 +146,10 @@ impl GuestSide for Guest {
                 thread_id: thread_number(),
                 daemon_start: 0,
             };
-            let served = interpreter.enter(|py, state| serve(py, state, &carrier, &head, circumstances));
+            let served = interpreter.enter(|py, state| match head.call {
+                Call::Application => serve(py, state, &carrier, &head, circumstances),
+                _ => calls::serve(py, state, &carrier, &head, circumstances.thread_id),
+            });
             match served {
                 // A client that has gone is not a failure of the application.
                 Ok(Ok(())) => {

@@ -13,6 +13,7 @@
 //! is given up in between only where something blocks.
 //!
 //! - [`api`]: the modules `mod_wsgi`, `rwsgi` and `apache` that applications may import
+//! - [`calls`]: what httpd asks scripts before it answers a request
 //! - [`cpython`]: door 3, the only unsafe code here
 //! - [`metrics`]: what requests have cost
 //! - [`threads`]: the threads that serve requests, and what they have done
@@ -21,6 +22,7 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod calls;
 pub mod codes;
 pub mod cpython;
 pub mod embedded;

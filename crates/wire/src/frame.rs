@@ -56,6 +56,8 @@ kinds! {
     Log = 23, max TEXT_MAX + ORIGIN_MAX + 64;
     /// To the child: the rest of the answer is part of a file, [`crate::response::File`], whose descriptor comes with the frame.
     File = 24, max 64;
+    /// To the child: what a script said to a call, [`crate::call::Verdict`]; in place of `Response` and `Data`.
+    Verdict = 25, max RESPONSE_MAX;
 }
 
 /// Appends one whole frame to `out`. `payload` must be within `kind.max()` (the receiver refuses more).

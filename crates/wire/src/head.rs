@@ -1,6 +1,7 @@
 //! The request as the Python half receives it.
 
 use crate::bytes::{Fields, Put};
+use crate::call::Call;
 use crate::frame::HEADER_LEN;
 use crate::{VERSION, WireError};
 
@@ -11,6 +12,8 @@ pub struct Head<'a> {
     pub connects: u32,
     /// How many workers have refused it because they were about to be replaced.
     pub restarts: u32,
+    /// What is asked for.
+    pub call: Call,
     /// File that holds the application.
     pub script: &'a [u8],
     /// Name of the callable in it.
@@ -42,6 +45,10 @@ pub struct Head<'a> {
     pub httpd_version: [u16; 3],
     /// CGI and `mod_wsgi.*` string variables, name and value.
     pub environ: Vec<(&'a [u8], &'a [u8])>,
+    /// Arguments behind the environ; none of [`Call::Application`].
+    pub arguments: Vec<&'a [u8]>,
+    /// Variables of mod_ssl, for who cannot ask it; none of [`Call::Application`].
+    pub ssl: Vec<(&'a [u8], &'a [u8])>,
 }
 
 /// httpd did not look: whoever loads the script does.
@@ -71,6 +78,7 @@ impl<'a> Head<'a> {
         out.put_u16(VERSION);
         out.put_u32(self.connects);
         out.put_u32(self.restarts);
+        out.put_u8(self.call as u8);
         out.put_bytes(self.script);
         out.put_bytes(self.callable);
         out.put_bytes(self.application_group);
@@ -87,10 +95,10 @@ impl<'a> Head<'a> {
         for n in self.httpd_version {
             out.put_u16(n);
         }
-        out.put_u32(u32::try_from(self.environ.len()).unwrap_or(u32::MAX));
-        for (name, value) in &self.environ {
-            out.put_bytes(name);
-            out.put_bytes(value);
+        put_pairs(out, &self.environ);
+        if self.call != Call::Application {
+            out.put_list(&self.arguments);
+            put_pairs(out, &self.ssl);
         }
     }
 
@@ -104,6 +112,7 @@ impl<'a> Head<'a> {
         let mut head = Self {
             connects: f.u32("connects")?,
             restarts: f.u32("restarts")?,
+            call: Call::from_wire(f.u8("call")?)?,
             script: f.bytes("script")?,
             callable: f.bytes("callable")?,
             application_group: f.bytes("application group")?,
@@ -122,21 +131,41 @@ impl<'a> Head<'a> {
                 f.u16("httpd version")?,
                 f.u16("httpd version")?,
             ],
-            environ: Vec::new(),
+            environ: take_pairs(&mut f, payload.len())?,
+            arguments: Vec::new(),
+            ssl: Vec::new(),
         };
-        let count = f.u32("environ count")? as usize;
-        // Each entry has two lengths: refuses absurd counts before the allocation.
-        if count > payload.len() / 8 {
-            return Err(WireError::Short { field: "environ" });
-        }
-        head.environ.reserve_exact(count);
-        for _ in 0..count {
-            head.environ
-                .push((f.bytes("environ name")?, f.bytes("environ value")?));
+        if head.call != Call::Application {
+            head.arguments = f.list("arguments")?;
+            head.ssl = take_pairs(&mut f, payload.len())?;
         }
         f.end()?;
         Ok(head)
     }
+}
+
+/// Names and values.
+type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
+
+fn put_pairs(out: &mut Vec<u8>, pairs: &[(&[u8], &[u8])]) {
+    out.put_u32(u32::try_from(pairs.len()).unwrap_or(u32::MAX));
+    for (name, value) in pairs {
+        out.put_bytes(name);
+        out.put_bytes(value);
+    }
+}
+
+fn take_pairs<'a>(f: &mut Fields<'a>, size: usize) -> Result<Pairs<'a>, WireError> {
+    let count = f.u32("number of variables")? as usize;
+    // Each entry has two lengths: refuses absurd counts before the allocation.
+    if count > size / 8 {
+        return Err(WireError::Short { field: "variables" });
+    }
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        pairs.push((f.bytes("name of a variable")?, f.bytes("value of a variable")?));
+    }
+    Ok(pairs)
 }
 
 #[cfg(test)]
@@ -162,6 +191,16 @@ mod tests {
             log_level: 6,
             httpd_version: [2, 4, 71],
             environ: vec![(b"REQUEST_METHOD", b"POST"), (b"X", b"\xff\x00")],
+            ..Head::default()
+        }
+    }
+
+    fn call() -> Head<'static> {
+        Head {
+            call: Call::CheckPassword,
+            arguments: vec![b"joe", b"secret"],
+            ssl: vec![(b"HTTPS", b"on")],
+            ..sample()
         }
     }
 
@@ -169,6 +208,7 @@ mod tests {
     fn a_head_survives_the_round_trip() {
         for head in [
             sample(),
+            call(),
             Head::default(),
             Head {
                 content_length: None,
@@ -184,9 +224,12 @@ mod tests {
     #[test]
     fn every_truncation_is_an_error_and_so_is_a_trailing_byte() {
         let mut bytes = Vec::new();
-        sample().encode(&mut bytes);
-        for cut in 0..bytes.len() {
-            assert!(Head::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        for head in [sample(), call()] {
+            bytes.clear();
+            head.encode(&mut bytes);
+            for cut in 0..bytes.len() {
+                assert!(Head::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            }
         }
         bytes.push(0);
         assert_eq!(Head::decode(&bytes), Err(WireError::Trailing { bytes: 1 }));

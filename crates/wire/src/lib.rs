@@ -20,6 +20,7 @@
 //! - [`frame`]: length-prefixed frames, [`frame::Decoder`]
 //! - [`head`], [`response`]: what is in `Head`, `Response`, `Abort`, `Taken`, `Log`
 //! - [`mod@httpd`]: what applications may ask about httpd
+//! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
 //! - [`python`]: how a Python is to be started, set up and ended
 //! - [`limits`]: every bound in one place
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bytes;
+pub mod call;
 pub mod code;
 pub mod control;
 pub mod frame;

@@ -20,7 +20,7 @@ pub fn tests(topic: &mut Topic) {
         its_own_options_choose_the_groups,
         a_missing_handler_script_is_an_error
     ]);
-    topic.once(test![without_options_it_runs_in_httpd]);
+    topic.once(test![without_options_it_runs_where_the_configuration_says]);
 }
 
 fn handler_script_needs_a_name_and_a_path(case: &Case) {
@@ -207,7 +207,7 @@ fn its_own_options_choose_the_groups(case: &Case) {
     );
 }
 
-fn without_options_it_runs_in_httpd(case: &Case) {
+fn without_options_it_runs_where_the_configuration_says(case: &Case) {
     let httpd = case
         .httpd()
         .file("scripts/bob.py", TELLS)
@@ -217,9 +217,8 @@ fn without_options_it_runs_in_httpd(case: &Case) {
         .bare()
         .start();
     let answer = httpd.get("/page.bob").json();
-    assert_eq!(answer["mod_wsgi.process_group"], "");
-    let group = answer["mod_wsgi.application_group"].as_str().expect("a string");
-    assert!(group.ends_with("|/page.bob"), "{group}");
+    assert_eq!(answer["mod_wsgi.process_group"], "site");
+    assert_eq!(answer["mod_wsgi.application_group"], "");
 }
 
 fn a_missing_handler_script_is_an_error(case: &Case) {

@@ -3,13 +3,17 @@
 use rwsgi_testkit::{Case, Httpd, Topic};
 
 mod accept_mutex;
+mod access_script;
 mod application_group;
+mod auth_group_script;
+mod auth_user_script;
 mod callable_object;
 mod case_sensitivity;
 mod cgi_headers;
 mod chunked_request;
 mod daemon_process;
 mod destroy_interpreter;
+mod dispatch_script;
 mod dont_write_bytecode;
 mod enable_sendfile;
 mod error_override;
@@ -45,7 +49,10 @@ mod verbose_debugging;
 
 pub fn tests(topic: &mut Topic) {
     accept_mutex::tests(topic);
+    access_script::tests(topic);
     application_group::tests(topic);
+    auth_group_script::tests(topic);
+    auth_user_script::tests(topic);
     callable_object::tests(topic);
     case_sensitivity::tests(topic);
     cgi_headers::tests(topic);
@@ -58,6 +65,7 @@ pub fn tests(topic: &mut Topic) {
     free_threading::tests(topic);
     interpreter_options::tests(topic);
     map_head_to_get::tests(topic);
+    dispatch_script::tests(topic);
     handler_script::tests(topic);
     import_script::tests(topic);
     pass_authorization::tests(topic);

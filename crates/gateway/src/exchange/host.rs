@@ -22,6 +22,10 @@ pub trait Calls {
     fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
     /// Logs a line for the request.
     fn log(&mut self, log: &Log<'_>);
+    /// Hands over an encoded `Verdict`.
+    fn verdict(&mut self, payload: &[u8]);
+    /// A variable of mod_ssl.
+    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>>;
 }
 
 impl Calls for HostExchange<'_> {
@@ -42,6 +46,12 @@ impl Calls for HostExchange<'_> {
     }
     fn log(&mut self, log: &Log<'_>) {
         HostExchange::log(self, log);
+    }
+    fn verdict(&mut self, payload: &[u8]) {
+        HostExchange::verdict(self, payload);
+    }
+    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        HostExchange::ssl_variable(self, name)
     }
 }
 
@@ -128,6 +138,15 @@ impl Exchange for Carrier {
 
     fn head(&self, payload: &[u8]) {
         self.held_back().head = Some(payload.to_vec());
+    }
+
+    fn verdict(&self, payload: &[u8]) {
+        // On another thread there is nobody to take it, and the call has no answer.
+        let _ = self.host.with(|host| host.verdict(payload));
+    }
+
+    fn ssl_variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        self.host.with(|host| host.ssl_variable(name)).flatten()
     }
 
     fn push(&self, data: &[u8]) {

@@ -61,6 +61,10 @@ pub trait Exchange: Send + Sync {
     /// Sends what is held back and then part of a regular file, which is the rest of the answer. With `part.wait` nothing reads the file
     /// any more when it returns. Blocks.
     fn file(&self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
+    /// Holds back an encoded `Verdict`, the whole answer to a call other than `Application`.
+    fn verdict(&self, payload: &[u8]);
+    /// A variable of mod_ssl, where it can be asked; on the thread of the request only.
+    fn ssl_variable(&self, name: &[u8]) -> Option<Vec<u8>>;
     /// A line for the error log of this request; longer ones are cut by the caller.
     fn log_line(&self, log: &Log<'_>);
     /// A line that comes from no place of the application's source.

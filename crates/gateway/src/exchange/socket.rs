@@ -256,6 +256,15 @@ impl Exchange for Connection {
         put(&mut writer.answer, Kind::Response, payload);
     }
 
+    fn verdict(&self, payload: &[u8]) {
+        let mut writer = lock(&self.writer);
+        put(&mut writer.answer, Kind::Verdict, payload);
+    }
+
+    fn ssl_variable(&self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
     fn push(&self, data: &[u8]) {
         let mut writer = lock(&self.writer);
         for piece in data.chunks(CHUNK_MAX) {

@@ -23,7 +23,7 @@ use case::Case;
 use explain::{hint, unreadable};
 use load::NotLoaded;
 use newer::Newers;
-use version::Versions;
+use version::{Standing, Versions};
 
 /// The loaded scripts of one interpreter.
 #[derive(Default)]
@@ -52,6 +52,34 @@ impl Scripts {
     /// The table of modification times.
     pub fn versions(&self) -> Arc<Versions> {
         Arc::clone(&self.versions)
+    }
+
+    /// The names of a script that httpd asks, in the very version that is on disk: what decides who may come in must not go on deciding by an
+    /// old one because the new one does not load.
+    pub fn very_latest<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Request,
+        head: &Head<'_>,
+    ) -> Result<Object<'py>, Fault> {
+        let is_outdated = || {
+            let standing = self.versions.standing(head.script, head.script_mtime);
+            matches!(standing, Standing::Outdated(_))
+        };
+        match self.find(py, head.script) {
+            None => return self.load_first(py, request, head.script),
+            Some(globals) if !is_outdated() => return Ok(globals),
+            Some(_) => {}
+        }
+        let _loading = lock(py, &self.loading);
+        match self.find(py, head.script) {
+            // Another request has loaded it meanwhile.
+            Some(globals) if !is_outdated() => Ok(globals),
+            _ => self.load(py, head.script, false).map_err(|failure| {
+                request.report(Level::Error, &failure.describe(head.script));
+                Fault(AbortReason::Import)
+            }),
+        }
     }
 
     /// The callable that a request asks for; loads or reloads its script.

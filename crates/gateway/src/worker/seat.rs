@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rwsgi_os::process;
+use rwsgi_wire::call::Call;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use super::Worker;
 use super::renewal::Place;
+use crate::calls;
 use crate::codes;
 use crate::exchange::Exchange;
 use crate::exchange::socket::{Connection, NoHead, is_copy};
@@ -70,13 +72,17 @@ impl Seat<'_> {
         if !worker.seats.begin(self.index, self.thread, counts) {
             return false;
         }
-        if worker.place_for(&head) == Place::Elsewhere {
+        // Other scripts than that of an application are loaded anew where they are.
+        let is_application = head.call == Call::Application;
+        if is_application && worker.place_for(&head) == Place::Elsewhere {
             connection.refuse_as_stale();
             worker.seats.end(self.index, counts);
             return false;
         }
-        // What is loaded serves: a newer version is loaded by another worker.
-        head.script_mtime = 0;
+        if is_application {
+            // What is loaded serves: a newer version is loaded by another worker.
+            head.script_mtime = 0;
+        }
         if !head.has_body {
             connection.no_body();
         }
@@ -102,9 +108,10 @@ impl Seat<'_> {
             daemon_start: now(),
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.worker
-                .interpreter
-                .enter(|py, state| serve(py, state, &exchange, head, circumstances))
+            self.worker.interpreter.enter(|py, state| match head.call {
+                Call::Application => serve(py, state, &exchange, head, circumstances),
+                _ => calls::serve(py, state, &exchange, head, circumstances.thread_id),
+            })
         }));
         if is_copy() {
             // The application forked and came back here: this is the copy, and the answer is the other's to give.

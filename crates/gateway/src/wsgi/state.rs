@@ -15,6 +15,7 @@ use super::input::Input;
 use super::request::ProcessLog;
 use super::restrict::restrict;
 use crate::api::events::Events;
+use crate::calls::ssl;
 use crate::codes;
 use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function};
 use crate::exchange::socket::become_copy;
@@ -33,6 +34,8 @@ pub struct State {
     pub environs: Environs,
     /// Loaded scripts.
     pub scripts: Scripts,
+    /// `mod_ssl.*` of the scripts that httpd asks.
+    pub ssl: ssl::Functions,
     /// The type offered as `wsgi.file_wrapper`.
     pub file_wrapper: Stored,
     /// Number of the interpreter in this process.
@@ -124,6 +127,7 @@ impl State {
             request_timeout: module.attribute(c"RequestTimeout")?.store(),
             regular_file: module.attribute(c"_regular")?.store(),
             scripts: Scripts::new(Case::new(with.python.fold_case)),
+            ssl: ssl::Functions::new(py)?,
             keys: Keys {
                 input: key(c"wsgi.input")?,
                 errors: key(c"wsgi.errors")?,
