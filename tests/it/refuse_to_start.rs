@@ -11,34 +11,9 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-const NOT_BUILT: &[&str] = &[
-    "WSGISocketRotation Off",
-    "WSGIAcceptMutex default",
-    "WSGIVerboseDebugging On",
-    "WSGIDontWriteBytecode On",
-    "WSGIPythonWarnings error",
-    "WSGIPythonOptimize 1",
-    "WSGIPythonEggs /tmp",
-    "WSGIPythonHashSeed 1",
-    "WSGISwitchInterval 0.01",
-    "WSGIDestroyInterpreter Off",
-    "WSGIPerInterpreterGIL On",
-    "WSGIFreeThreading On",
-    "<WSGIInterpreterOptions process-group=x>\n</WSGIInterpreterOptions>",
-    "WSGIRestrictStdin On",
-    "WSGIRestrictStdout On",
-    "WSGIRestrictSignal Off",
-    "WSGICaseSensitivity Off",
-    "WSGIPassApacheRequest On",
-    "WSGIServerMetrics On",
-    "WSGITelemetryService unix:/tmp/telemetry",
-    "WSGISlowRequests 1",
-    "WSGITelemetryOptions None",
-];
+const NOT_BUILT: &[&str] = &["WSGIPassApacheRequest On", "WSGIServerMetrics On"];
 
 const OPTIONS_NOT_BUILT: &[&str] = &[
-    "python-eggs=/tmp",
-    "switch-interval=0.01",
     "send-buffer-size=1000",
     "receive-buffer-size=1000",
     "server-metrics=On",
