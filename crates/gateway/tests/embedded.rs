@@ -285,7 +285,9 @@ fn child() {
         (Outcome::Aborted(AbortReason::Application), 0)
     );
     assert!(
-        host.logs.iter().any(|line| line == "ValueError: on purpose"),
+        host.logs
+            .iter()
+            .any(|text| text.ends_with("\nValueError: on purpose")),
         "{:?}",
         host.logs
     );
