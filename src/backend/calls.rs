@@ -1,6 +1,8 @@
 //! One question to a script, and its verdict.
 
+use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault};
@@ -64,13 +66,18 @@ fn hear(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<Verdi
     }
 }
 
-/// Asks Python in this process: `head` is the payload of a `Head` frame.
-pub fn ask_embedded(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<Verdict, Fault> {
+/// Asks Python in this process: `head` is the payload of a `Head` frame, `record` the address of httpd's record if the script may have it.
+pub fn ask_embedded(
+    guest: Guest,
+    head: &[u8],
+    record: Option<NonNull<c_void>>,
+    client: &mut dyn Client,
+) -> Result<Verdict, Fault> {
     let mut question = Question {
         client,
         verdict: None,
     };
-    match run(guest, &mut question, head) {
+    match run(guest, &mut question, head, record) {
         Outcome::Done => {}
         Outcome::Aborted(reason) => {
             return Err(Fault::Aborted {

@@ -4,8 +4,10 @@
 //! MPMs it never serves. Requests run on httpd's threads.
 
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -139,15 +141,20 @@ impl Python {
     }
 }
 
-/// Answers one request: `head` is the payload of a `Head` frame.
-pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), Failure> {
+/// Answers one request: `head` is the payload of a `Head` frame, `record` the address of httpd's record if the application may have it.
+pub fn serve(
+    guest: Guest,
+    head: &[u8],
+    record: Option<NonNull<c_void>>,
+    client: &mut dyn Client,
+) -> Result<(), Failure> {
     let mut exchange = Exchange {
         relay: Relay::new(client),
         fault: None,
         pending: Vec::new(),
         body: Vec::new(),
     };
-    let outcome = run(guest, &mut exchange, head);
+    let outcome = run(guest, &mut exchange, head, record);
     let Exchange {
         mut relay,
         fault,
@@ -174,9 +181,14 @@ pub fn serve(guest: Guest, head: &[u8], client: &mut dyn Client) -> Result<(), F
 }
 
 /// Runs Python on this thread.
-pub(super) fn run(guest: Guest, host: &mut dyn Host, head: &[u8]) -> Outcome {
+pub(super) fn run(
+    guest: Guest,
+    host: &mut dyn Host,
+    head: &[u8],
+    record: Option<NonNull<c_void>>,
+) -> Outcome {
     SERVES.set(true);
-    let outcome = guest.serve(host, head);
+    let outcome = guest.serve(host, head, record);
     SERVES.set(false);
     outcome
 }

@@ -116,6 +116,11 @@ settings! {
     /// say which rules decide.
     group_authoritative: OnOff = c"WSGIGroupAuthoritative" in AuthConfig;
 
+    /// On: the environ of applications in embedded mode has `apache.request_rec`, a capsule without a name that holds the address of
+    /// httpd's record of the request, for extension modules that call httpd. The record is valid until the request ends, on its thread;
+    /// use after that reads freed memory. In daemon mode the process has no such record, and the environ no such key. Default Off.
+    pass_apache_request: OnOff = c"WSGIPassApacheRequest" in ServerDirectory;
+
     + {
         /// `WSGIHandlerScript`.
         handler_scripts: HandlerScripts;

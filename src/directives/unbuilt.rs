@@ -16,6 +16,5 @@ macro_rules! unbuilt {
 }
 
 unbuilt! {
-    c"WSGIPassApacheRequest" in ServerDirectory: "remove it";
     c"WSGIServerMetrics" in Global: "remove it";
 }

@@ -137,7 +137,8 @@ fn answer(
             .map_err(|why| Asking::NotPossible(format!("Python is not available in this child: {why}")))?;
         let mut head = Vec::with_capacity(4 * 1024);
         put_head(&mut head, request, &settings, question, place);
-        return calls::ask_embedded(guest, &head, &mut client).map_err(Asking::Fault);
+        let record = settings.pass_apache_request().then(|| request.address());
+        return calls::ask_embedded(guest, &head, record, &mut client).map_err(Asking::Fault);
     }
     let server = request.server();
     let name = String::from_utf8_lossy(server.name());

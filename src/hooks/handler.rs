@@ -323,7 +323,8 @@ fn serve_embedded(
     };
     let head = head::payload(request, settings, target, body);
     let mut client = RequestClient::new(request, settings.answer_rules(true), settings.enable_sendfile());
-    let result = embedded::serve(guest, &head, &mut client);
+    let record = settings.pass_apache_request().then(|| request.address());
+    let result = embedded::serve(guest, &head, record, &mut client);
     verdict(request, &client, result)
 }
 

@@ -1,7 +1,7 @@
 //! A request of httpd.
 
 use core::cell::Cell;
-use core::ffi::CStr;
+use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -47,6 +47,11 @@ impl<'r> Request<'r> {
             }),
             None => otherwise,
         }
+    }
+
+    /// The address of httpd's record, for a Python that may do what it likes with it.
+    pub fn address(&self) -> NonNull<c_void> {
+        self.raw.cast()
     }
 
     pub(super) fn raw(&self) -> *mut c::request_rec {

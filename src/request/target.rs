@@ -216,6 +216,11 @@ impl Settings<'_> {
         self.pick(|scoped| scoped.enable_sendfile).unwrap_or(false)
     }
 
+    /// `WSGIPassApacheRequest`.
+    pub fn pass_apache_request(&self) -> bool {
+        self.pick(|scoped| scoped.pass_apache_request).unwrap_or(false)
+    }
+
     fn pick<'s, T>(&'s self, get: impl Fn(&'s Scoped) -> Option<T>) -> Option<T> {
         get(self.directory).or_else(|| get(self.server))
     }

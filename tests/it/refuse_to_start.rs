@@ -11,7 +11,7 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-const NOT_BUILT: &[&str] = &["WSGIPassApacheRequest On", "WSGIServerMetrics On"];
+const NOT_BUILT: &[&str] = &["WSGIServerMetrics On"];
 
 const OPTIONS_NOT_BUILT: &[&str] = &[
     "send-buffer-size=1000",

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 
 use rwsgi_wire::response::{BodyFault, File, Log};
 
@@ -74,7 +75,7 @@ impl<G: GuestSide> Functions<G> {
         }
     }
 
-    extern "C" fn serve(exchange: *mut c_void, head: *const u8, len: usize) -> i32 {
+    extern "C" fn serve(exchange: *mut c_void, head: *const u8, len: usize, record: *mut c_void) -> i32 {
         // SAFETY: the host lends `len` readable bytes for this call.
         let head = unsafe { std::slice::from_raw_parts(head, len) };
         let Some(host) = HOST.get() else { return FAILED };
@@ -83,6 +84,7 @@ impl<G: GuestSide> Functions<G> {
                 HostExchange {
                     host,
                     exchange,
+                    record: NonNull::new(record),
                     request: PhantomData,
                 },
                 head,
@@ -120,10 +122,16 @@ impl HostLog {
 pub struct HostExchange<'r> {
     host: &'static HostTable,
     exchange: *mut c_void,
+    record: Option<NonNull<c_void>>,
     request: PhantomData<&'r mut ()>,
 }
 
 impl HostExchange<'_> {
+    /// The address of httpd's record of the request, if the application may have it.
+    pub fn record(&self) -> Option<NonNull<c_void>> {
+        self.record
+    }
+
     /// Reads body bytes, 0 at the end. Blocks: detach from Python first.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
         let mut text = [0u8; TEXT_ROOM];
@@ -339,7 +347,7 @@ mod tests {
             breaks: false,
             seen: vec![],
         };
-        assert_eq!(guest.serve(&mut host, b"go"), Outcome::Done);
+        assert_eq!(guest.serve(&mut host, b"go", None), Outcome::Done);
         assert_eq!(host.seen, ["response head", "data abcd true", "data ef true"]);
 
         let mut host = Recorder {
@@ -348,7 +356,7 @@ mod tests {
             seen: vec![],
         };
         assert_eq!(
-            guest.serve(&mut host, b"go"),
+            guest.serve(&mut host, b"go", None),
             Outcome::Aborted(AbortReason::Application)
         );
         assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow 7");
@@ -358,11 +366,11 @@ mod tests {
             breaks: false,
             seen: vec![],
         };
-        assert_eq!(guest.serve(&mut host, b"file"), Outcome::Done);
+        assert_eq!(guest.serve(&mut host, b"file", None), Outcome::Done);
         assert_eq!(host.seen, ["response head", "file 1099511627776+3 true"]);
 
         assert_eq!(
-            guest.serve(&mut host, b"panic"),
+            guest.serve(&mut host, b"panic", None),
             Outcome::Aborted(AbortReason::Internal)
         );
         guest.close(3);

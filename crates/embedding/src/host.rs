@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Log};
@@ -113,10 +114,12 @@ impl Guest {
         }
     }
 
-    /// Runs one request on this thread; `head` is an encoded `Head`.
-    pub fn serve(&self, mut host: &mut dyn Host, head: &[u8]) -> Outcome {
+    /// Runs one request on this thread; `head` is an encoded `Head`, `record` the address of httpd's record of it if the application may
+    /// have that.
+    pub fn serve(&self, mut host: &mut dyn Host, head: &[u8], record: Option<NonNull<c_void>>) -> Outcome {
         let exchange = (&raw mut host).cast::<c_void>();
-        match (self.table.serve)(exchange, head.as_ptr(), head.len()) {
+        let record = record.map_or(std::ptr::null_mut(), NonNull::as_ptr);
+        match (self.table.serve)(exchange, head.as_ptr(), head.len(), record) {
             0 => Outcome::Done,
             n => {
                 let reason = u8::try_from(n).ok().and_then(|n| AbortReason::from_wire(n).ok());

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 /// Version of both tables.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Returned by any function whose side panicked or failed in itself.
 pub const FAILED: i32 = -1;
@@ -73,8 +73,9 @@ pub struct GuestTable {
         text: *mut u8,
         text_len: *mut usize,
     ) -> i32,
-    /// Runs one request: `head` is an encoded `Head`. 0 when the answer is complete, an `AbortReason`, or [`FAILED`].
-    pub serve: extern "C" fn(exchange: *mut c_void, head: *const u8, len: usize) -> i32,
+    /// Runs one request: `head` is an encoded `Head`, `record` the address of httpd's record of the request for the application, or null.
+    /// 0 when the answer is complete, an `AbortReason`, or [`FAILED`].
+    pub serve: extern "C" fn(exchange: *mut c_void, head: *const u8, len: usize, record: *mut c_void) -> i32,
     /// Ends Python within `seconds`, after the last `serve` has returned.
     pub close: extern "C" fn(seconds: u32),
 }

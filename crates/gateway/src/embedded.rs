@@ -139,16 +139,18 @@ impl GuestSide for Guest {
                 return Outcome::Aborted(AbortReason::Internal);
             }
         };
+        let record = exchange.record();
         let calls: &mut dyn Calls = &mut exchange;
         lend(calls, |host| {
             let carrier: Arc<dyn Exchange> = Arc::new(Carrier::new(host, runtime.log, head.has_body));
             let circumstances = Circumstances {
                 thread_id: thread_number(),
                 daemon_start: 0,
+                record,
             };
             let served = interpreter.enter(|py, state| match head.call {
                 Call::Application => serve(py, state, &carrier, &head, circumstances),
-                _ => calls::serve(py, state, &carrier, &head, circumstances.thread_id),
+                _ => calls::serve(py, state, &carrier, &head, circumstances),
             });
             match served {
                 // A client that has gone is not a failure of the application.

@@ -149,7 +149,7 @@ fn request(guest: Guest, script: &[u8], group: &[u8], path: &str, mut host: Reco
     };
     let mut bytes = Vec::new();
     head.encode(&mut bytes);
-    let outcome = guest.serve(&mut host, &bytes);
+    let outcome = guest.serve(&mut host, &bytes, None);
     (outcome, host)
 }
 

@@ -22,6 +22,7 @@ mod handler_script;
 mod import_script;
 mod interpreter_options;
 mod map_head_to_get;
+mod pass_apache_request;
 mod pass_authorization;
 mod per_interpreter_gil;
 mod process_group;
@@ -68,6 +69,7 @@ pub fn tests(topic: &mut Topic) {
     dispatch_script::tests(topic);
     handler_script::tests(topic);
     import_script::tests(topic);
+    pass_apache_request::tests(topic);
     pass_authorization::tests(topic);
     per_interpreter_gil::tests(topic);
     process_group::tests(topic);

@@ -26,6 +26,7 @@ use crate::threads;
 use crate::wsgi::environ::version;
 use crate::wsgi::fault::{Fault, report, report_exception};
 use crate::wsgi::request::{About, Request};
+use crate::wsgi::serve::Circumstances;
 use crate::wsgi::state::State;
 
 /// Calls the script. The verdict is held back in `exchange`, which the caller ends or aborts, detached.
@@ -34,7 +35,7 @@ pub fn serve<'py>(
     state: &State,
     exchange: &Arc<dyn Exchange>,
     head: &Head<'_>,
-    thread_id: i64,
+    circumstances: Circumstances,
 ) -> Result<(), Fault> {
     let about = About {
         interpreter: state.number,
@@ -42,8 +43,8 @@ pub fn serve<'py>(
         ..About::default()
     };
     let request = Request::new(Arc::clone(exchange), about);
-    let serving = threads::serve(&request, thread_id);
-    let outcome = run(py, state, &request, head);
+    let serving = threads::serve(&request, circumstances.thread_id);
+    let outcome = run(py, state, &request, head, circumstances);
     request.finish(py);
     drop(serving);
     let verdict = outcome?;
@@ -67,6 +68,7 @@ fn run<'py>(
     state: &State,
     request: &Arc<Request>,
     head: &Head<'_>,
+    circumstances: Circumstances,
 ) -> Result<Verdict, Fault> {
     let globals = state.scripts.very_latest(py, request, head)?;
     let asked = Asked {
@@ -78,6 +80,7 @@ fn run<'py>(
     let failed = |exception| asked.raised("the environ", &exception);
     let errors = state.logs.errors(py, request).map_err(failed)?;
     let environ = environ(py, state, request, head, &errors.stream).map_err(failed)?;
+    circumstances.add_record(py, &environ).map_err(failed)?;
     let verdict = match head.call {
         Call::Dispatch => dispatch::verdict(&asked, &environ),
         Call::AllowAccess => access::verdict(&asked, &environ, head),

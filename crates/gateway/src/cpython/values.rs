@@ -1,6 +1,7 @@
 //! Python values from Rust values and back.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
 
 use pyo3::ffi;
 
@@ -50,6 +51,14 @@ impl<'py> Attached<'py> {
     pub fn bytes(self, value: &[u8]) -> PyResult<'py, Object<'py>> {
         // SAFETY: P1; copies `len` readable bytes.
         let ptr = unsafe { ffi::PyBytes_FromStringAndSize(value.as_ptr().cast(), size(value.len())) };
+        // SAFETY: P3.
+        unsafe { Object::from_new(self, ptr) }
+    }
+
+    /// A capsule without a name. What is at the address is for who takes it out; nothing is done with it here.
+    pub fn capsule(self, address: NonNull<c_void>) -> PyResult<'py, Object<'py>> {
+        // SAFETY: P1; CPython keeps the address and, without a destructor, never follows it.
+        let ptr = unsafe { ffi::PyCapsule_New(address.as_ptr(), std::ptr::null(), None) };
         // SAFETY: P3.
         unsafe { Object::from_new(self, ptr) }
     }

@@ -106,11 +106,12 @@ impl Seat<'_> {
         let circumstances = Circumstances {
             thread_id: self.index as i64 + 1,
             daemon_start: now(),
+            record: None,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.worker.interpreter.enter(|py, state| match head.call {
                 Call::Application => serve(py, state, &exchange, head, circumstances),
-                _ => calls::serve(py, state, &exchange, head, circumstances.thread_id),
+                _ => calls::serve(py, state, &exchange, head, circumstances),
             })
         }));
         if is_copy() {

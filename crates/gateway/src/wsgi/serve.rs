@@ -1,5 +1,7 @@
 //! One request, from its head to the end of its answer.
 
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +27,18 @@ pub struct Circumstances {
     pub thread_id: i64,
     /// When the worker took the request, in microseconds since 1970; 0 in embedded mode.
     pub daemon_start: i64,
+    /// `apache.request_rec`: the address of httpd's record, if the application may have it.
+    pub record: Option<NonNull<c_void>>,
+}
+
+impl Circumstances {
+    /// Puts `apache.request_rec` into an environ, if it may be there.
+    pub fn add_record<'py>(&self, py: Attached<'py>, environ: &Object<'py>) -> PyResult<'py, ()> {
+        match self.record {
+            Some(record) => environ.set(&py.text("apache.request_rec")?, &py.capsule(record)?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Runs the application. What it produced is sent or held back in `exchange`, which the caller ends or aborts, detached.
@@ -172,6 +186,7 @@ fn environ<'py>(
         &py.float(seconds(watch.application_start))?,
     )?;
     set(&keys.thread_id, &py.int(circumstances.thread_id)?)?;
+    circumstances.add_record(py, &environ)?;
     Ok(environ)
 }
 
