@@ -176,10 +176,26 @@ impl Group {
 
     /// Whether it is the same but for who declares it.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.settings == other.settings
-            && self.connect_timeout == other.connect_timeout
-            && self.socket_timeout == other.socket_timeout
-            && self.queue_timeout == other.queue_timeout
+        // Named one by one, so that a new one is not forgotten here.
+        let Self {
+            settings,
+            server: _,
+            server_names: _,
+            is_of_virtual_host: _,
+            connect_timeout,
+            socket_timeout,
+            queue_timeout,
+            scripts_of,
+            relaying,
+            client_timeout,
+        } = self;
+        *settings == other.settings
+            && *connect_timeout == other.connect_timeout
+            && *socket_timeout == other.socket_timeout
+            && *queue_timeout == other.queue_timeout
+            && *scripts_of == other.scripts_of
+            && *relaying == other.relaying
+            && *client_timeout == other.client_timeout
     }
 }
 

@@ -389,6 +389,16 @@ mod tests {
         assert!(said.contains("remove one"), "{said}");
         let said = all(&[], &[("x", &[a]), ("x", &[b])]).unwrap_err();
         assert!(said.contains("differ in 'threads'"), "{said}");
+        for option in [
+            "response-flush-delay",
+            "response-socket-timeout",
+            "connect-timeout",
+            "cpu-priority",
+        ] {
+            let other = format!("{a} {option}=3");
+            let said = all(&[], &[("x", &[a]), ("x", &[&other])]).unwrap_err();
+            assert!(said.contains(&format!("differ in '{option}'")), "{said}");
+        }
         let (configs, _) = all(&[], &[("x", &[a]), ("y", &[a]), ("z", &[])]).unwrap();
         let visible = |name| configs[0].group("a", name, true).is_ok();
         assert!(visible("x") && visible("y") && !visible("z"));
