@@ -65,10 +65,10 @@ pub fn ask(request: &Request<'_>, question: Question<'_>) -> Result<Verdict, NoV
     };
     let time = options.cache.and_then(|seconds| seconds.limit());
     let keeping = time.and_then(|time| keep(request, &question, place).map(|(kept, key)| (kept, key, time)));
-    if let Some((kept, key, _)) = &keeping
-        && let Some(verdict) = kept.get(key, Instant::now())
-    {
-        return Ok(verdict);
+    if let Some((kept, key, _)) = &keeping {
+        if let Some(verdict) = kept.get(key, Instant::now()) {
+            return Ok(verdict);
+        }
     }
     let verdict = match answer(request, config, &question, place) {
         Ok(verdict) => verdict,

@@ -219,16 +219,16 @@ impl Manager {
 
     /// The runtime directory, with its door: the one there is, or a new one.
     fn directory_for(&mut self, begin: &Begin) -> Result<Rc<RuntimeDir>, String> {
-        if let Some(config) = &self.config
-            && config.begin.runtime_dir == begin.runtime_dir
-        {
-            let directory = Rc::clone(&config.directory);
-            if config.begin.server_gid != begin.server_gid {
-                directory.open_to(begin.server_gid)?;
-                self.close_doors(&directory);
-                self.open_door(&directory)?;
+        if let Some(config) = &self.config {
+            if config.begin.runtime_dir == begin.runtime_dir {
+                let directory = Rc::clone(&config.directory);
+                if config.begin.server_gid != begin.server_gid {
+                    directory.open_to(begin.server_gid)?;
+                    self.close_doors(&directory);
+                    self.open_door(&directory)?;
+                }
+                return Ok(directory);
             }
-            return Ok(directory);
         }
         let directory = Rc::new(RuntimeDir::make(&begin.runtime_dir, begin.server_gid, self.root)?);
         self.open_door(&directory)?;

@@ -78,10 +78,10 @@ impl Deaths {
         if self.by_pid.insert(pid, cause).is_none() {
             self.order.push_back(pid);
         }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_pid.remove(&oldest);
+        if self.order.len() > REMEMBERED {
+            if let Some(oldest) = self.order.pop_front() {
+                self.by_pid.remove(&oldest);
+            }
         }
     }
 

@@ -370,11 +370,11 @@ impl Manager {
     /// A worker leaves because its script did not load, which is in the log: if that happens too often, further requests wait for a moment.
     pub(crate) fn import_failed(&mut self, id: u64) {
         let (now, jitter) = (Instant::now(), self.jitter());
-        if let Some(pool) = self.pools.get_mut(&id)
-            && pool.back_off.crashed(now)
-        {
-            let pause = pool.back_off.rests(now, jitter);
-            self.timers.set(now + pause, Token::Pool(id));
+        if let Some(pool) = self.pools.get_mut(&id) {
+            if pool.back_off.crashed(now) {
+                let pause = pool.back_off.rests(now, jitter);
+                self.timers.set(now + pause, Token::Pool(id));
+            }
         }
     }
 

@@ -114,9 +114,10 @@ impl Search<'_> {
             Err(_) => return Err(self.blocked(Way::Forbidden(path))),
         };
         if let Some(version) = value_of(&contents, "version_info").or_else(|| value_of(&contents, "version"))
-            && is_too_old(&version)
         {
-            return Err(self.too_old(&version));
+            if is_too_old(&version) {
+                return Err(self.too_old(&version));
+            }
         }
         let Some(base) = value_of(&contents, "home") else {
             return Ok(());
@@ -176,14 +177,14 @@ impl Search<'_> {
     /// What the program's name or the prefix's library directories show; the program itself is asked after it has started.
     fn check_age(&self, system: &mut impl System, resolved: &[u8]) -> Result<(), Stop> {
         let name = resolved.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        if let Some(version) = text(name).strip_prefix("python").map(str::to_owned)
-            && version.contains('.')
-        {
-            return if is_too_old(&version) {
-                Err(self.too_old(&version))
-            } else {
-                Ok(())
-            };
+        if let Some(version) = text(name).strip_prefix("python").map(str::to_owned) {
+            if version.contains('.') {
+                return if is_too_old(&version) {
+                    Err(self.too_old(&version))
+                } else {
+                    Ok(())
+                };
+            }
         }
         let mut has = |version: &str| {
             let path = [self.home, b"/lib/python", version.as_bytes()].concat();

@@ -34,10 +34,10 @@ pub fn make_places_reachable() {
     }
     for directory in closed {
         // An earlier one may have opened it already.
-        if is_closed(&directory)
-            && let Err(why) = open_up(&directory)
-        {
-            eprintln!("could not open {} to other users: {why}", directory.display());
+        if is_closed(&directory) {
+            if let Err(why) = open_up(&directory) {
+                eprintln!("could not open {} to other users: {why}", directory.display());
+            }
         }
     }
 }

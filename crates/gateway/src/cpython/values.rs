@@ -278,10 +278,10 @@ impl<'py> Object<'py> {
         let index = unsafe { Object::from_new(self.py(), index) }?;
         // SAFETY: P1, P2.
         let value = unsafe { ffi::PyLong_AsLongLong(index.as_ptr()) };
-        if value == -1
-            && let Some(exception) = Exception::pending(self.py())
-        {
-            return Err(exception);
+        if value == -1 {
+            if let Some(exception) = Exception::pending(self.py()) {
+                return Err(exception);
+            }
         }
         Ok(value)
     }

@@ -69,11 +69,10 @@ impl Limits {
         self.lock(worker);
         self.startup(worker);
         let life = &worker.start.life;
-        if let (Some(limit), Some(activity)) = (seconds(life.inactivity_timeout), worker.seats.activity())
-            && activity.last.elapsed() >= limit
-            && !worker.seats.is_busy()
-        {
-            worker.leave(LeaveReason::InactivityTimeout);
+        if let (Some(limit), Some(activity)) = (seconds(life.inactivity_timeout), worker.seats.activity()) {
+            if activity.last.elapsed() >= limit && !worker.seats.is_busy() {
+                worker.leave(LeaveReason::InactivityTimeout);
+            }
         }
         if seconds(life.restart_interval).is_some_and(|limit| self.born.elapsed() >= limit) {
             worker.leave(LeaveReason::RestartInterval);

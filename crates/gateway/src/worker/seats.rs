@@ -298,11 +298,11 @@ impl Seats {
     /// Runs `interrupt` unless the request has ended meanwhile; it cannot while that lasts.
     pub fn interrupt(&self, index: usize, interruption: Instant, interrupt: impl FnOnce()) {
         let mut table = self.lock();
-        if let Some(seat) = table.seats.get_mut(index)
-            && matches!(seat.state, State::Busy { interrupted: Some(at), .. } if at == interruption)
-        {
-            seat.was_interrupted = true;
-            interrupt();
+        if let Some(seat) = table.seats.get_mut(index) {
+            if matches!(seat.state, State::Busy { interrupted: Some(at), .. } if at == interruption) {
+                seat.was_interrupted = true;
+                interrupt();
+            }
         }
     }
 

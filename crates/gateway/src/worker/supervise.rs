@@ -97,9 +97,11 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
         if waited.is_err() {
             worker.leave(LeaveReason::SignalPipeError);
         }
-        if signal && let Some(reason) = asked_by_signal(worker, pipe) {
-            worker.leave(reason);
-            return reason == LeaveReason::ShutdownSignal;
+        if signal {
+            if let Some(reason) = asked_by_signal(worker, pipe) {
+                worker.leave(reason);
+                return reason == LeaveReason::ShutdownSignal;
+            }
         }
         limits.look(worker);
     }

@@ -84,11 +84,11 @@ fn start_response<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py
     if lock(py, &request.output).is_committed() {
         return Err(too_late(py, exc_info));
     }
-    if let Some(events) = call.this.events.upgrade()
-        && events.are_wanted(py)
-    {
-        let none = py.none();
-        events.response_started(py, request, [status, headers, exc_info.unwrap_or(&none)])?;
+    if let Some(events) = call.this.events.upgrade() {
+        if events.are_wanted(py) {
+            let none = py.none();
+            events.response_started(py, request, [status, headers, exc_info.unwrap_or(&none)])?;
+        }
     }
     let mut output = lock(py, &request.output);
     if output.is_committed() {

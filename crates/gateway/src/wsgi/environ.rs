@@ -107,10 +107,10 @@ fn plain<'py>(py: Attached<'py>, head: &Head<'_>, constants: &Stored) -> PyResul
 }
 
 fn decode<'py>(py: Attached<'py>, name: &[u8], value: &[u8]) -> PyResult<'py, Object<'py>> {
-    if matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT")
-        && let Ok(text) = py.file_name(value)
-    {
-        return Ok(text);
+    if matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT") {
+        if let Ok(text) = py.file_name(value) {
+            return Ok(text);
+        }
     }
     py.latin1(value)
 }

@@ -107,10 +107,10 @@ impl Logs {
         if log.references() != 2 || stream.references() != 1 {
             return;
         }
-        if let Ok(mut idle) = self.idle.try_borrow_mut()
-            && idle.len() < IDLE_MAX
-        {
-            idle.push((log.store(), stream.store()));
+        if let Ok(mut idle) = self.idle.try_borrow_mut() {
+            if idle.len() < IDLE_MAX {
+                idle.push((log.store(), stream.store()));
+            }
         }
     }
 

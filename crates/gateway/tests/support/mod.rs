@@ -43,10 +43,10 @@ pub fn pythons() -> Vec<PathBuf> {
     let versions = root.or(home).map(|root| root.join("versions"));
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     let mut consider = |program: PathBuf| {
-        if let Some(minor) = minor_version(&program).filter(|minor| *minor >= 9)
-            && !found.iter().any(|(known, _)| *known == minor)
-        {
-            found.push((minor, program));
+        if let Some(minor) = minor_version(&program).filter(|minor| *minor >= 9) {
+            if !found.iter().any(|(known, _)| *known == minor) {
+                found.push((minor, program));
+            }
         }
     };
     for entry in versions
