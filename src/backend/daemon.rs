@@ -27,6 +27,8 @@ pub struct Limits {
     pub socket: Duration,
     /// What is left of `queue-timeout`, counted from the arrival of the request; `None` without one.
     pub queue: Option<Duration>,
+    /// Bytes of the request that may be on their way to the worker; `None`: as many as the system allows.
+    pub send_buffer: Option<u32>,
     /// How the answer is passed on.
     pub relaying: Relaying,
 }
@@ -115,7 +117,7 @@ pub(super) fn hand_over(
         let pool = pools.find(name)?;
         let (mut link, was_idle) = match pool.take_idle() {
             Some(link) => (link, true),
-            None => match Link::connect(&pool.path, limits.socket) {
+            None => match Link::connect(&pool.path, limits.socket, limits.send_buffer) {
                 Ok(link) => (link, false),
                 Err(e) => {
                     if matches!(e, NoLink::Stale) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll};
-use rwsgi_os::socket::{Kind, Mode, connect, set_send_timeout};
+use rwsgi_os::socket::{Kind, Mode, connect, set_send_buffer, set_send_timeout};
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame};
@@ -67,8 +67,8 @@ fn kind(error: &OsError) -> ErrorKind {
 }
 
 impl Link {
-    /// Connects without waiting. Sends will wait at most `send_limit`.
-    pub fn connect(path: &[u8], send_limit: Duration) -> Result<Self, NoLink> {
+    /// Connects without waiting. Sends will wait at most `send_limit`, and have at most `buffer` bytes on their way.
+    pub fn connect(path: &[u8], send_limit: Duration, buffer: Option<u32>) -> Result<Self, NoLink> {
         let socket = connect(Kind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
             () if e.is_would_block() => NoLink::Full,
             () if matches!(kind(&e), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => NoLink::Stale,
@@ -76,6 +76,9 @@ impl Link {
         })?;
         fd::set_nonblocking(&socket, false).map_err(NoLink::Broken)?;
         set_send_timeout(&socket, Some(send_limit)).map_err(NoLink::Broken)?;
+        if let Some(bytes) = buffer {
+            set_send_buffer(&socket, bytes).map_err(NoLink::Broken)?;
+        }
         Ok(Self {
             socket,
             decoder: Decoder::new(),

@@ -11,7 +11,7 @@ use super::identity::{
     supplementary, user,
 };
 use crate::directives::daemon::RawGroup;
-use crate::directives::kinds::Seconds;
+use crate::directives::kinds::{Bytes, Seconds};
 use crate::request::relaying::Relaying;
 
 /// A process group.
@@ -31,6 +31,8 @@ pub struct Group {
     pub socket_timeout: Option<Duration>,
     /// Most time from the arrival of a request until a worker takes it.
     pub queue_timeout: Option<Duration>,
+    /// `SO_SNDBUF` of httpd's end of a connection, in bytes; `None` for the system's.
+    pub receive_buffer: Option<u32>,
     /// Who must own the scripts.
     pub scripts_of: Option<Owner>,
     /// How answers are passed on.
@@ -117,6 +119,7 @@ impl Group {
                 .map(|text| text.0.clone().into_bytes())
                 .unwrap_or_default(),
             display_name: display_name.unwrap_or_default().into_bytes(),
+            send_buffer: buffer(options.send_buffer_size),
             listen_backlog: options.listen_backlog.map_or(100, |count| count.0),
             life: Life {
                 maximum_requests: options.maximum_requests.map_or(0, |count| count.0.into()),
@@ -147,6 +150,7 @@ impl Group {
             connect_timeout: Duration::from_secs(seconds(options.connect_timeout, 15).into()),
             socket_timeout: options.socket_timeout.and_then(Seconds::limit),
             queue_timeout: options.queue_timeout.and_then(Seconds::limit),
+            receive_buffer: Some(buffer(options.receive_buffer_size)).filter(|bytes| *bytes != 0),
             scripts_of,
             relaying: Relaying {
                 flush_delay: Duration::from_millis(
@@ -185,6 +189,7 @@ impl Group {
             connect_timeout,
             socket_timeout,
             queue_timeout,
+            receive_buffer,
             scripts_of,
             relaying,
             client_timeout,
@@ -193,10 +198,15 @@ impl Group {
             && *connect_timeout == other.connect_timeout
             && *socket_timeout == other.socket_timeout
             && *queue_timeout == other.queue_timeout
+            && *receive_buffer == other.receive_buffer
             && *scripts_of == other.scripts_of
             && *relaying == other.relaying
             && *client_timeout == other.client_timeout
     }
+}
+
+fn buffer(bytes: Option<Bytes<512>>) -> u32 {
+    bytes.map_or(0, |bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

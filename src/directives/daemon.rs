@@ -156,16 +156,19 @@ options! {
     /// Bytes of an answer after which it is sent even if there is more, at least 65536. Default 0: httpd decides.
     response_buffer_size: Bytes<65536> = "response-buffer-size";
 
+    /// Most bytes of an answer on their way from a worker to httpd, at least 512 (`SO_SNDBUF` of the worker's end). Default 0: the
+    /// system's. A smaller one makes the application wait sooner for a slow client.
+    send_buffer_size: Bytes<512> = "send-buffer-size";
+
+    /// Most bytes of a request on their way from httpd to a worker, at least 512 (`SO_SNDBUF` of httpd's end). Default 0: the system's.
+    receive_buffer_size: Bytes<512> = "receive-buffer-size";
+
     /// Longest header of an answer in bytes, name and value, at least 8192. Default 0: 1 MiB for all of them. Longer ones are 500.
     header_buffer_size: Bytes<8192> = "header-buffer-size";
 }
 
 /// Options of mod_wsgi that this version knows by name only, and what to do instead.
-pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[
-    ("send-buffer-size", "remove it; the system's default is used"),
-    ("receive-buffer-size", "remove it; the system's default is used"),
-    ("server-metrics", "remove it"),
-];
+pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[("server-metrics", "remove it")];
 
 /// A process group as written.
 #[derive(Clone, Debug)]

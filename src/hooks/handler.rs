@@ -240,18 +240,18 @@ fn serve_by_worker(
     let Some(pools) = Child::pools() else {
         return Verdict::Status(500);
     };
-    if let Some(owner) = group.scripts_of
-        && let Err(why) = owner::check(request.filename(), owner)
-    {
-        log!(
-            request,
-            Level::Error,
-            codes::SCRIPT_OWNER,
-            "script-user or script-group of the process group '{}' forbids to run {}: {why}",
-            target.process_group,
-            String::from_utf8_lossy(request.filename())
-        );
-        return Verdict::Status(403);
+    if let Some(owner) = group.scripts_of {
+        if let Err(why) = owner::check(request.filename(), owner) {
+            log!(
+                request,
+                Level::Error,
+                codes::SCRIPT_OWNER,
+                "script-user or script-group of the process group '{}' forbids to run {}: {why}",
+                target.process_group,
+                String::from_utf8_lossy(request.filename())
+            );
+            return Verdict::Status(403);
+        }
     }
     let now = micros_now();
     let name = PoolName {
@@ -289,6 +289,7 @@ pub(super) fn limits(request: &Request<'_>, group: &Group) -> daemon::Limits {
             let waited = u64::try_from(micros_now().saturating_sub(request.start())).unwrap_or(0);
             limit.saturating_sub(std::time::Duration::from_micros(waited))
         }),
+        send_buffer: group.receive_buffer,
         relaying: group.relaying,
     }
 }

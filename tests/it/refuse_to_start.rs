@@ -13,11 +13,7 @@ pub fn tests(topic: &mut Topic) {
 
 const NOT_BUILT: &[&str] = &["WSGIServerMetrics On"];
 
-const OPTIONS_NOT_BUILT: &[&str] = &[
-    "send-buffer-size=1000",
-    "receive-buffer-size=1000",
-    "server-metrics=On",
-];
+const OPTIONS_NOT_BUILT: &[&str] = &["server-metrics=On"];
 
 fn directives_that_are_not_built_are_named(case: &Case) {
     case.needs_ours("it has them");

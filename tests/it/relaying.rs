@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         response_socket_timeout_gives_a_client_up_that_takes_nothing,
         response_flush_delay_waits_for_more,
         response_buffer_size_changes_no_answer,
+        buffer_sizes_are_those_of_the_connection,
         header_buffer_size_limits_a_header,
         socket_user_owns_the_socket,
         script_user_must_own_script_and_directory,
@@ -70,6 +71,40 @@ fn response_buffer_size_changes_no_answer(case: &Case) {
         .start();
     let reply = httpd.get("/down?bytes=5000000");
     assert_eq!((reply.status, reply.body.len()), (200, 5_000_000));
+}
+
+/// Answers with the buffer sizes of all connected unix sockets, after so many bytes in both directions.
+const BUFFERS: &str = "import os, socket\n\
+    def sizes():\n    \
+        for name in os.listdir('/proc/self/fd'):\n        \
+            try:\n            \
+                s = socket.socket(fileno=os.dup(int(name)))\n            \
+                s.getpeername()\n            \
+                yield '%d' % (s.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2)\n        \
+            except OSError:\n            \
+                pass\n\
+    def application(environ, start_response):\n    \
+        length = len(environ['wsgi.input'].read())\n    \
+        start_response('200 OK', [('X-Sizes', ' '.join(sizes())), ('X-Read', str(length))])\n    \
+        return [b'x' * length]\n";
+
+fn buffer_sizes_are_those_of_the_connection(case: &Case) {
+    let httpd = case
+        .httpd()
+        .daemon("threads=2 send-buffer-size=40000 receive-buffer-size=4096")
+        .source("/", "app.wsgi", BUFFERS)
+        .start();
+    let body = vec![b'y'; 1_000_000];
+    let reply = httpd.post("/", body.clone());
+    assert_eq!((reply.status, reply.header("X-Read")), (200, Some("1000000")));
+    assert_eq!(reply.body.len(), body.len());
+    let sizes = reply.header("X-Sizes").unwrap_or_default();
+    // The original sets it on the socket that listens, whose connections have the system's sizes.
+    assert_eq!(
+        sizes.split(' ').any(|size| size == "40000"),
+        !case.theirs(),
+        "{sizes}"
+    );
 }
 
 fn long_header(case: &Case, option: &str, length: usize) -> (Httpd, u16) {

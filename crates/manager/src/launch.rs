@@ -118,6 +118,7 @@ impl Manager {
             display_name,
             life: g.life,
             stack: g.bounds.stack,
+            send_buffer: g.send_buffer,
             log_level: g.log_level,
             preload: scripts,
             renews: renewal.is_some(),

@@ -227,6 +227,13 @@ pub fn pass_credentials(socket: impl AsFd) -> Result<(), OsError> {
     set(socket, libc::SO_PASSCRED, "SO_PASSCRED", &1 as &libc::c_int)
 }
 
+/// Most bytes that are sent and not yet received (`SO_SNDBUF`). The kernel doubles the number for its own needs, and cuts it to
+/// `net.core.wmem_max`.
+pub fn set_send_buffer(socket: impl AsFd, bytes: u32) -> Result<(), OsError> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SO_SNDBUF, "SO_SNDBUF", &bytes)
+}
+
 /// Longest time a send waits (EAGAIN after that); `None` is for ever. Microseconds count; zero is taken as one of them.
 pub fn set_send_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<(), OsError> {
     set(socket, libc::SO_SNDTIMEO, "SO_SNDTIMEO", &timeval(limit))

@@ -93,6 +93,8 @@ pub struct Group {
     pub display_name: Vec<u8>,
     /// Connections that may wait.
     pub listen_backlog: u32,
+    /// `SO_SNDBUF` of a worker's end of a connection, in bytes; 0 for the system's.
+    pub send_buffer: u32,
     /// Limits on the life of a worker.
     pub life: Life,
     /// Limits that the kernel holds it to.
@@ -167,6 +169,7 @@ impl Group {
         out.put_bytes(&self.locale);
         out.put_bytes(&self.display_name);
         out.put_u32(self.listen_backlog);
+        out.put_u32(self.send_buffer);
         self.life.put(out);
         self.bounds.put(out);
         Preload::put(&self.preload, out);
@@ -198,6 +201,7 @@ impl Group {
             locale: f.bytes("locale")?.into(),
             display_name: f.bytes("display name")?.into(),
             listen_backlog: f.u32("listen backlog")?,
+            send_buffer: f.u32("send buffer")?,
             life: Life::take(f)?,
             bounds: Bounds::take(f)?,
             preload: Preload::take(f)?,
@@ -502,6 +506,8 @@ pub struct Start {
     /// Stack of a serving thread in bytes; 0: as much as a main thread has.
     pub stack: u64,
     /// As in [`Group`].
+    pub send_buffer: u32,
+    /// As in [`Group`].
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
     pub preload: Vec<Vec<u8>>,
@@ -547,6 +553,7 @@ impl ToWorker {
                 out.put_bytes(&s.display_name);
                 s.life.put(&mut out);
                 out.put_u64(s.stack);
+                out.put_u32(s.send_buffer);
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
                 out.put_u8(s.renews.into());
@@ -583,6 +590,7 @@ impl ToWorker {
                         display_name: f.bytes("display name")?.into(),
                         life: Life::take(f)?,
                         stack: f.u64("stack size")?,
+                        send_buffer: f.u32("send buffer")?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
                         renews: f.bool("renews")?,

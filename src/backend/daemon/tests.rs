@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
     connect: Duration::from_secs(2),
     socket: Duration::from_secs(5),
     queue: None,
+    send_buffer: None,
 };
 
 /// A directory with a manager's socket and a pool's; threads play both.

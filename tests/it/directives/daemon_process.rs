@@ -88,6 +88,14 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
                 &["chroot=relative", "absolute"],
             ),
             (
+                "WSGIDaemonProcess g send-buffer-size=511",
+                &["send-buffer-size=511", "512"],
+            ),
+            (
+                "WSGIDaemonProcess g receive-buffer-size=1",
+                &["receive-buffer-size=1", "512"],
+            ),
+            (
                 "WSGIDaemonProcess g header-buffer-size=4096",
                 &["header-buffer-size=4096", "8192"],
             ),

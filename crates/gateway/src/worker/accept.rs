@@ -60,5 +60,8 @@ fn accept(worker: &Worker) -> Option<Arc<Connection>> {
         worker.control.say(Level::Warn, &text);
         return None;
     }
+    if worker.start.send_buffer != 0 {
+        socket::set_send_buffer(&stream, worker.start.send_buffer).ok()?;
+    }
     Some(Arc::new(Connection::new(stream)))
 }
