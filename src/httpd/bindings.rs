@@ -6,6 +6,7 @@
     non_upper_case_globals,
     dead_code
 )]
+#![allow(unknown_lints)] // One of the next is newer than the oldest Rust that builds this.
 #![allow(unsafe_op_in_unsafe_fn, unnecessary_transmutes)]
 #![allow(
     clippy::all,

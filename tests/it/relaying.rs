@@ -96,9 +96,9 @@ fn buffer_sizes_are_those_of_the_connection(case: &Case) {
         .start();
     let body = vec![b'y'; 1_000_000];
     let reply = httpd.post("/", body.clone());
-    assert_eq!((reply.status, reply.header("X-Read")), (200, Some("1000000")));
+    assert_eq!((reply.status, reply.header("x-read")), (200, Some("1000000")));
     assert_eq!(reply.body.len(), body.len());
-    let sizes = reply.header("X-Sizes").unwrap_or_default();
+    let sizes = reply.header("x-sizes").unwrap_or_default();
     // The original sets it on the socket that listens, whose connections have the system's sizes.
     assert_eq!(
         sizes.split(' ').any(|size| size == "40000"),
