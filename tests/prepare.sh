@@ -53,7 +53,8 @@ make_venv() {
     say "making $venv with $python"
     rm -rf "$venv"
     "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements-$1.txt" \
+    # Not from pip's cache: what was compiled there may be linked to another Python of the same version.
+    "$venv/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-version-check -r "$here/requirements-$1.txt" \
         || die "pip could not install tests/requirements-$1.txt"
     chmod -R a+rX "$venv"
     printf '%s\n' "$wanted" > "$venv/.made-from"
