@@ -10,8 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rwsgi_wire::call::{Said, Verdict};
-
-use super::sha256::sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Verdicts kept at most.
 pub const MOST: usize = 1024;
@@ -39,15 +38,14 @@ impl Kept {
 
     /// The key of everything that the verdict depends on.
     pub fn key(&self, parts: &[&[u8]]) -> Key {
-        let mut all = self.salt.to_vec();
+        let mut inner = Sha256::new_with_prefix(self.salt);
         for part in parts {
-            all.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            all.extend_from_slice(part);
+            inner.update((part.len() as u64).to_be_bytes());
+            inner.update(part);
         }
-        let inner = sha256(&all);
-        all.fill(0);
         // The salt on both sides: what follows cannot be appended to what is known.
-        Key(sha256(&[&self.salt[..], &inner[..]].concat()))
+        let outer = Sha256::new_with_prefix(self.salt).chain_update(inner.finalize());
+        Key(outer.finalize().into())
     }
 
     /// The verdict, unless its time is over.

@@ -18,7 +18,6 @@ pub mod libpython;
 pub mod link;
 pub mod pools;
 pub mod relay;
-mod sha256;
 
 use std::time::Duration;
 

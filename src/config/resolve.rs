@@ -10,6 +10,7 @@ use rwsgi_wire::control::Preload;
 use super::group::Group;
 use super::identity::{Accounts, Facts};
 use super::{Embedded, Refusal, ServerConfig, Site, python};
+use crate::directives::Place;
 use crate::directives::RawServer;
 use crate::directives::calls::CallScript;
 use crate::directives::daemon::RawGroup;
@@ -269,20 +270,8 @@ fn doubt_proxy_headers(server: &Written<'_>, doubts: &mut Vec<String>) {
 
 /// What is loaded at start needs its process group.
 fn check_load(load: &Load, server: &Written<'_>, groups: &BTreeMap<String, Group>) -> Result<(), Refusal> {
-    let name = &*load.process_group;
-    let found = if name.is_empty() {
-        None
-    } else {
-        unusable(name, server, groups)
-    };
-    let Some((problem, remedy)) = found else {
-        return Ok(());
-    };
-    Err(Refusal {
-        place: load.place.to_string(),
-        subject: format!("{} process-group={name}", load.subject),
-        problem,
-        remedy: remedy.into(),
+    check_group(&load.process_group, server, groups, &load.place, || {
+        load.subject.clone()
     })
 }
 
@@ -292,25 +281,27 @@ fn check_call(
     server: &Written<'_>,
     groups: &BTreeMap<String, Group>,
 ) -> Result<(), Refusal> {
-    let name = call.process_group();
-    let found = if name.is_empty() {
-        None
-    } else {
-        unusable(name, server, groups)
-    };
-    let Some((problem, remedy)) = found else {
-        return Ok(());
-    };
-    Err(Refusal {
-        place: call.place.to_string(),
-        subject: format!(
-            "{} {} process-group={name}",
-            call.directive,
-            call.script.display()
-        ),
-        problem,
-        remedy: remedy.into(),
-    })
+    let subject = || format!("{} {}", call.directive, call.script.display());
+    check_group(call.process_group(), server, groups, &call.place, subject)
+}
+
+/// Refuses a process group that cannot be used, as what `subject` names at `place`; none at all is embedded mode.
+fn check_group(
+    name: &str,
+    server: &Written<'_>,
+    groups: &BTreeMap<String, Group>,
+    place: &Place,
+    subject: impl FnOnce() -> String,
+) -> Result<(), Refusal> {
+    match unusable(name, server, groups).filter(|_| !name.is_empty()) {
+        None => Ok(()),
+        Some((problem, remedy)) => Err(Refusal {
+            place: place.to_string(),
+            subject: format!("{} process-group={name}", subject()),
+            problem,
+            remedy: remedy.into(),
+        }),
+    }
 }
 
 fn preload(load: &Load, facts: &Facts) -> Preload {
@@ -337,7 +328,7 @@ mod tests {
     use super::super::NoGroup;
     use super::super::group::tests::{Book, facts};
     use super::*;
-    use crate::directives::{ALL, Place, Target, apply};
+    use crate::directives::{ALL, Target, apply};
 
     fn server(lines: &[&str]) -> RawServer {
         let mut raw = RawServer::default();
