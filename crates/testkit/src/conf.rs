@@ -1,15 +1,14 @@
 //! A private server root and its configuration, before httpd is started.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 
 use nix::unistd::{User, geteuid};
 
 use crate::case::{Case, Mode, UnderTest};
 use crate::httpd::{Httpd, Outcome};
 use crate::places;
+use crate::root::{ServerRoot, write_readable};
 
 /// The Multi-Processing Module, from `RWSGI_MPM`: event (default), worker or prefork.
 pub fn mpm() -> String {
@@ -34,7 +33,7 @@ pub struct Builder {
     pub(crate) test: String,
     pub(crate) mode: Mode,
     pub(crate) under_test: UnderTest,
-    pub(crate) root: PathBuf,
+    pub(crate) root: Arc<ServerRoot>,
     /// `rwsgi_module` or `wsgi_module`: under which name our module is loaded.
     identity: Option<&'static str>,
     load_ours: bool,
@@ -54,7 +53,7 @@ impl Builder {
             test: case.name.clone(),
             mode: case.mode,
             under_test: case.under_test,
-            root: make_root(),
+            root: Arc::new(ServerRoot::make()),
             identity: None,
             load_ours: true,
             modules: Vec::new(),
@@ -311,51 +310,4 @@ impl Builder {
         );
         all
     }
-}
-
-/// Writes a file that every user can read, in directories that every user can enter; replaces it in one step.
-pub(crate) fn write_readable(path: &Path, content: &[u8]) {
-    let directory = path.parent().expect("a file has a directory");
-    make_readable_directory(directory);
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, content).expect("write a file of the server root");
-    std::fs::set_permissions(&fresh, Permissions::from_mode(0o644)).expect("chmod");
-    std::fs::rename(&fresh, path).expect("rename");
-}
-
-fn make_readable_directory(directory: &Path) {
-    if directory.is_dir() {
-        return;
-    }
-    make_readable_directory(directory.parent().expect("below the server root"));
-    std::fs::create_dir(directory).expect("mkdir");
-    std::fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("chmod");
-}
-
-/// A fresh server root with a short path: socket names below it must stay under 100 bytes.
-fn make_root() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!(
-        "rwsgi-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
-    let root = std::env::temp_dir().join(name);
-    let _ = std::fs::remove_dir_all(&root);
-    for (part, mode) in [
-        ("", 0o755),
-        ("run", 0o755),
-        ("scripts", 0o755),
-        ("www", 0o755),
-        ("data", 0o777),
-    ] {
-        let directory = root.join(part);
-        std::fs::create_dir(&directory).expect("mkdir in the temporary directory");
-        std::fs::set_permissions(&directory, Permissions::from_mode(mode)).expect("chmod");
-    }
-    write_readable(
-        &root.join("mime.types"),
-        b"text/plain txt\ntext/css css\ntext/html html\n",
-    );
-    root
 }

@@ -26,6 +26,7 @@ mod poll;
 mod ports;
 mod pythons;
 mod raw;
+mod root;
 mod suite;
 
 pub use case::{Case, Mode, UnderTest};

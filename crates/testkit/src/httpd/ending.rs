@@ -178,12 +178,6 @@ impl Httpd {
             lines[from..].join("\n")
         )
     }
-
-    pub(super) fn remove_root(&self) {
-        if std::env::var_os("RWSGI_KEEP").is_none() {
-            let _ = std::fs::remove_dir_all(&self.root);
-        }
-    }
 }
 
 impl Drop for Httpd {
@@ -194,12 +188,8 @@ impl Drop for Httpd {
             for complaint in complaints.iter().take(5) {
                 suite::evidence(complaint);
             }
-            self.remove_root();
-        } else if complaints.is_empty() {
-            self.remove_root();
-        } else {
+        } else if !complaints.is_empty() {
             suite::evidence(&self.evidence());
-            self.remove_root();
             panic!("{}", complaints.join("\n"));
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Httpd;
 use crate::case::UnderTest;
-use crate::conf::write_readable;
 use crate::curl::Curl;
 use crate::error_log::{self, Line};
 use crate::family::Process;
@@ -13,6 +12,7 @@ use crate::http::{Reply, Request};
 use crate::places;
 use crate::poll::until_some;
 use crate::raw::Raw;
+use crate::root::write_readable;
 
 impl Httpd {
     /// The TCP port it listens on.

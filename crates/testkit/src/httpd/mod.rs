@@ -2,20 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::case::UnderTest;
 use crate::cgroup::Cgroup;
-use crate::conf::{Builder, write_readable};
+use crate::conf::Builder;
 use crate::error_log::{self, Announced};
 use crate::family::Family;
 use crate::places;
 use crate::poll::until_some;
 use crate::ports::Port;
+use crate::root::{ServerRoot, write_readable};
 
 mod ending;
 mod faces;
@@ -30,7 +31,7 @@ pub(crate) enum Outcome {
 
 /// A private httpd. Dropping it stops it and checks what it leaves behind.
 pub struct Httpd {
-    root: PathBuf,
+    root: Arc<ServerRoot>,
     port: Port,
     test: String,
     under_test: UnderTest,
@@ -56,7 +57,7 @@ impl Httpd {
             let child = launch(&builder.root, cgroup.as_ref());
             let family = Family::new(child.id(), cgroup);
             let httpd = Httpd {
-                root: builder.root.clone(),
+                root: Arc::clone(&builder.root),
                 port,
                 test: builder.test.clone(),
                 under_test: builder.under_test,
@@ -68,6 +69,7 @@ impl Httpd {
             };
             match httpd.wait_for_start() {
                 Ok(httpd) => return Outcome::Running(Box::new(httpd)),
+                // Somebody else of this machine has the port: once more, in the same server root.
                 Err(text) if text.contains("Address already in use") => {}
                 Err(text) => return Outcome::Refused(text),
             }
@@ -88,7 +90,6 @@ impl Httpd {
                 } else {
                     ""
                 };
-                self.remove_root();
                 return Err(format!("{left}{text}"));
             }
             if error_log::read(&self.error_log_path())
