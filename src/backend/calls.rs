@@ -12,7 +12,7 @@ use rwsgi_wire::response::{Abort, BodyFault, File, Log};
 
 use super::Fault;
 use super::client::Client;
-use super::daemon::{Broken, Limits, aborted, hand_over, next_bytes};
+use super::daemon::{Broken, Limits, aborted, hand_over, next_bytes, show_scoreboard};
 use super::embedded::run;
 use super::link::Link;
 use super::pools::{PoolName, Pools};
@@ -51,6 +51,10 @@ fn hear(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<Verdi
             match (frame.kind, verdict.take()) {
                 (Kind::Log, before) => {
                     relay.client().log(&Log::decode(frame.payload)?);
+                    verdict = before;
+                }
+                (Kind::Ask, before) => {
+                    show_scoreboard(|pieces| link.send_pieces(pieces), relay, limit)?;
                     verdict = before;
                 }
                 (Kind::Verdict, None) => verdict = Some(Verdict::decode(frame.payload)?),

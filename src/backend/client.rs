@@ -73,6 +73,10 @@ pub trait Client {
     fn ssl_variable(&self, name: &[u8]) -> Option<Vec<u8>>;
     /// The client's socket, to be watched for its end; `None` when it is not this request's alone (HTTP/2).
     fn socket(&self) -> Option<BorrowedFd<'_>>;
+    /// httpd's scoreboard, encoded; empty when the application may not see it.
+    fn scoreboard(&self) -> Vec<u8> {
+        Vec::new()
+    }
     /// httpd has found out that the client is gone.
     fn is_gone(&self) -> bool;
 }

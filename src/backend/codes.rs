@@ -68,6 +68,10 @@ codes! {
         "The application returned the file through wsgi.file_wrapper, and somebody truncated it before its last byte had been sent.",
         "The client sees an aborted answer.",
         "Replace files that are being served by renaming new ones over them, not by writing into them.";
+    SCOREBOARD_TOO_LARGE = 326, "httpd's scoreboard is too large for a worker",
+        "ServerLimit times ThreadLimit is so large that what server_metrics() would return is beyond what httpd's child passes to a worker.",
+        "server_metrics() returns None in daemon processes.",
+        "Make ServerLimit and ThreadLimit as small as they can be, or call it in embedded mode.";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use rwsgi_os::OsError;
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{self, Frame, Kind};
 use rwsgi_wire::head::Head;
@@ -15,7 +16,7 @@ use super::file;
 use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
 use super::pools::{Pool, PoolName, Pools};
 use super::relay::Relay;
-use super::{Failure, Fault};
+use super::{Failure, Fault, Message, codes};
 use crate::request::relaying::Relaying;
 
 /// The time limits of a process group, as this request sees them.
@@ -278,7 +279,7 @@ fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(),
     let mut client_ended = None;
     loop {
         let (frames, mut sender) = link.batch()?;
-        if pass(&frames, &mut sender, relay, &mut body)? {
+        if pass(&frames, &mut sender, relay, limit, &mut body)? {
             return Ok(());
         }
         next_bytes(link, relay, limit, &mut client_ended)?;
@@ -315,6 +316,7 @@ fn pass(
     frames: &[Frame<'_>],
     sender: &mut Sender<'_>,
     relay: &mut Relay<'_>,
+    limit: Duration,
     body: &mut Vec<u8>,
 ) -> Result<bool, Broken> {
     let mut pieces = Vec::new();
@@ -335,8 +337,9 @@ fn pass(
                     relay.send(&pieces)?;
                     pieces.clear();
                 }
-                feed(Want::decode(frame.payload)?, sender, relay, body)?;
+                feed(Want::decode(frame.payload)?, sender, relay, limit, body)?;
             }
+            Kind::Ask => show_scoreboard(|pieces| sender.send_pieces(pieces), relay, limit)?,
             Kind::File => {
                 send_file(File::decode(frame.payload)?, sender, relay, &pieces)?;
                 pieces.clear();
@@ -411,7 +414,13 @@ fn send_file(
 }
 
 /// Answers a `Want`: reads what the client has and hands it to the worker.
-fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u8>) -> Result<(), Broken> {
+fn feed(
+    want: Want,
+    sender: &Sender<'_>,
+    relay: &mut Relay<'_>,
+    limit: Duration,
+    body: &mut Vec<u8>,
+) -> Result<(), Broken> {
     if relay.body_has_ended() {
         // Its end crossed this question on the way, and answers it.
         return Ok(());
@@ -426,12 +435,10 @@ fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u
                 text: text.as_bytes(),
             };
             frame::put_with(&mut out, Kind::BodyAbort, |out| abort.encode(out));
-            // The worker may be gone by now; that shows at the next receive.
-            let _ = sender.send(&out);
+            let told = delivered(sender.send(&out), limit);
             return match fault {
-                BodyFault::ClientGone => Ok(()),
                 BodyFault::TooLarge => Err(Fault::AnsweredByServer.into()),
-                BodyFault::ClientSlow | BodyFault::Malformed => Ok(()),
+                BodyFault::ClientGone | BodyFault::ClientSlow | BodyFault::Malformed => told,
             };
         }
     };
@@ -439,12 +446,42 @@ fn feed(want: Want, sender: &Sender<'_>, relay: &mut Relay<'_>, body: &mut Vec<u
     if ended {
         frame::put(&mut out, Kind::BodyEnd, b"");
     }
-    let _ = if body.is_empty() {
+    let sent = if body.is_empty() {
         sender.send(&out)
     } else {
         sender.send_pieces([&head, body, &out])
     };
-    Ok(())
+    delivered(sent, limit)
+}
+
+/// Answers an `Ask`.
+pub(super) fn show_scoreboard(
+    send: impl FnOnce([&[u8]; 3]) -> Result<(), OsError>,
+    relay: &mut Relay<'_>,
+    limit: Duration,
+) -> Result<(), Broken> {
+    let mut scoreboard = relay.client().scoreboard();
+    if scoreboard.len() > Kind::Scoreboard.max() {
+        let text = format!(
+            "httpd's scoreboard is too large for a worker: {} bytes, at most {} are passed; server_metrics() is None",
+            scoreboard.len(),
+            Kind::Scoreboard.max()
+        );
+        let code = codes::SCOREBOARD_TOO_LARGE;
+        relay.client().warn(&Message { code, text });
+        scoreboard.clear();
+    }
+    let head = frame::header(Kind::Scoreboard, scoreboard.len());
+    delivered(send([&head, &scoreboard, &[]]), limit)
+}
+
+/// What became of bytes for the worker. One that has gone shows that at the next receive, behind what it had still to say. One that reads
+/// nothing has been waited for, and is given up: it might ask again and again.
+fn delivered(sent: Result<(), OsError>, limit: Duration) -> Result<(), Broken> {
+    match sent {
+        Err(error) if error.is_would_block() => Err(Fault::SocketTimeout(limit).into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rwsgi_embedding::host::{Guest, Host, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
+use rwsgi_embedding::host::{Guest, Host, Look, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
 use rwsgi_embedding::settings::Settings;
 use rwsgi_os::{process, signal};
 use rwsgi_wire::control::Preload;
@@ -42,6 +42,8 @@ pub struct Start {
     pub preload: Vec<Preload>,
     /// Takes lines that belong to no request.
     pub log: ProcessLog,
+    /// Looks at the scoreboard, if applications may.
+    pub look: Option<Look>,
 }
 
 /// Python, running.
@@ -91,7 +93,7 @@ impl Python {
                 .collect(),
         };
         let guest = libpython::open(&found.libraries, &gateway)?;
-        let log = start.log;
+        let (log, look) = (start.log, start.look);
         let (tell, told) = sync_channel(1);
         let (end, ended_by) = sync_channel(1);
         let (done, is_done) = sync_channel(1);
@@ -100,7 +102,7 @@ impl Python {
         let thread = std::thread::Builder::new()
             .name("rwsgi python".into())
             .spawn(move || {
-                let opened = guest.open(&settings, log);
+                let opened = guest.open(&settings, log, look);
                 let serves = opened.is_ok();
                 let _ = tell.send(opened);
                 if serves && ended_by.recv().is_ok() {

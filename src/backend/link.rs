@@ -91,6 +91,11 @@ impl Link {
         message::send_all(&self.socket, bytes)
     }
 
+    /// As [`send`](Self::send), of bytes that lie in several places.
+    pub fn send_pieces(&self, pieces: [&[u8]; 3]) -> Result<(), OsError> {
+        send_pieces(&self.socket, pieces)
+    }
+
     /// Waits for bytes and receives them.
     pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
         match message::try_receive_with(&self.socket, self.decoder.space()) {
@@ -197,6 +202,18 @@ impl Link {
     }
 }
 
+fn send_pieces(socket: &OwnedFd, mut pieces: [&[u8]; 3]) -> Result<(), OsError> {
+    while pieces.iter().any(|piece| !piece.is_empty()) {
+        let mut sent = message::send_vectored(socket, &pieces.map(IoSlice::new))?;
+        for piece in &mut pieces {
+            let of_this = sent.min(piece.len());
+            *piece = piece.get(of_this..).unwrap_or_default();
+            sent -= of_this;
+        }
+    }
+    Ok(())
+}
+
 /// The rest of a link whose received frames are borrowed.
 pub struct Sender<'l> {
     socket: &'l OwnedFd,
@@ -209,17 +226,9 @@ impl Sender<'_> {
         message::send_all(self.socket, bytes)
     }
 
-    /// As [`Link::send`], of bytes that lie in several places.
-    pub fn send_pieces(&self, mut pieces: [&[u8]; 3]) -> Result<(), OsError> {
-        while pieces.iter().any(|piece| !piece.is_empty()) {
-            let mut sent = message::send_vectored(self.socket, &pieces.map(IoSlice::new))?;
-            for piece in &mut pieces {
-                let of_this = sent.min(piece.len());
-                *piece = piece.get(of_this..).unwrap_or_default();
-                sent -= of_this;
-            }
-        }
-        Ok(())
+    /// As [`Link::send_pieces`].
+    pub fn send_pieces(&self, pieces: [&[u8]; 3]) -> Result<(), OsError> {
+        send_pieces(self.socket, pieces)
     }
 
     /// The descriptor that came with these frames.

@@ -244,6 +244,7 @@ pub(crate) mod tests {
         pub body: Vec<u8>,
         pub seen: Vec<String>,
         pub gone: bool,
+        pub scoreboard: Vec<u8>,
     }
 
     impl Client for Recorder {
@@ -301,6 +302,9 @@ pub(crate) mod tests {
         }
         fn socket(&self) -> Option<BorrowedFd<'_>> {
             None
+        }
+        fn scoreboard(&self) -> Vec<u8> {
+            self.scoreboard.clone()
         }
         fn is_gone(&self) -> bool {
             self.gone

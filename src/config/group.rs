@@ -39,6 +39,8 @@ pub struct Group {
     pub relaying: Relaying,
     /// Most time for which a client may take nothing of an answer; `None`: httpd's own.
     pub client_timeout: Option<Duration>,
+    /// Its applications may see the scoreboard.
+    pub server_metrics: bool,
 }
 
 /// The owner that scripts must have.
@@ -159,6 +161,7 @@ impl Group {
                 flush_after: options.response_buffer_size.map_or(0, |bytes| bytes.0),
                 header_limit: options.header_buffer_size.map_or(0, |bytes| bytes.0),
             },
+            server_metrics: options.server_metrics.unwrap_or(false),
             client_timeout: options
                 .response_socket_timeout
                 .and_then(Seconds::limit)
@@ -193,6 +196,7 @@ impl Group {
             scripts_of,
             relaying,
             client_timeout,
+            server_metrics,
         } = self;
         *settings == other.settings
             && *connect_timeout == other.connect_timeout
@@ -202,6 +206,7 @@ impl Group {
             && *scripts_of == other.scripts_of
             && *relaying == other.relaying
             && *client_timeout == other.client_timeout
+            && *server_metrics == other.server_metrics
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Embedded {
     pub is_expected: bool,
     /// Something in it needs Python in httpd's children whatever `is_off` says of requests.
     pub is_forced: bool,
+    /// `WSGIServerMetrics On`.
+    pub server_metrics: bool,
     /// Scripts loaded when Python starts, in order.
     pub preload: Vec<Preload>,
 }

@@ -109,6 +109,7 @@ pub fn resolve(
     let is_off = global.restrict_embedded.unwrap_or(false);
     let embedded = Embedded {
         is_off,
+        server_metrics: global.server_metrics.unwrap_or(false),
         python_home,
         python: python::embedded(&main),
         // With process groups about, an alias may find its group in a directory section, which is not known here.
@@ -390,6 +391,9 @@ mod tests {
             let said = all(&[], &[("x", &[a]), ("x", &[&other])]).unwrap_err();
             assert!(said.contains(&format!("differ in '{option}'")), "{said}");
         }
+        let shown = format!("{a} server-metrics=On");
+        let said = all(&[], &[("x", &[a]), ("x", &[&shown])]).unwrap_err();
+        assert!(said.contains("differ in 'server-metrics'"), "{said}");
         let (configs, _) = all(&[], &[("x", &[a]), ("y", &[a]), ("z", &[])]).unwrap();
         let visible = |name| configs[0].group("a", name, true).is_ok();
         assert!(visible("x") && visible("y") && !visible("z"));

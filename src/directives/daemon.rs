@@ -165,10 +165,11 @@ options! {
 
     /// Longest header of an answer in bytes, name and value, at least 8192. Default 0: 1 MiB for all of them. Longer ones are 500.
     header_buffer_size: Bytes<8192> = "header-buffer-size";
-}
 
-/// Options of mod_wsgi that this version knows by name only, and what to do instead.
-pub const UNBUILT_OPTIONS: &[(&str, &str)] = &[("server-metrics", "remove it")];
+    /// On: applications may see httpd's scoreboard, by `mod_wsgi.server_metrics()` on the thread of a request: what each child and thread of
+    /// httpd does, with the client and the first line of requests, those of other sites included. Default Off.
+    server_metrics: super::kinds::OnOff = "server-metrics";
+}
 
 /// A process group as written.
 #[derive(Clone, Debug)]
@@ -203,18 +204,11 @@ fn set(target: &mut Target<'_>, words: &mut Words<'_>, place: &Place) -> Result<
             result.map_err(|wrong| wrong.about(format_args!("{name} {option}={value}")))?;
             continue;
         }
-        let unbuilt = UNBUILT_OPTIONS.iter().find(|(unbuilt, _)| *unbuilt == option);
-        return Err(match unbuilt {
-            Some((_, remedy)) => Wrong::new(
-                format!("{name}: the option '{option}' of mod_wsgi is not built in this version of rwsgi"),
-                *remedy,
-            ),
-            None => invalid_option(
-                &name,
-                &option,
-                GroupOptions::OPTIONS.iter().map(|option| option.0),
-            ),
-        });
+        return Err(invalid_option(
+            &name,
+            &option,
+            GroupOptions::OPTIONS.iter().map(|option| option.0),
+        ));
     }
     target.server()?.groups.push(RawGroup {
         name,
@@ -259,15 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn unknown_options_list_the_known_ones_and_unbuilt_ones_say_so() {
+    fn unknown_options_list_the_known_ones() {
         let said = read("site thread=5").unwrap_err();
         assert!(
             said.contains("Invalid option 'thread'") && said.contains("threads"),
             "{said}"
         );
-        for (option, _) in UNBUILT_OPTIONS {
-            let said = read(&format!("site {option}=1")).unwrap_err();
-            assert!(said.contains(option) && said.contains("is not built"), "{said}");
-        }
     }
 }

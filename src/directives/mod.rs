@@ -11,7 +11,6 @@
 //! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
 //! - [`python`], for how Python is started and ended; [`interpreter`], for what may be said of some interpreters only
 //! - [`accepted`], for directives of mod_wsgi that have nothing to do here
-//! - [`unbuilt`], for directives of mod_wsgi that this version knows by name only
 //! - [`choices`], for `On|Off|Auto`, and defaults that depend on the module's name
 //! - [`kinds`] and [`python_kinds`], for what a value may be; all refusals come from there
 //!
@@ -33,7 +32,6 @@ pub mod scoped;
 pub mod script;
 pub mod server;
 mod table;
-pub mod unbuilt;
 mod words;
 
 use core::ffi::CStr;
@@ -180,7 +178,6 @@ const FAMILIES: &[&[Directive]] = &[
     python::DIRECTIVES,
     interpreter::DIRECTIVES,
     accepted::DIRECTIVES,
-    unbuilt::DIRECTIVES,
 ];
 
 /// How many directives there are.
@@ -303,14 +300,5 @@ mod tests {
         )
         .unwrap_err();
         assert!(said.contains("takes one argument"), "{said}");
-    }
-
-    #[test]
-    fn a_directive_that_is_not_built_refuses_to_start() {
-        let mut server = RawServer::default();
-        for directive in unbuilt::DIRECTIVES {
-            let said = apply(directive, Target::Server(&mut server), b"x", &Place::default()).unwrap_err();
-            assert!(said.contains("is not built"), "{said}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::calls::CallOptions;
-use super::daemon::{GroupOptions, UNBUILT_OPTIONS};
+use super::daemon::GroupOptions;
 use super::handler_script::HandlerOptions;
 use super::import::ImportOptions;
 use super::script::AliasOptions;
@@ -57,12 +57,6 @@ pub fn page(directive: &Directive) -> String {
             usage.to_string_lossy(),
             unindent(text)
         );
-    }
-    if name == "WSGIDaemonProcess" {
-        page.push_str("\n## Not built in this version\n\nThe server refuses to start with these options of mod_wsgi.\n\n");
-        for (option, remedy) in UNBUILT_OPTIONS {
-            let _ = writeln!(page, "- `{option}`: {remedy}");
-        }
     }
     page
 }

@@ -27,6 +27,11 @@ settings! {
     /// On: applications run in daemon processes only, and httpd's children hold no Python. A request without a process group is answered
     /// with 500. Default Off.
     restrict_embedded: OnOff = c"WSGIRestrictEmbedded" in Global;
+
+    /// On: applications in embedded mode may see httpd's scoreboard, by `mod_wsgi.server_metrics()`: what each child and thread does, with
+    /// the client and the first line of requests, those of other sites included. Default Off: the function returns `None`. For daemon
+    /// processes there is the option `server-metrics`.
+    server_metrics: OnOff = c"WSGIServerMetrics" in Global;
 }
 
 impl Global {

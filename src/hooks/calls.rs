@@ -145,6 +145,7 @@ fn answer(
     let group = config
         .group(place.process_group, &name, server.is_virtual())
         .map_err(|_| Asking::NotPossible("its process group is not one that this server can use".into()))?;
+    client.show_scoreboard(group.server_metrics);
     let pools = Child::pools().ok_or_else(|| Asking::NotPossible("this child knows no workers".into()))?;
     let mut head = Vec::with_capacity(4 * 1024);
     put_with(&mut head, Kind::Head, |out| {

@@ -68,6 +68,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         httpd: httpd::facts(),
         log_level: main.log_level(),
         preload: site.embedded.preload.clone(),
+        look: site.embedded.server_metrics.then_some(httpd::scoreboard),
         log: |log| {
             let (level, text) = (level_of(log.level), String::from_utf8_lossy(log.text));
             let file = file_of(&log.origin);

@@ -26,6 +26,8 @@ pub struct RequestClient<'a, 'r> {
     client_timeout: Option<Duration>,
     /// The time before.
     usual_timeout: Option<i64>,
+    /// The application may see the scoreboard.
+    sees_scoreboard: bool,
 }
 
 impl<'a, 'r> RequestClient<'a, 'r> {
@@ -41,7 +43,13 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             sent: false,
             client_timeout: None,
             usual_timeout: None,
+            sees_scoreboard: false,
         }
+    }
+
+    /// Whether the application may see httpd's scoreboard.
+    pub fn show_scoreboard(&mut self, may: bool) {
+        self.sees_scoreboard = may;
     }
 
     /// While it takes the answer the client may stand still no longer than this.
@@ -69,6 +77,14 @@ impl Drop for RequestClient<'_, '_> {
 }
 
 impl Client for RequestClient<'_, '_> {
+    fn scoreboard(&self) -> Vec<u8> {
+        if self.sees_scoreboard {
+            httpd::scoreboard()
+        } else {
+            Vec::new()
+        }
+    }
+
     fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)> {
         self.request.read_body(limit, into).map_err(|error| match error {
             BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),

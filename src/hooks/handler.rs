@@ -276,6 +276,7 @@ fn serve_by_worker(
     };
     let mut client = RequestClient::new(request, settings.answer_rules(false), settings.enable_sendfile());
     client.limit_client(group.client_timeout);
+    client.show_scoreboard(group.server_metrics);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
     verdict(request, &client, result)
 }

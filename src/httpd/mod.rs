@@ -32,6 +32,7 @@ mod other_child;
 mod pool;
 mod regex;
 mod request;
+mod scoreboard;
 mod server;
 mod table;
 mod together;
@@ -50,6 +51,7 @@ pub use other_child::{Memory, watch_child, with_main_server};
 pub use pool::Pool;
 pub use regex::Regex;
 pub use request::{FileKind, Request};
+pub use scoreboard::scoreboard;
 pub use server::{Server, ServerSlot};
 
 /// What a hook tells httpd.

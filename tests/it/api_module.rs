@@ -55,7 +55,7 @@ const NAMES: &[(&str, &str)] = &[
     ("subscribe_signals", "function"),
     ("start_recording_metrics", "builtin_function_or_method"),
     ("process_metrics", "builtin_function_or_method"),
-    ("server_metrics", "function"),
+    ("server_metrics", "builtin_function_or_method"),
     ("request_metrics", "builtin_function_or_method"),
     ("LogHandler", "type"),
     ("RequestTimeout", "type"),

@@ -4,47 +4,14 @@ use rwsgi_testkit::{Case, Topic, test};
 
 pub fn tests(topic: &mut Topic) {
     topic.once(test![
-        directives_that_are_not_built_are_named,
-        options_that_are_not_built_are_named,
+        values_that_are_not_built_are_named,
         historical_directives_are_unknown,
         the_file_and_line_are_named,
     ]);
 }
 
-const NOT_BUILT: &[&str] = &["WSGIServerMetrics On"];
-
-const OPTIONS_NOT_BUILT: &[&str] = &["server-metrics=On"];
-
-fn directives_that_are_not_built_are_named(case: &Case) {
+fn values_that_are_not_built_are_named(case: &Case) {
     case.needs_ours("it has them");
-    for line in NOT_BUILT {
-        let text = case.httpd().bare().conf(line).refused();
-        let name = line
-            .split([' ', '\n', '<', '>'])
-            .find(|word| word.starts_with("WSGI"))
-            .expect("a directive");
-        assert!(
-            text.contains(name) && text.contains("not built in this version"),
-            "{line}: {text}"
-        );
-    }
-}
-
-fn options_that_are_not_built_are_named(case: &Case) {
-    case.needs_ours("it has them");
-    for option in OPTIONS_NOT_BUILT {
-        let text = case
-            .httpd()
-            .bare()
-            .conf(&format!("WSGIDaemonProcess g {option}"))
-            .refused();
-        let name = option.split('=').next().unwrap_or_default();
-        let named = text.contains("WSGIDaemonProcess") && text.contains(name);
-        assert!(
-            named && text.contains("not built in this version"),
-            "{option}: {text}"
-        );
-    }
     let text = case
         .httpd()
         .bare()

@@ -116,6 +116,20 @@ impl HostLog {
         log.encode(&mut bytes);
         (self.host.process_log)(bytes.as_ptr(), bytes.len());
     }
+
+    /// httpd's scoreboard, encoded; empty when applications may not see it.
+    pub fn scoreboard(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        (self.host.scoreboard)((&raw mut bytes).cast(), take_bytes);
+        bytes
+    }
+}
+
+extern "C" fn take_bytes(sink: *mut c_void, bytes: *const u8, len: usize) {
+    // SAFETY: the host passes back the pointer of `HostLog::scoreboard`, which waits for it to return.
+    let sink = unsafe { &mut *sink.cast::<Vec<u8>>() };
+    // SAFETY: the host lends `len` readable bytes for this call.
+    sink.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes, len) });
 }
 
 /// One request, during [`GuestSide::serve`] and on its thread (neither `Send` nor `Sync`).
@@ -236,6 +250,7 @@ mod tests {
     impl GuestSide for Echo {
         fn open(settings: Settings, log: HostLog) -> Result<(), String> {
             log.log(&line(Level::Info, b"opened"));
+            assert_eq!(log.scoreboard().is_empty(), settings.program.is_empty());
             if settings.program.is_empty() {
                 Err("no program given".into())
             } else {
@@ -332,14 +347,17 @@ mod tests {
     fn an_exchange_crosses_the_table_and_no_panic_does() {
         let guest = Guest::checked(table::<Echo>()).expect("same build");
         assert_eq!(
-            guest.open(&Settings::default(), process_log),
+            guest.open(&Settings::default(), process_log, None),
             Err("no program given".to_owned())
         );
         let settings = Settings {
             program: b"/usr/bin/python3".to_vec(),
             ..Settings::default()
         };
-        assert_eq!(guest.open(&settings, process_log), Ok(()));
+        assert_eq!(
+            guest.open(&settings, process_log, Some(|| b"scores".to_vec())),
+            Ok(())
+        );
         assert_eq!(*LINES.lock().unwrap(), ["Info opened", "Info opened"]);
 
         let mut host = Recorder {

@@ -51,6 +51,9 @@ pub trait Host {
 /// Logs one line for the process.
 pub type ProcessLog = fn(&Log<'_>);
 
+/// Looks at httpd's scoreboard: an encoded `Scoreboard`.
+pub type Look = fn() -> Vec<u8>;
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,6 +64,7 @@ pub enum Outcome {
 }
 
 static PROCESS_LOG: OnceLock<ProcessLog> = OnceLock::new();
+static LOOK: OnceLock<Look> = OnceLock::new();
 
 static HOST: HostTable = HostTable {
     abi: ABI,
@@ -73,6 +77,7 @@ static HOST: HostTable = HostTable {
     ssl_variable: host_ssl_variable,
     log: host_log,
     process_log: host_process_log,
+    scoreboard: host_scoreboard,
 };
 
 /// Python, started in this process. Neither it nor its library is ever unloaded.
@@ -96,9 +101,13 @@ impl Guest {
         Ok(Self { table })
     }
 
-    /// Starts Python with `settings`; `log` receives lines that belong to no request, from any thread. Call once.
-    pub fn open(&self, settings: &Settings, log: ProcessLog) -> Result<(), String> {
+    /// Starts Python with `settings`; `log` receives lines that belong to no request, and `look` is asked for the scoreboard if
+    /// applications may see that, both from any thread. Call once.
+    pub fn open(&self, settings: &Settings, log: ProcessLog, look: Option<Look>) -> Result<(), String> {
         let _ = PROCESS_LOG.set(log);
+        if let Some(look) = look {
+            let _ = LOOK.set(look);
+        }
         let bytes = settings.encode();
         let mut text = [0u8; TEXT_ROOM];
         let mut text_len = 0usize;
@@ -246,4 +255,11 @@ extern "C" fn host_process_log(log: *const u8, len: usize) {
             to(&log);
         }
     });
+}
+
+extern "C" fn host_scoreboard(sink: *mut c_void, take: extern "C" fn(*mut c_void, *const u8, usize)) {
+    let looked = catch_unwind(|| LOOK.get().map(|look| look()));
+    if let Ok(Some(bytes)) = looked {
+        take(sink, bytes.as_ptr(), bytes.len());
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 /// Version of both tables.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Returned by any function whose side panicked or failed in itself.
 pub const FAILED: i32 = -1;
@@ -53,6 +53,8 @@ pub struct HostTable {
     pub log: extern "C" fn(exchange: *mut c_void, log: *const u8, len: usize),
     /// One line for the error log of the server: an encoded `Log`.
     pub process_log: extern "C" fn(log: *const u8, len: usize),
+    /// Calls `take` with `sink` and an encoded `Scoreboard`, lent for that call, or not at all when applications may not see it.
+    pub scoreboard: extern "C" fn(sink: *mut c_void, take: extern "C" fn(*mut c_void, *const u8, usize)),
 }
 
 /// Room for a fault's text in [`HostTable::read`] and a refusal in [`GuestTable::open`], in bytes.

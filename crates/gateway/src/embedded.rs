@@ -322,6 +322,12 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
         threads: settings.httpd.threads,
         python: &settings.python,
         signals: None,
+        scoreboard: || {
+            let runtime = RUNTIME.get();
+            runtime
+                .map(|runtime| runtime.log.scoreboard())
+                .unwrap_or_default()
+        },
         log: server_log.clone(),
     };
     let state = State::new(py, &with).map_err(|exception| exception.sentence())?;

@@ -231,7 +231,7 @@ fn child() {
     let (tell, told) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     let main = std::thread::spawn(move || {
-        tell.send(guest.open(&settings, process_log)).unwrap();
+        tell.send(guest.open(&settings, process_log, None)).unwrap();
         ended.recv().unwrap();
         guest.close(5);
     });

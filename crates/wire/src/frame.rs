@@ -1,7 +1,7 @@
 //! Frames: four bytes of payload length (little-endian), one byte of kind, three zero bytes, the payload.
 
 use crate::WireError;
-use crate::limits::{CHUNK_MAX, HEAD_MAX, RESPONSE_MAX, TEXT_MAX};
+use crate::limits::{CHUNK_MAX, HEAD_MAX, RESPONSE_MAX, SCOREBOARD_MAX, TEXT_MAX};
 use crate::response::ORIGIN_MAX;
 
 /// Bytes before each payload.
@@ -38,6 +38,8 @@ kinds! {
     BodyAbort = 4, max TEXT_MAX + 64;
     /// To the worker: the file has been sent as far as it ever will be, in answer to a `File` that asked for this.
     Sent = 5, max 0;
+    /// To the worker: a [`crate::scoreboard::Scoreboard`] in answer to `Ask`, or nothing when the process group may not see it.
+    Scoreboard = 6, max SCOREBOARD_MAX;
     /// To the child: the worker runs this request from now on, [`crate::response::Taken`].
     Taken = 16, max 64;
     /// To the child, instead of `Taken`: this worker's code is older than the script; nothing has run; repeat elsewhere.
@@ -58,6 +60,8 @@ kinds! {
     File = 24, max 64;
     /// To the child: what a script said to a call, [`crate::call::Verdict`]; in place of `Response` and `Data`.
     Verdict = 25, max RESPONSE_MAX;
+    /// To the child: what does httpd's scoreboard hold?
+    Ask = 26, max 0;
 }
 
 /// Appends one whole frame to `out`. `payload` must be within `kind.max()` (the receiver refuses more).

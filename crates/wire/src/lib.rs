@@ -11,6 +11,8 @@
 //!         <──────────────────────────────── Log*   at any time after Taken
 //!         <──────────────────────────────── Response, Data*, File?
 //!    Sent ────────────────────────────────>        only when File asks for it
+//!         <──────────────────────────────── Ask    server_metrics(), at any time after Taken
+//!    Scoreboard ──────────────────────────>        nothing in it unless server-metrics is On
 //!         <──────────────────────────────── End | Abort
 //! ```
 //!
@@ -19,7 +21,7 @@
 //!
 //! - [`frame`]: length-prefixed frames, [`frame::Decoder`]
 //! - [`head`], [`response`]: what is in `Head`, `Response`, `Abort`, `Taken`, `Log`
-//! - [`mod@httpd`]: what applications may ask about httpd
+//! - [`mod@httpd`]: what applications may ask about httpd; [`scoreboard`]: what it is doing
 //! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
 //! - [`python`]: how a Python is to be started, set up and ended
@@ -40,6 +42,7 @@ pub mod life;
 pub mod limits;
 pub mod python;
 pub mod response;
+pub mod scoreboard;
 
 use std::fmt;
 

@@ -2,6 +2,8 @@
 
 /// Largest payload of a `Head` frame, in bytes. httpd's own limits on a request's head are far below.
 pub const HEAD_MAX: usize = 16 << 20;
+/// Largest payload of a `Scoreboard` frame, in bytes.
+pub const SCOREBOARD_MAX: usize = 16 << 20;
 /// Largest payload of a `Response` frame, in bytes.
 pub const RESPONSE_MAX: usize = 1 << 20;
 /// Most headers in a `Response` frame.

@@ -7,6 +7,7 @@ use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
 use rwsgi_wire::python::{Interpreters, Options, Python, Section};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Response, Taken, Want};
+use rwsgi_wire::scoreboard::{self, Scoreboard};
 
 /// A generator of repeatable noise (xorshift); the seed is printed by a failing assertion.
 struct Noise(u64);
@@ -130,6 +131,28 @@ fn control_messages() {
         FromWorker::decode,
         FromWorker::encode,
     );
+}
+
+#[test]
+fn the_scoreboard() {
+    let workers = vec![
+        scoreboard::Worker {
+            client: b"::1".to_vec(),
+            ..Default::default()
+        };
+        2
+    ];
+    let board = Scoreboard {
+        processes: vec![
+            scoreboard::Process {
+                workers,
+                ..Default::default()
+            };
+            2
+        ],
+        ..Default::default()
+    };
+    survives(&board.encode(), Scoreboard::decode, Scoreboard::encode);
 }
 
 #[test]

@@ -483,3 +483,58 @@ fn descriptors_that_are_no_files_of_the_answer_are_refused() {
 fn pass_one(w: &Worker, fd: OwnedFd) {
     w.pass(&[(Kind::File, &part(0, 1, true))], &[fd.as_fd()]);
 }
+
+#[test]
+fn the_scoreboard_is_told_when_it_is_asked_for_and_not_too_large() {
+    for (size, told) in [(3, 3), (Kind::Scoreboard.max() + 1, 0)] {
+        let (stage, worker) = Stage::new(vec![pool()], move |listener| {
+            let mut w = Worker::accept(&listener);
+            w.take();
+            w.say(&[(Kind::Ask, b"")]);
+            assert_eq!(w.expect(), Some((Kind::Scoreboard, vec![7; told])));
+            w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+            w.expect();
+        });
+        let mut client = Recorder {
+            scoreboard: vec![7; size],
+            ..Recorder::default()
+        };
+        stage.serve(&mut client, LIMITS).unwrap();
+        let warned = if told == size { "" } else { "warn RW0326 " };
+        assert_eq!(client.seen.join(" "), format!("{warned}start 200 end"));
+        stage.end(worker);
+    }
+}
+
+#[test]
+fn a_worker_that_asks_and_does_not_listen_is_waited_for_once() {
+    for kind in [Kind::Ask, Kind::Want] {
+        let (stage, worker) = Stage::new(vec![pool()], move |listener| {
+            let mut w = Worker::accept(&listener);
+            w.take();
+            let want = 65_536u32.to_le_bytes();
+            let payload: &[u8] = if kind == Kind::Want { &want } else { b"" };
+            w.say(&vec![(kind, payload); 500]);
+            let mut closed = [rwsgi_os::poll::Watch::new(
+                w.socket.as_fd(),
+                rwsgi_os::poll::Events::PEER_CLOSED,
+            )];
+            let seen = rwsgi_os::poll::poll(&mut closed, Some(Duration::from_secs(10)));
+            assert_eq!(seen, Ok(1), "the connection was kept");
+        });
+        let mut client = Recorder {
+            body: vec![1; 32 << 20],
+            scoreboard: vec![7; 1 << 20],
+            ..Recorder::default()
+        };
+        let limits = Limits {
+            socket: Duration::from_millis(200),
+            ..LIMITS
+        };
+        let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, limits) else {
+            panic!("unanswered")
+        };
+        assert_eq!(refusal.status, 504);
+        stage.end(worker);
+    }
+}

@@ -40,6 +40,7 @@ mod restrict_stdout;
 mod script_alias;
 mod script_alias_match;
 mod script_reloading;
+mod server_metrics;
 mod socket_prefix;
 mod socket_rotation;
 mod switch_interval;
@@ -87,6 +88,7 @@ pub fn tests(topic: &mut Topic) {
     script_alias::tests(topic);
     script_alias_match::tests(topic);
     script_reloading::tests(topic);
+    server_metrics::tests(topic);
     socket_prefix::tests(topic);
     socket_rotation::tests(topic);
     switch_interval::tests(topic);

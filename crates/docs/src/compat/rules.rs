@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mod_rwsgi::directives::daemon::{GroupOptions, UNBUILT_OPTIONS};
-use mod_rwsgi::directives::{ALL, accepted, unbuilt};
+use mod_rwsgi::directives::daemon::GroupOptions;
+use mod_rwsgi::directives::{ALL, accepted};
 
 use super::rows::{Row, State, Table};
 
@@ -14,21 +14,16 @@ pub struct Registry {
     pub directives: BTreeSet<String>,
     /// Directives that are known by name only, or checked and without effect.
     pub unbuilt_directives: BTreeSet<String>,
-    /// Options of `WSGIDaemonProcess` that work.
+    /// Options of `WSGIDaemonProcess`.
     pub options: BTreeSet<String>,
-    /// Options that are known by name only.
-    pub unbuilt_options: BTreeSet<String>,
 }
 
 impl Registry {
     /// That of this source.
     pub fn built() -> Registry {
         let plain = |name: &core::ffi::CStr| name.to_string_lossy().trim_start_matches('<').to_owned();
-        let mut unbuilt_directives: BTreeSet<String> = unbuilt::DIRECTIVES
-            .iter()
-            .map(|directive| plain(directive.name))
-            .collect();
-        unbuilt_directives.extend(accepted::METRICS.iter().map(|name| (*name).to_owned()));
+        let unbuilt_directives: BTreeSet<String> =
+            accepted::METRICS.iter().map(|name| (*name).to_owned()).collect();
         let all = ALL.iter().map(|directive| plain(directive.name));
         Registry {
             directives: all.filter(|name| !unbuilt_directives.contains(name)).collect(),
@@ -37,7 +32,6 @@ impl Registry {
                 .iter()
                 .map(|option| option.0.to_owned())
                 .collect(),
-            unbuilt_options: UNBUILT_OPTIONS.iter().map(|option| option.0.to_owned()).collect(),
         }
     }
 }
@@ -57,7 +51,7 @@ pub fn broken(table: &Table, registry: &Registry, tests: &BTreeSet<String>) -> V
         "option",
         &table.option,
         &registry.options,
-        &registry.unbuilt_options,
+        &BTreeSet::new(),
     );
     for (section, row) in table.rows() {
         let about = format!("[[{section}]] \"{}\"", row.name);
@@ -222,7 +216,6 @@ mod tests {
             directives: set(&["directive"]),
             unbuilt_directives: set(&[]),
             options: set(&["option"]),
-            unbuilt_options: set(&[]),
         }
     }
 
@@ -254,11 +247,11 @@ mod tests {
                 .contains("\"option\" is built")
         );
         known = registry();
-        known.unbuilt_options = std::mem::take(&mut known.options);
+        known.unbuilt_directives = std::mem::take(&mut known.directives);
         assert!(
             broken(&small(), &known, &tests())
                 .join("\n")
-                .contains("\"option\" is not built")
+                .contains("\"directive\" is not built")
         );
     }
 

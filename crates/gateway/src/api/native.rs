@@ -19,6 +19,7 @@ pub struct Native {
     interpreter: u64,
     /// Threads of this process that can serve at once.
     threads: u32,
+    scoreboard: fn() -> Vec<u8>,
 }
 
 impl Payload for Native {
@@ -35,6 +36,7 @@ impl Native {
             log: Arc::clone(&with.log),
             interpreter,
             threads: with.threads,
+            scoreboard: with.scoreboard,
         }
     }
 
@@ -56,6 +58,10 @@ impl Native {
             Method::new(c"request_metrics", |call: This<'_, '_>| {
                 let found = metrics::of_requests(call.py, call.this.threads)?;
                 Ok(found.unwrap_or_else(|| call.py.none()))
+            }),
+            Method::new(c"server_metrics", |call: This<'_, '_>| {
+                let scoreboard = call.this.scoreboard;
+                metrics::of_server(call.py, &call.py.detach(scoreboard))
             }),
         ];
         Class::new(py, methods, vec![])?.make(py, self)

@@ -72,6 +72,10 @@ pub trait Exchange: Send + Sync {
         let origin = Origin::default();
         self.log_line(&Log { level, origin, text });
     }
+    /// httpd's scoreboard, encoded; empty when the application may not see it. Blocks.
+    fn scoreboard(&self) -> Vec<u8> {
+        Vec::new()
+    }
     /// Whether any of the answer may have reached the client.
     fn has_begun(&self) -> bool;
     /// The answer is complete. Blocks.

@@ -318,6 +318,36 @@ impl Exchange for Connection {
         }
     }
 
+    fn scoreboard(&self) -> Vec<u8> {
+        let mut reader = lock(&self.reader);
+        {
+            let mut writer = lock(&self.writer);
+            put(&mut writer.out, Kind::Ask, &[]);
+            if writer.send(&self.stream, Wait::Yes).is_err() {
+                return Vec::new();
+            }
+        }
+        let Reader { decoder, body, sent } = &mut *reader;
+        loop {
+            match decoder.next() {
+                Ok(Some(Frame {
+                    kind: Kind::Scoreboard,
+                    payload,
+                })) => return payload.to_vec(),
+                Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
+                Ok(Some(Frame { kind, .. })) => {
+                    *body = Body::Failed(broken(&unexpected(kind)));
+                    return Vec::new();
+                }
+                Ok(None) => match message::receive(&self.stream, decoder.space()) {
+                    Ok(n) if n > 0 => decoder.filled(n),
+                    _ => return Vec::new(),
+                },
+                Err(_) => return Vec::new(),
+            }
+        }
+    }
+
     fn has_begun(&self) -> bool {
         lock(&self.writer).begun
     }

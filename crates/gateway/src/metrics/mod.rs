@@ -3,6 +3,7 @@
 
 mod phase;
 mod report;
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use crate::wsgi::request::{Meter, Request, Used};
 use crate::wsgi::serve::now;
 use phase::Phase;
 pub use report::{of_process, of_requests, process_start};
+pub use server::of_server;
 
 static RECORDING: AtomicBool = AtomicBool::new(false);
 /// Since the last `request_metrics()`.

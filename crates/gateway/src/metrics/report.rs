@@ -18,7 +18,7 @@ pub fn process_start() -> i64 {
     *START.get_or_init(now)
 }
 
-fn count(number: u64) -> i64 {
+pub(super) fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -39,7 +39,7 @@ fn running() -> Vec<(i64, Duration)> {
     threads::all().iter().filter_map(elapsed).collect()
 }
 
-fn list<'py>(
+pub(super) fn list<'py>(
     py: Attached<'py>,
     items: impl Iterator<Item = PyResult<'py, Object<'py>>>,
 ) -> PyResult<'py, Object<'py>> {

@@ -168,6 +168,10 @@ fn set_up<'py>(
             threads: start.threads,
             python: &start.python,
             signals: Some(signals),
+            scoreboard: || {
+                let exchange = crate::wsgi::request::Request::current().and_then(|request| request.if_open());
+                exchange.map(|exchange| exchange.scoreboard()).unwrap_or_default()
+            },
             log,
         },
     )?;

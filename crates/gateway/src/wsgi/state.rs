@@ -88,6 +88,8 @@ pub struct SetUp<'a> {
     pub python: &'a Python,
     /// Where the signals of a worker are to be announced: the writing end of a pipe, for ever.
     pub signals: Option<RawFd>,
+    /// Asks httpd for its scoreboard: encoded, empty when it may not be seen. Blocks.
+    pub scoreboard: fn() -> Vec<u8>,
     /// Where lines go that belong to no request.
     pub log: Arc<dyn ProcessLog>,
 }
