@@ -8,15 +8,17 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![what_a_hostile_worker_passes_is_refused]);
 }
 
-/// An application that writes to the connection with httpd by itself.
-const SCRIPT: &str = r#"
-import os, select, socket, struct, tempfile
+/// The part of a hostile application with which it finds the connection between its worker, which has one thread, and httpd.
+pub const CONNECTION: &str = r#"
+import os, select, socket, struct
 
-RESPONSE, DATA, END, LOG, FILE = 19, 20, 21, 23, 24
-HEAD = struct.pack("<HI2sI", 200, 2, b"OK", 0)
+def is_open(connection):
+    ended = select.poll()
+    ended.register(connection, select.POLLRDHUP)
+    return not ended.poll(0)
 
 def connection():
-    """The connection with httpd that this request came over, or one that was given back just now: the worker has one thread."""
+    """The connection with httpd that this request came over, or one that was given back just now."""
     for name in os.listdir("/proc/self/fd"):
         try:
             found = socket.socket(fileno=os.dup(int(name)))
@@ -25,13 +27,22 @@ def connection():
         if found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM:
             try:
                 found.getpeername()
-                return found
+                if is_open(found):
+                    return found
             except OSError:
                 pass
         found.close()
 
 def frame(kind, payload=b""):
     return struct.pack("<IB3x", len(payload), kind) + payload
+"#;
+
+/// An application that writes to the connection with httpd by itself.
+const SCRIPT: &str = r#"
+import tempfile
+
+RESPONSE, DATA, END, LOG, FILE = 19, 20, 21, 23, 24
+HEAD = struct.pack("<HI2sI", 200, 2, b"OK", 0)
 
 def part(start=0, length=5, wait=0):
     return frame(FILE, struct.pack("<QQB", start, length, wait))
@@ -83,7 +94,7 @@ fn what_a_hostile_worker_passes_is_refused(case: &Case) {
         .httpd()
         .children(1)
         .daemon("processes=1 threads=1")
-        .source("/", "app.wsgi", SCRIPT)
+        .source("/", "app.wsgi", &format!("{CONNECTION}{SCRIPT}"))
         .start();
     assert_eq!(httpd.get("/").text(), "fine");
     let child = httpd.children().first().expect("a child").clone();

@@ -2,6 +2,7 @@
 
 use super::{accepts, misplaced, refuses};
 use crate::codes;
+use crate::files_hostile::CONNECTION;
 use crate::gate::behind;
 use rwsgi_testkit::{Builder, Case, Httpd, Topic, Value, json, test, until};
 use std::collections::BTreeSet;
@@ -268,27 +269,7 @@ fn scripts_that_httpd_asks_see_the_scoreboard_like_applications(case: &Case) {
 
 /// An application that asks httpd's child again and again by itself, and reads no answer.
 const DEAF: &str = r#"
-import os, select, socket, struct
-
 WANT, ASK = 18, 26
-
-def connection():
-    """The connection with httpd that this request came over: the worker has one thread."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue
-        if found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM:
-            try:
-                found.getpeername()
-                return found
-            except OSError:
-                pass
-        found.close()
-
-def frame(kind, payload=b""):
-    return struct.pack("<IB3x", len(payload), kind) + payload
 
 QUESTIONS = {
     "/asks": frame(ASK),
@@ -324,7 +305,7 @@ fn a_worker_that_asks_for_the_scoreboard_and_does_not_listen_is_given_up(case: &
             .daemon(&format!(
                 "processes=1 threads=1 socket-timeout=2 server-metrics={metrics}"
             ))
-            .source("/", "app.wsgi", DEAF)
+            .source("/", "app.wsgi", &format!("{CONNECTION}{DEAF}"))
             .file("www/a.txt", "from httpd")
             .conf("Alias /a.txt @ROOT@/www/a.txt")
             .start();
