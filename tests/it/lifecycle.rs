@@ -190,6 +190,10 @@ fn a_stopped_worker_is_replaced(case: &Case) {
     let httpd = life(case, "threads=2 deadlock-timeout=1").start();
     let first = pid(&httpd);
     signal(first, Signal::SIGSTOP);
+    // Other threads run on until the one that was chosen has seen the signal.
+    until("the worker to stand still", SLOW, || {
+        Process::read(first).is_none_or(|worker| worker.state == 'T')
+    });
     let reply = httpd.get("/pid");
     // The request had not begun when the worker was killed: its successor answers.
     assert_eq!(reply.status, 200);
