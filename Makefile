@@ -9,7 +9,7 @@ CARGO   ?= cargo
 PROFILE := release
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 
-.PHONY: build run test test-unit test-it test-theirs test-root check fmt doc bench install clean prerequisites
+.PHONY: build run test test-unit test-it test-theirs test-root test-faults check fmt doc bench install clean prerequisites
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -36,7 +36,7 @@ test:
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh all
 
-test-unit test-it test-theirs test-root:
+test-unit test-it test-theirs test-root test-faults:
 	@scripts/prerequisites.sh build run test
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh $(@:test-%=%)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests: test.sh all|unit|it|theirs|root. `make test` calls it with everything built. What is behind `--` goes to the
+# Runs the tests: test.sh all|unit|it|theirs|root|faults. `make test` calls it with everything built. What is behind `--` goes to the
 # integration suite (a filter, --list, …).
 set -eu
 cd "$(dirname "$0")/.."
@@ -50,5 +50,11 @@ root)
     [ "$(id -u)" -eq 0 ] || { echo "rwsgi: the tests of user switching need root." >&2; exit 1; }
     tests/prepare.sh apps
     it event users "$@" ;;
-*) echo "rwsgi: test.sh all|unit|it|theirs|root, not '$what'." >&2; exit 1 ;;
+faults)
+    [ "$(id -u)" -eq 0 ] || { echo "rwsgi: the attacks need root." >&2; exit 1; }
+    tests/prepare.sh apps
+    RWSGI_FAULTS=long
+    export RWSGI_FAULTS
+    it "${RWSGI_MPM:-event}" attacks:: "$@" ;;
+*) echo "rwsgi: test.sh all|unit|it|theirs|root|faults, not '$what'." >&2; exit 1 ;;
 esac

@@ -228,6 +228,10 @@ pub(super) mod tests {
                 "root" => Some(account("root", 0)),
                 "www" => Some(account("www", 33)),
                 "site" => Some(account("site", 1000)),
+                // Members of a powerful group, of root's, and of httpd's.
+                "mighty" => Some(account("mighty", 1001)),
+                "rooted" => Some(account("rooted", 1002)),
+                "near" => Some(account("near", 1003)),
                 _ => None,
             })
         }
@@ -244,11 +248,21 @@ pub(super) mod tests {
                 "www" => Some(33),
                 "site" => Some(1000),
                 "media" => Some(50),
+                "root" => Some(0),
+                "docker" => Some(999),
                 _ => None,
             })
         }
-        fn groups_of(&self, _: &Account, gid: u32) -> Result<Vec<u32>, String> {
-            Ok(vec![gid, 50])
+        fn groups_of(&self, account: &Account, gid: u32) -> Result<Vec<u32>, String> {
+            Ok(match &account.name[..] {
+                b"mighty" => vec![gid, 999],
+                b"rooted" => vec![gid, 0],
+                b"near" => vec![gid, 33],
+                _ => vec![gid, 50],
+            })
+        }
+        fn privileged(&self) -> Result<Vec<(&'static str, u32)>, String> {
+            crate::config::privileged::existing(self)
         }
     }
 
@@ -319,6 +333,39 @@ pub(super) mod tests {
         for user in ["root", "#0"] {
             let said = group_of(&format!("g user={user}"), 0).unwrap_err();
             assert!(said.contains(&format!("user={user} is root")), "{said}");
+        }
+    }
+
+    // R18
+    #[test]
+    fn r18_no_privileged_group_comes_by_accident() {
+        for (user, group) in [
+            ("mighty", "the group 'docker'"),
+            ("rooted", "the group root"),
+            ("near", "httpd's own group"),
+        ] {
+            let said = group_of(&format!("g user={user} group=site"), 0).unwrap_err();
+            assert!(
+                said.contains(&format!("user={user}"))
+                    && said.contains(group)
+                    && said.contains("supplementary-groups="),
+                "{said}"
+            );
+            let listed = format!("g user={user} group=site supplementary-groups=media");
+            assert_eq!(group_of(&listed, 0).unwrap().settings.groups, [1000, 50]);
+        }
+        // Who writes it down means it; httpd's group is what a user without a group= has.
+        let listed = "g user=site group=site supplementary-groups=docker";
+        assert_eq!(group_of(listed, 0).unwrap().settings.groups, [1000, 999]);
+        assert_eq!(group_of("g user=near", 0).unwrap().settings.groups, [33, 33]);
+        for root in [
+            "group=root",
+            "group=#0",
+            "group=site supplementary-groups=root",
+            "group=site supplementary-groups=media,#0",
+        ] {
+            let said = group_of(&format!("g user=site {root}"), 0).unwrap_err();
+            assert!(said.contains("is the group root"), "{root}: {said}");
         }
     }
 

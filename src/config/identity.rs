@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use super::group::Owner;
+use super::privileged::{refuse_by_accident, refuse_root};
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::Identity;
 
@@ -39,6 +40,8 @@ pub trait Accounts {
     fn group(&self, name: &str) -> Result<Option<u32>, String>;
     /// All groups of a user.
     fn groups_of(&self, account: &Account, gid: u32) -> Result<Vec<u32>, String>;
+    /// Those of [`NAMES`](super::privileged::NAMES) that exist, with their ids.
+    fn privileged(&self) -> Result<Vec<(&'static str, u32)>, String>;
 }
 
 /// A user.
@@ -54,7 +57,12 @@ pub struct Account {
     pub shell: Vec<u8>,
 }
 
-fn refuse(raw: &RawGroup, option: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+pub(super) fn refuse(
+    raw: &RawGroup,
+    option: &str,
+    problem: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Refusal {
     Refusal {
         place: raw.place.to_string(),
         subject: format!("WSGIDaemonProcess {} {option}", raw.name),
@@ -63,7 +71,7 @@ fn refuse(raw: &RawGroup, option: &str, problem: impl Into<String>, remedy: impl
     }
 }
 
-fn written(identity: &Identity) -> String {
+pub(super) fn written(identity: &Identity) -> String {
     match identity {
         Identity::Name(name) => name.clone(),
         Identity::Number(number) => format!("#{number}"),
@@ -212,11 +220,19 @@ fn group_id(
 
 /// Their primary group.
 pub(super) fn group(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Result<u32, Refusal> {
-    match &raw.options.group {
-        Some(identity) => group_id(raw, accounts, &format!("group={}", written(identity)), identity),
-        None if facts.is_root() => Ok(facts.gid),
-        None => Ok(facts.own_gid),
+    let (option, gid) = match &raw.options.group {
+        Some(identity) => {
+            let option = format!("group={}", written(identity));
+            let gid = group_id(raw, accounts, &option, identity)?;
+            (option, gid)
+        }
+        None if facts.is_root() => ("without group=, httpd's Group".to_owned(), facts.gid),
+        None => return Ok(facts.own_gid),
+    };
+    if facts.is_root() {
+        refuse_root(raw, &option, gid)?;
     }
+    Ok(gid)
 }
 
 /// Without root nobody changes users or groups.
@@ -282,14 +298,16 @@ pub(super) fn supplementary(
         if !facts.is_root() || account.name.is_empty() {
             return Ok(Vec::new());
         }
-        return accounts.groups_of(account, gid).map_err(|why| {
+        let groups = accounts.groups_of(account, gid).map_err(|why| {
             refuse(
                 raw,
                 "",
                 format!("cannot learn the user's groups ({why})"),
                 "repair the group database",
             )
-        });
+        })?;
+        refuse_by_accident(raw, facts, accounts, account, &groups, gid)?;
+        return Ok(groups);
     };
     let option = "supplementary-groups";
     if !facts.is_root() {
@@ -303,6 +321,7 @@ pub(super) fn supplementary(
     let mut groups = vec![gid];
     for identity in &list.0 {
         let id = group_id(raw, accounts, option, identity)?;
+        refuse_root(raw, &format!("{option}={}", written(identity)), id)?;
         if !groups.contains(&id) {
             groups.push(id);
         }

@@ -4,6 +4,7 @@
 
 pub mod group;
 pub mod identity;
+pub mod privileged;
 pub mod python;
 pub mod remarks;
 pub mod resolve;

@@ -19,7 +19,8 @@ options! {
     /// The primary group of the workers. Default: httpd's `Group`.
     group: Identity = "group";
 
-    /// The supplementary groups of the workers, exactly. Default: the user's groups in the group database.
+    /// The supplementary groups of the workers, exactly. Default: the user's groups in the group database, none of which may be a
+    /// privileged one (`shadow`, `docker`, `sudo`, httpd's own, …): who means it lists them here. The group `root` is refused always.
     supplementary_groups: Identities = "supplementary-groups";
 
     /// Worker processes of each application group. Default 1. Writing the option at all makes `wsgi.multiprocess` true.

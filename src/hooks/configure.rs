@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::codes;
 use crate::config::identity::{Account, Accounts, Facts};
+use crate::config::privileged;
 use crate::config::remarks::{Remark, remarks};
 use crate::config::resolve::{Written, resolve};
 use crate::directives::script::{Alias, Pattern};
@@ -55,7 +56,7 @@ pub fn check_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
             });
         }
     }
-    let (configs, doubts) = match resolve(&written, &facts(&pconf), &System) {
+    let (configs, doubts) = match resolve(&written, &facts(&pconf), &System::default()) {
         Ok(resolved) => resolved,
         Err(refusal) => {
             log!(Terminal(main), Level::Crit, codes::CONFIGURATION, "{refusal}");
@@ -157,7 +158,11 @@ fn facts(pconf: &Pool<'_>) -> Facts {
 }
 
 /// The system's user database.
-struct System;
+#[derive(Default)]
+struct System {
+    /// As in [`Accounts`], looked up once for all process groups.
+    privileged: std::cell::OnceCell<Vec<(&'static str, u32)>>,
+}
 
 impl Accounts for System {
     fn user(&self, name: &str) -> Result<Option<Account>, String> {
@@ -179,6 +184,13 @@ impl Accounts for System {
 
     fn groups_of(&self, account: &Account, gid: u32) -> Result<Vec<u32>, String> {
         rwsgi_os::users::groups_of(&account.name, gid).map_err(|why| why.to_string())
+    }
+
+    fn privileged(&self) -> Result<Vec<(&'static str, u32)>, String> {
+        if self.privileged.get().is_none() {
+            let _ = self.privileged.set(privileged::existing(self)?);
+        }
+        Ok(self.privileged.get().cloned().unwrap_or_default())
     }
 }
 

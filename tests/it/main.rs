@@ -12,6 +12,7 @@ mod api_request_data;
 mod api_request_timeout;
 mod applications;
 mod at_most_once;
+mod attacks;
 mod auth_in_workers;
 mod codes;
 mod concurrency;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     suite.topic("api_request_timeout", api_request_timeout::tests);
     suite.topic("applications", applications::tests);
     suite.topic("at_most_once", at_most_once::tests);
+    suite.topic("attacks", attacks::tests);
     suite.topic("auth_in_workers", auth_in_workers::tests);
     suite.topic("concurrency", concurrency::tests);
     suite.topic("conf_examples", conf_examples::tests);

@@ -14,7 +14,7 @@ use crate::codes;
 use crate::runtime_dir::{ASK_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
-/// Most connections at once.
+/// Most connections at once; then the one that has been silent for longest makes room, so that nobody can take all places.
 const ASKERS_MAX: usize = 1024;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 511;
@@ -39,6 +39,8 @@ pub(crate) struct Asker {
     socket: OwnedFd,
     /// Whose death it waits for, and until when.
     waiting: Option<(Pid, Instant)>,
+    /// When it connected or was last heard.
+    heard: Instant,
 }
 
 impl Manager {
@@ -143,7 +145,9 @@ impl Manager {
             return;
         }
         if self.askers.len() >= ASKERS_MAX {
-            return;
+            let silent = self.askers.iter().min_by_key(|(_, asker)| asker.heard);
+            let silent = silent.map(|(id, _)| *id);
+            silent.and_then(|id| self.askers.remove(&id));
         }
         let id = self.fresh_id();
         if self.watch(&socket, Token::Asker(id)).is_ok() {
@@ -152,15 +156,17 @@ impl Manager {
                 Asker {
                     socket,
                     waiting: None,
+                    heard: Instant::now(),
                 },
             );
         }
     }
 
     pub(crate) fn on_asker(&mut self, id: u64) {
-        let Some(asker) = self.askers.get(&id) else {
+        let Some(asker) = self.askers.get_mut(&id) else {
             return;
         };
+        asker.heard = Instant::now();
         let mut buffer = vec![0; CONTROL_MAX];
         let question = match message::receive_packet(&asker.socket, &mut buffer) {
             Err(e) if e.is_would_block() => return,

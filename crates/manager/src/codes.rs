@@ -173,6 +173,8 @@ codes! {
         "prctl failed.", "The worker is not started.", "See the reason in the text.";
     MEMORY_LIMITS_FAILED = 468, "Memory limits cannot be set",
         "setrlimit failed.", "The worker is not started.", "See the reason in the text.";
+    CAPABILITIES_KEPT = 469, "Capabilities cannot be given up",
+        "capset failed.", "The worker is not started.", "See the reason in the text.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

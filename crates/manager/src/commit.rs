@@ -203,6 +203,11 @@ impl Manager {
                 "process group {name} would run as root, which is never done: set user= to another user"
             ));
         }
+        if self.root && (group.gid == 0 || group.groups.contains(&0)) {
+            return Err(format!(
+                "process group {name} would run in the group root, which is never done: set group= and supplementary-groups= to other groups"
+            ));
+        }
         if !self.root && group.uid != self.uid {
             return Err(format!(
                 "process group {name} is to run as uid {}, but httpd was not started as root and cannot change from uid {}: start it as root, or leave user= out",

@@ -2,6 +2,7 @@
 //! failed; nothing after a failed step is tried, and no privileged step has a fall-back.
 
 use rwsgi_os::OsError;
+use rwsgi_os::capability::{Capability, Sets};
 use rwsgi_os::process::Pid;
 use rwsgi_os::rlimit::{Resource, UNLIMITED};
 use rwsgi_os::signal::Signal;
@@ -50,6 +51,8 @@ steps! {
     Group = 4, "changing the group";
     /// User.
     User = 5, "changing the user";
+    /// No capability is left in any set.
+    Powers = 16, "giving up capabilities";
     /// All ids are as configured and there is no way back.
     Verify = 6, "verifying the change of user";
     /// No program started from here gains privilege.
@@ -133,6 +136,7 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
             self.step(Step::Group, Self::group)?;
             self.step(Step::User, Self::user)?;
         }
+        self.step(Step::Powers, Self::powers)?;
         self.step(Step::Verify, Self::verify)?;
         self.step(Step::Privileges, Self::privileges)?;
         self.step(Step::Parent, Self::parent)?;
@@ -180,6 +184,7 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 
     fn set_limits(&mut self) -> Result<(), OsError> {
         let (bounds, system) = (&self.entry.bounds, &mut *self.system);
+        system.be_spared_no_more()?;
         system.set_limit(Resource::Core, 0, 0)?;
         let (soft, hard) = self.entry.descriptors;
         system.set_limit(Resource::Descriptors, soft, hard)?;
@@ -234,10 +239,19 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
     fn capabilities(&mut self) -> Result<(), Stop> {
         /// Of Linux everywhere.
         const EPERM: i32 = 1;
+        let failed = |e| Stop::call(codes::CAPABILITIES_FAILED, &e);
+        let held = self.system.capabilities().map_err(failed)?;
         match self.system.drop_bounding_set() {
-            Err(e) if e.errno != EPERM => Err(Stop::call(codes::CAPABILITIES_FAILED, &e)),
-            _ => Ok(()),
+            Err(e) if e.errno == EPERM && held.effective & Capability::SetPcap.bit() == 0 => Ok(()),
+            other => other.map_err(failed),
         }
+    }
+
+    /// The change of user clears them, but not where root has none by itself (ambient ones, securebits of a container).
+    fn powers(&mut self) -> Result<(), Stop> {
+        self.system
+            .drop_capabilities()
+            .map_err(|e| Stop::call(codes::CAPABILITIES_KEPT, &e))
     }
 
     fn session(&mut self) -> Result<(), Stop> {
@@ -287,6 +301,10 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         }
         if self.system.can_regain_root() {
             return Err(wrong("root could be regained"));
+        }
+        let held = self.system.capabilities();
+        if !held.is_ok_and(Sets::are_empty) {
+            return Err(wrong("capabilities are left"));
         }
         if !self.entry.switch {
             return Ok(());

@@ -31,8 +31,9 @@ fn machine() -> Fake {
 }
 
 /// The calls that change what the process is or may do.
-const CHANGING: [&str; 13] = [
+const CHANGING: [&str; 15] = [
     "umask",
+    "be_spared_no_more",
     "set_limit",
     "set_limit",
     "new_session",
@@ -40,6 +41,7 @@ const CHANGING: [&str; 13] = [
     "set_groups",
     "set_group",
     "set_user",
+    "drop_capabilities",
     "no_new_privileges",
     "die_with_parent",
     "change_directory",
@@ -89,11 +91,15 @@ fn the_python_is_looked_for_only_as_the_user() {
 #[test]
 fn whichever_call_fails_nothing_after_it_is_tried_and_the_step_is_named() {
     let steps = [
+        ("be_spared_no_more", Step::Limits, 420),
         ("set_limit", Step::Limits, 420),
         ("new_session", Step::Session, 421),
+        ("capabilities", Step::Capabilities, 467),
+        ("drop_bounding_set", Step::Capabilities, 467),
         ("set_groups", Step::Groups, 422),
         ("set_group", Step::Group, 423),
         ("set_user", Step::User, 424),
+        ("drop_capabilities", Step::Powers, 469),
         ("groups", Step::Verify, 425),
         ("no_new_privileges", Step::Privileges, 426),
         ("die_with_parent", Step::Parent, 427),
@@ -129,6 +135,7 @@ fn a_call_that_lies_about_the_drop_is_found_out() {
         "set_groups",
         "set_group",
         "set_user",
+        "drop_capabilities",
         "can_regain_root",
         "can_take_group",
     ] {
@@ -141,13 +148,19 @@ fn a_call_that_lies_about_the_drop_is_found_out() {
 }
 
 #[test]
-fn a_bounding_set_that_may_not_be_dropped_is_left_and_no_other_error_is() {
+fn a_bounding_set_that_cannot_be_dropped_matters_to_who_could_drop_it() {
     let mut fake = machine();
     fake.fails = Some(("drop_bounding_set", 1));
+    fake.capabilities.effective = 0;
     travel(&mut fake, &entry(), |_| {});
     assert_eq!(fake.names().last(), Some(&"exec"));
-    fake.fails = Some(("drop_bounding_set", 22));
-    assert_eq!(travel(&mut fake, &entry(), |_| {}).code, 467);
+    for (errno, effective) in [(1, u64::MAX), (22, u64::MAX), (22, 0)] {
+        fake = machine();
+        fake.fails = Some(("drop_bounding_set", errno));
+        fake.capabilities.effective = effective;
+        let refusal = travel(&mut fake, &entry(), |_| {});
+        assert_eq!((refusal.step, refusal.code), (Step::Capabilities, 467), "{errno}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use rwsgi_os::capability::{self, Capability};
 use rwsgi_os::epoll::{Epoll, Trigger};
 use rwsgi_os::poll::Events;
 use rwsgi_os::process::{self, Pid};
@@ -25,6 +26,24 @@ use crate::workers::Worker;
 
 /// The control socket to httpd's parent.
 const CONTROL_FD: i32 = 3;
+
+/// All that root is used for here, and in the first steps of a worker's journey. Everything else is given up at the start.
+const KEPT: [Capability; 9] = [
+    // Sockets belong to httpd's group.
+    Capability::Chown,
+    // The Python half may lie below a closed home.
+    Capability::DacReadSearch,
+    Capability::Kill,
+    Capability::SetGid,
+    Capability::SetUid,
+    // To take everything from the bounding set of a worker.
+    Capability::SetPcap,
+    // chroot, cpu-priority
+    Capability::SysChroot,
+    Capability::SysNice,
+    // Processes beyond a limit that httpd was started with.
+    Capability::SysResource,
+];
 
 /// What an event or a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +173,8 @@ impl Manager {
         let _ = process::new_session();
         process::adopt_orphans()?;
         process::set_dumpable(false)?;
+        rlimit::set(Resource::Core, 0, 0)?;
+        capability::keep_only(KEPT.iter().fold(0, |all, kept| all | kept.bit()))?;
         let handled = Mask::of(&[Signal::CHLD, Signal::TERM]);
         signal::block(&Mask::of(&[Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2]))?;
         signal::block(&handled)?;

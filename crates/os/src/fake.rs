@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::OsError;
+use crate::capability::Sets;
 use crate::file::{Right, Status};
 use crate::ids::Ids;
 use crate::process::Pid;
@@ -25,6 +26,8 @@ pub struct Fake {
     pub group: Ids,
     /// The supplementary groups.
     pub groups: Vec<u32>,
+    /// The capabilities. The double keeps them when the user changes, as some containers do.
+    pub capabilities: Sets,
     /// The parent's process id.
     pub parent: Pid,
     /// The files: path to mode, contents (or target of a link). What is not here does not exist.
@@ -47,6 +50,11 @@ impl Default for Fake {
             user: root,
             group: root,
             groups: vec![0],
+            capabilities: Sets {
+                effective: u64::MAX,
+                permitted: u64::MAX,
+                inheritable: 0,
+            },
             parent: Pid(2),
             files: BTreeMap::new(),
             forbidden: Vec::new(),
@@ -141,6 +149,18 @@ impl System for Fake {
     }
     fn drop_bounding_set(&mut self) -> Result<(), OsError> {
         self.turn("drop_bounding_set", "").map(drop)
+    }
+    fn capabilities(&mut self) -> Result<Sets, OsError> {
+        self.turn("capabilities", "").map(|_| self.capabilities)
+    }
+    fn drop_capabilities(&mut self) -> Result<(), OsError> {
+        if let Turn::Do = self.turn("drop_capabilities", "")? {
+            self.capabilities = Sets::default();
+        }
+        Ok(())
+    }
+    fn be_spared_no_more(&mut self) -> Result<(), OsError> {
+        self.turn("be_spared_no_more", "").map(drop)
     }
     fn umask(&mut self, mask: u32) {
         self.calls.push(format!("umask({mask:03o})"));

@@ -73,6 +73,11 @@ pub fn open(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     )
 }
 
+/// Opens a file that exists for writing, close-on-exec.
+pub fn open_to_write(path: &[u8]) -> Result<OwnedFd, OsError> {
+    open_at(None, path, libc::O_WRONLY | libc::O_NOCTTY, Links::Follow)
+}
+
 /// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.
 pub fn open_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     open_at(None, path, libc::O_RDONLY | libc::O_DIRECTORY, links)

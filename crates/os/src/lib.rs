@@ -5,7 +5,7 @@
 //!
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
-//! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`]
+//! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`], [`capability`]
 //! - [`clock`]: local time for log lines; [`dl`]: shared libraries
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
@@ -14,6 +14,7 @@
 //!
 //! Every call is restarted on EINTR unless its documentation says otherwise. All descriptors are made close-on-exec.
 
+pub mod capability;
 pub mod clock;
 pub mod dl;
 pub mod epoll;

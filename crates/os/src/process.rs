@@ -3,10 +3,10 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use crate::OsError;
 use crate::error::{c_path, retry};
 use crate::fd::own;
 use crate::signal::Signal;
+use crate::{OsError, fd, file};
 
 /// A process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -285,22 +285,18 @@ pub fn change_root(path: &[u8]) -> Result<(), OsError> {
     change_directory(b"/")
 }
 
-/// Takes every capability out of the bounding set of this process (`PR_CAPBSET_DROP`): no program executed from here can have one.
-/// EPERM: CAP_SETPCAP is missing.
-pub fn drop_bounding_set() -> Result<(), OsError> {
-    for capability in 0..64u64 {
-        // SAFETY: integers only.
-        let here = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
-        if here < 0 {
-            // Beyond the last that the kernel knows.
-            break;
+/// If the kernel would spare this process when memory runs out (`/proc/self/oom_score_adj` below 0), it is as everybody else from now
+/// on. Without `/proc` nothing is done.
+pub fn be_spared_no_more() -> Result<(), OsError> {
+    const PATH: &[u8] = b"/proc/self/oom_score_adj";
+    let read = file::open(PATH, file::Links::Follow).and_then(|opened| fd::read_all(&opened, 64));
+    match read {
+        Ok(score) if score.starts_with(b"-") => {
+            let opened = file::open_to_write(PATH)?;
+            fd::write_all(&opened, b"0")
         }
-        // SAFETY: integers only.
-        if here > 0 && unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
-            return Err(OsError::last("prctl", "PR_CAPBSET_DROP"));
-        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Sets the nice value of this process (`setpriority`). EACCES: a better one than it has, without the privilege.

@@ -179,6 +179,13 @@ pub(crate) fn reset_in_child() {
         // SAFETY: the action lives through the call; numbers that cannot be changed are errors that change nothing.
         unsafe { libc::sigaction(n, &raw const default, std::ptr::null_mut()) };
     }
+    // The C library keeps two for itself and refuses to touch them, but who ignores them hands that down as well.
+    let kernels: [u64; 8] = [0; 8];
+    let none: *const u64 = std::ptr::null();
+    for n in 32..=33 {
+        // SAFETY: all zeroes is the kernel's structure for SIG_DFL, which is shorter than this; its set has 8 bytes.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, n, kernels.as_ptr(), none, 8usize) };
+    }
 }
 
 /// Blocks no signal; async-signal-safe.

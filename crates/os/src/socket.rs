@@ -113,6 +113,11 @@ pub fn listen(kind: Kind, path: &[u8], access: Access, backlog: u32) -> Result<O
         return Err(OsError::last_on("bind", path));
     }
     let c = c_path("bind", path)?;
+    // The mode first: of what belongs to another only CAP_FOWNER could change it.
+    // SAFETY: a C string and an integer.
+    if unsafe { libc::chmod(c.as_ptr(), access.mode) } < 0 {
+        return Err(OsError::last_on("chmod", path));
+    }
     if access.uid.is_some() || access.gid.is_some() {
         // -1 leaves an id alone.
         let (uid, gid) = (access.uid.unwrap_or(u32::MAX), access.gid.unwrap_or(u32::MAX));
@@ -120,10 +125,6 @@ pub fn listen(kind: Kind, path: &[u8], access: Access, backlog: u32) -> Result<O
         if unsafe { libc::lchown(c.as_ptr(), uid, gid) } < 0 {
             return Err(OsError::last_on("chown", path));
         }
-    }
-    // SAFETY: a C string and an integer.
-    if unsafe { libc::chmod(c.as_ptr(), access.mode) } < 0 {
-        return Err(OsError::last_on("chmod", path));
     }
     let backlog = libc::c_int::try_from(backlog).unwrap_or(libc::c_int::MAX);
     // SAFETY: two integers.

@@ -1,12 +1,13 @@
 //! The calls that turn root into a user and a process into a program, as a trait: [`Real`] makes them, the double of [`fake`](crate::fake)
 //! records their order and can make each fail or lie.
 
+use crate::capability::Sets;
 use crate::file::{Right, Status};
 use crate::ids::Ids;
 use crate::process::Pid;
 use crate::rlimit::Resource;
 use crate::signal::Signal;
-use crate::{OsError, fd, file, ids, process, rlimit};
+use crate::{OsError, capability, fd, file, ids, process, rlimit};
 
 /// One method per call; each documented at the face of the same name.
 #[allow(missing_docs)]
@@ -18,6 +19,9 @@ pub trait System {
     fn new_session(&mut self) -> Result<(), OsError>;
     fn change_root(&mut self, path: &[u8]) -> Result<(), OsError>;
     fn drop_bounding_set(&mut self) -> Result<(), OsError>;
+    fn capabilities(&mut self) -> Result<Sets, OsError>;
+    fn drop_capabilities(&mut self) -> Result<(), OsError>;
+    fn be_spared_no_more(&mut self) -> Result<(), OsError>;
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError>;
     fn set_group(&mut self, gid: u32) -> Result<(), OsError>;
     fn set_user(&mut self, uid: u32) -> Result<(), OsError>;
@@ -62,7 +66,16 @@ impl System for Real {
         process::change_root(path)
     }
     fn drop_bounding_set(&mut self) -> Result<(), OsError> {
-        process::drop_bounding_set()
+        capability::bound(0)
+    }
+    fn capabilities(&mut self) -> Result<Sets, OsError> {
+        capability::sets()
+    }
+    fn drop_capabilities(&mut self) -> Result<(), OsError> {
+        capability::set(Sets::default())
+    }
+    fn be_spared_no_more(&mut self) -> Result<(), OsError> {
+        process::be_spared_no_more()
     }
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError> {
         ids::set_groups(groups)

@@ -104,6 +104,15 @@ impl Case {
         }
     }
 
+    /// How many rounds an attack takes: `few` in the ordinary suite, `many` when `RWSGI_FAULTS=long` asks for all of them.
+    pub fn rounds(&self, few: usize, many: usize) -> usize {
+        match std::env::var("RWSGI_FAULTS").as_deref() {
+            Ok("long") => many,
+            Ok("") | Err(_) => few,
+            Ok(other) => panic!("RWSGI_FAULTS is `{other}`; it may be `long`"),
+        }
+    }
+
     /// Skips unless `tests/prepare.sh` made the venv with the frameworks.
     pub fn needs_apps(&self) {
         if places::apps_venv().is_none() {

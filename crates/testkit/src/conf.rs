@@ -45,6 +45,7 @@ pub struct Builder {
     log_level: String,
     children: u32,
     only: bool,
+    pub(crate) launcher: Vec<String>,
 }
 
 impl Builder {
@@ -64,6 +65,7 @@ impl Builder {
             log_level: "info".to_owned(),
             children: 2,
             only: false,
+            launcher: Vec::new(),
         }
     }
 
@@ -178,6 +180,13 @@ impl Builder {
     #[must_use]
     pub fn children(mut self, count: u32) -> Builder {
         self.children = count;
+        self
+    }
+
+    /// Starts httpd through this command, which gets httpd's command line behind its own arguments and has to execute it.
+    #[must_use]
+    pub fn launched_by(mut self, command: &[&str]) -> Builder {
+        self.launcher = command.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 

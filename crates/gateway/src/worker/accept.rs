@@ -48,8 +48,7 @@ fn accept(worker: &Worker) -> Option<Arc<Connection>> {
         }
     };
     let peer = socket::peer(&stream).ok()?;
-    let own = rwsgi_os::ids::user_ids().effective;
-    if peer.uid != worker.start.server_uid && peer.uid != own && peer.uid != 0 {
+    if peer.uid != worker.start.server_uid && peer.uid != 0 {
         let text = format!(
             "{}: refused a connection of process {} of user id {}, which is not httpd's {}",
             codes::STRANGER_REFUSED,

@@ -121,6 +121,7 @@ pub fn settings() -> Start {
     Start {
         group: b"site".to_vec(),
         application_group: b"app".to_vec(),
+        server_uid: rwsgi_os::ids::user_ids().effective,
         threads: 2,
         life: Life {
             shutdown_timeout: 5,

@@ -54,7 +54,7 @@ impl Httpd {
                 let _ = std::fs::remove_file(builder.root.join(log));
             }
             let cgroup = Cgroup::make();
-            let child = launch(&builder.root, cgroup.as_ref());
+            let child = launch(&builder.root, cgroup.as_ref(), &builder.launcher);
             let family = Family::new(child.id(), cgroup);
             let httpd = Httpd {
                 root: Arc::clone(&builder.root),
@@ -129,13 +129,14 @@ impl Httpd {
 }
 
 /// Starts httpd in a session of its own, inside `cgroup`, to be ended when this thread ends.
-fn launch(root: &Path, cgroup: Option<&Cgroup>) -> Child {
+fn launch(root: &Path, cgroup: Option<&Cgroup>, launcher: &[String]) -> Child {
     let console = std::fs::File::create(root.join("console.log")).expect("console.log");
     let join = cgroup.map_or_else(PathBuf::new, Cgroup::procs);
     let script = r#"[ -z "$1" ] || echo $$ >"$1"; shift; exec setsid setpriv --pdeathsig TERM "$@""#;
     Command::new("/bin/sh")
         .args(["-c", script, "sh"])
         .arg(join)
+        .args(launcher)
         .arg(places::httpd())
         .arg("-f")
         .arg(root.join("httpd.conf"))
