@@ -104,7 +104,7 @@ struct Question<'a> {
 }
 
 impl Host for Question<'_> {
-    fn read(&mut self, _buffer: &mut [u8]) -> Result<usize, ReadFault> {
+    fn read(&mut self, _limit: usize, _into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault> {
         Err((BodyFault::Malformed, "a question has no body".into()))
     }
 

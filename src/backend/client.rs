@@ -56,8 +56,13 @@ pub struct Promise {
 
 /// The request being answered, and its client.
 pub trait Client {
-    /// Reads at most `limit` bytes of the body and appends them to `into`. Blocks. The sentence of a fault is for the application.
-    fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)>;
+    /// Reads at most `limit` bytes of the body and gives them to `into`, in one or more pieces. Blocks. The sentence of a fault is for the
+    /// application.
+    fn read_body(
+        &mut self,
+        limit: usize,
+        into: &mut dyn FnMut(&[u8]),
+    ) -> Result<BodyRead, (BodyFault, String)>;
     /// Takes status and headers, after checking them; the sentence says which rule they break. Nothing is sent yet.
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.

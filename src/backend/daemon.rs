@@ -427,7 +427,7 @@ fn feed(
     }
     body.clear();
     let mut out = Vec::new();
-    let ended = match relay.read_body(want.bytes as usize, body) {
+    let ended = match relay.read_body(want.bytes as usize, &mut |bytes| body.extend_from_slice(bytes)) {
         Ok(ended) => ended,
         Err((fault, text)) => {
             let abort = BodyAbort {

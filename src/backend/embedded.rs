@@ -154,7 +154,6 @@ pub fn serve(
         relay: Relay::new(client),
         fault: None,
         pending: Vec::new(),
-        body: Vec::new(),
     };
     let outcome = run(guest, &mut exchange, head, record);
     let Exchange {
@@ -209,8 +208,6 @@ struct Exchange<'a> {
     fault: Option<Fault>,
     /// What has not been flushed: a small answer goes out in one piece with its end.
     pending: Vec<u8>,
-    /// What the last read gave; kept for its memory.
-    body: Vec<u8>,
 }
 
 /// Answers up to this size are held until they end or are flushed.
@@ -261,17 +258,12 @@ impl Exchange<'_> {
 }
 
 impl Host for Exchange<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
-        self.body.clear();
-        let result = self.relay.read_body(buffer.len(), &mut self.body);
+    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault> {
+        let result = self.relay.read_body(limit, into);
         if let Err((rwsgi_wire::response::BodyFault::TooLarge, _)) = &result {
             self.keep(Fault::AnsweredByServer);
         }
-        result?;
-        let length = self.body.len().min(buffer.len());
-        let (room, _) = buffer.split_at_mut(length);
-        room.copy_from_slice(self.body.get(..length).unwrap_or_default());
-        Ok(length)
+        result.map(|_| ())
     }
 
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {

@@ -211,8 +211,12 @@ impl<'a> Relay<'a> {
         self.body_ended
     }
 
-    /// Reads up to `limit` bytes of the request body into `into`; `true` at its end.
-    pub fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<bool, (BodyFault, String)> {
+    /// Reads up to `limit` bytes of the request body and gives them to `into`; `true` at its end.
+    pub fn read_body(
+        &mut self,
+        limit: usize,
+        into: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, (BodyFault, String)> {
         if self.body_ended {
             return Ok(true);
         }
@@ -248,9 +252,13 @@ pub(crate) mod tests {
     }
 
     impl Client for Recorder {
-        fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)> {
+        fn read_body(
+            &mut self,
+            limit: usize,
+            into: &mut dyn FnMut(&[u8]),
+        ) -> Result<BodyRead, (BodyFault, String)> {
             let n = limit.min(self.body.len());
-            into.extend(self.body.drain(..n));
+            into(&self.body.drain(..n).collect::<Vec<u8>>());
             Ok(if self.body.is_empty() {
                 BodyRead::End
             } else {

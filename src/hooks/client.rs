@@ -85,7 +85,11 @@ impl Client for RequestClient<'_, '_> {
         }
     }
 
-    fn read_body(&mut self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, (BodyFault, String)> {
+    fn read_body(
+        &mut self,
+        limit: usize,
+        into: &mut dyn FnMut(&[u8]),
+    ) -> Result<BodyRead, (BodyFault, String)> {
         self.request.read_body(limit, into).map_err(|error| match error {
             BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),
             BodyError::Refused(status) => {

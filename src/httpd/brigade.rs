@@ -22,11 +22,10 @@ pub enum BodyError {
 const AP_FILTER_ERROR: i32 = -102;
 
 impl Request<'_> {
-    /// Reads body bytes, at most `limit`, and appends them to `into`. Blocks until there is at least one or the end; the first call makes
-    /// httpd send `100 Continue` to a client that waits for it.
-    pub fn read_body(&self, limit: usize, into: &mut Vec<u8>) -> Result<BodyRead, BodyError> {
+    /// Reads body bytes, at most `limit`, and gives them to `into`, in one or more pieces. Blocks until there is at least one or the end;
+    /// the first call makes httpd send `100 Continue` to a client that waits for it.
+    pub fn read_body(&self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<BodyRead, BodyError> {
         let brigade = self.brigade();
-        let before = into.len();
         loop {
             let filters = self.rec().input_filters;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -46,10 +45,9 @@ impl Request<'_> {
                 return Err(body_error(status));
             }
             match drain(brigade, into) {
-                Ok(ended) if ended || into.len() > before => {
-                    return Ok(if ended { BodyRead::End } else { BodyRead::More });
-                }
-                Ok(_) => {}
+                Ok((true, _)) => return Ok(BodyRead::End),
+                Ok((false, true)) => return Ok(BodyRead::More),
+                Ok((false, false)) => {}
                 Err(status) => {
                     empty(brigade);
                     self.connection().close_after_response();
@@ -139,19 +137,22 @@ fn empty(brigade: NonNull<c::apr_bucket_brigade>) {
     unsafe { c::apr_brigade_cleanup(brigade.as_ptr().cast()) };
 }
 
-/// Moves all data out of a brigade and empties it; tells whether the end of the body was in it.
-fn drain(brigade: NonNull<c::apr_bucket_brigade>, into: &mut Vec<u8>) -> Result<bool, c::apr_status_t> {
-    let mut ended = false;
+/// Moves all data out of a brigade and empties it; tells whether the end of the body was in it, and whether data was.
+fn drain(
+    brigade: NonNull<c::apr_bucket_brigade>,
+    into: &mut dyn FnMut(&[u8]),
+) -> Result<(bool, bool), c::apr_status_t> {
+    let (mut ended, mut some) = (false, false);
     loop {
         // SAFETY: a live brigade.
         let bucket = unsafe { c::rw_brigade_first(brigade.as_ptr()) };
         if bucket.is_null() {
-            return Ok(ended);
+            return Ok((ended, some));
         }
         // SAFETY: a live bucket of that brigade.
         match unsafe { c::rw_bucket_kind(bucket) } as u32 {
             c::RW_BUCKET_EOS => ended = true,
-            c::RW_BUCKET_DATA if !ended => append(bucket, into)?,
+            c::RW_BUCKET_DATA if !ended => some |= take(bucket, into)?,
             _ => {}
         }
         // SAFETY: still the first of the brigade; not used afterwards.
@@ -159,18 +160,20 @@ fn drain(brigade: NonNull<c::apr_bucket_brigade>, into: &mut Vec<u8>) -> Result<
     }
 }
 
-fn append(bucket: *mut c::apr_bucket, into: &mut Vec<u8>) -> Result<(), c::apr_status_t> {
+/// Gives a bucket's data to `into`; tells whether there was any.
+fn take(bucket: *mut c::apr_bucket, into: &mut dyn FnMut(&[u8])) -> Result<bool, c::apr_status_t> {
     let (mut data, mut length) = (core::ptr::null(), 0);
     // SAFETY: a live bucket; both places are writable.
     let status = unsafe { c::rw_bucket_read(bucket, &raw mut data, &raw mut length) };
     if status != 0 {
         return Err(status);
     }
-    if length > 0 && !data.is_null() {
+    let some = length > 0 && !data.is_null();
+    if some {
         // SAFETY: the bucket holds `length` bytes at `data` until it is deleted.
-        into.extend_from_slice(unsafe { core::slice::from_raw_parts(data.cast::<u8>(), length) });
+        into(unsafe { core::slice::from_raw_parts(data.cast::<u8>(), length) });
     }
-    Ok(())
+    Ok(some)
 }
 
 fn body_error(status: c::apr_status_t) -> BodyError {

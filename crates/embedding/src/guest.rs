@@ -132,6 +132,23 @@ extern "C" fn take_bytes(sink: *mut c_void, bytes: *const u8, len: usize) {
     sink.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes, len) });
 }
 
+/// Where the bytes of one [`HostExchange::read`] go.
+struct Taker<'a> {
+    into: &'a mut dyn FnMut(&[u8]),
+    taken: usize,
+    panicked: bool,
+}
+
+extern "C" fn take(taker: *mut c_void, bytes: *const u8, len: usize) {
+    // SAFETY: the host passes back, during the call that it was given in, the pointer to the `Taker` of `HostExchange::read`, which nobody
+    // else uses meanwhile.
+    let taker = unsafe { &mut *taker.cast::<Taker<'_>>() };
+    // SAFETY: the host lends `len` readable bytes for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
+    taker.taken += bytes.len();
+    taker.panicked |= catch_unwind(AssertUnwindSafe(|| (taker.into)(bytes))).is_err();
+}
+
 /// One request, during [`GuestSide::serve`] and on its thread (neither `Send` nor `Sync`).
 pub struct HostExchange<'r> {
     host: &'static HostTable,
@@ -146,27 +163,34 @@ impl HostExchange<'_> {
         self.record
     }
 
-    /// Reads body bytes, 0 at the end. Blocks: detach from Python first.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+    /// Reads up to `limit` body bytes and gives them to `into`, in one or more pieces; the number of bytes, 0 at the end. Blocks: detach
+    /// from Python first.
+    pub fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, ReadFault> {
         let mut text = [0u8; TEXT_ROOM];
         let mut text_len = 0usize;
-        let n = (self.host.read)(
+        let mut taker = Taker {
+            into,
+            taken: 0,
+            panicked: false,
+        };
+        let fault = (self.host.read)(
             self.exchange,
-            buffer.as_mut_ptr(),
-            buffer.len(),
+            limit,
+            take,
+            (&raw mut taker).cast(),
             text.as_mut_ptr(),
             &raw mut text_len,
         );
-        usize::try_from(n).map_err(|_| {
-            let fault = u8::try_from(-n)
-                .ok()
-                .and_then(|n| BodyFault::from_wire(n).ok())
-                .unwrap_or(BodyFault::Malformed);
-            (
-                fault,
-                String::from_utf8_lossy(text.get(..text_len).unwrap_or_default()).into_owned(),
-            )
-        })
+        let Taker { taken, panicked, .. } = taker;
+        if fault == 0 && !panicked {
+            return Ok(taken);
+        }
+        let fault = u8::try_from(fault)
+            .ok()
+            .and_then(|n| BodyFault::from_wire(n).ok())
+            .unwrap_or(BodyFault::Malformed);
+        let text = String::from_utf8_lossy(text.get(..text_len).unwrap_or_default()).into_owned();
+        Err((fault, text))
     }
 
     /// Hands over an encoded `Response`; `Err` when the host refused it (and logged why).
@@ -261,7 +285,7 @@ mod tests {
             if head == b"panic" {
                 panic!("on purpose");
             }
-            let mut buffer = [0u8; 4];
+            let mut buffer = Vec::new();
             exchange.response(b"head").unwrap();
             if head == b"file" {
                 let part = File {
@@ -272,7 +296,8 @@ mod tests {
                 exchange.file(std::io::stdin().as_fd(), part).unwrap();
             }
             loop {
-                match exchange.read(&mut buffer) {
+                buffer.clear();
+                match exchange.read(4, &mut |bytes| buffer.extend_from_slice(bytes)) {
                     Ok(0) => return Outcome::Done,
                     Ok(n) => exchange.data(&buffer[..n], true).unwrap(),
                     Err((fault, text)) => {
@@ -294,14 +319,14 @@ mod tests {
     }
 
     impl Host for Recorder {
-        fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+        fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault> {
             if self.body.is_empty() && self.breaks {
                 return Err((BodyFault::ClientSlow, "too slow".into()));
             }
-            let n = buffer.len().min(self.body.len());
-            buffer[..n].copy_from_slice(&self.body[..n]);
-            self.body.drain(..n);
-            Ok(n)
+            for byte in self.body.drain(..limit.min(self.body.len())) {
+                into(&[byte]);
+            }
+            Ok(())
         }
         fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
             self.seen

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Log};
 
 use crate::settings::Settings;
-use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
+use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM, Take};
 
 /// The body broke off: why, and a sentence.
 pub type ReadFault = (BodyFault, String);
@@ -30,8 +30,8 @@ pub struct Refused;
 
 /// One request as the host offers it. Called on the thread that called [`Guest::serve`] only.
 pub trait Host {
-    /// Reads body bytes, 0 at the end.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault>;
+    /// Reads up to `limit` body bytes and gives them to `into`, in one or more pieces; none at the end.
+    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault>;
     /// Takes an encoded `Response`; `Err` when it breaks a rule (the host has logged which).
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused>;
     /// Takes bytes of the answer.
@@ -157,20 +157,20 @@ fn with<T>(exchange: *mut c_void, panicked: T, body: impl FnOnce(&mut dyn Host) 
 
 extern "C" fn host_read(
     exchange: *mut c_void,
-    buffer: *mut u8,
-    len: usize,
+    limit: usize,
+    take: Take,
+    taker: *mut c_void,
     text: *mut u8,
     text_len: *mut usize,
-) -> isize {
-    // SAFETY: the guest lends `len` writable bytes for this call.
-    let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, len) };
-    let internal = -(BodyFault::Malformed as isize);
-    with(exchange, internal, |host| match host.read(buffer) {
-        Ok(n) => isize::try_from(n.min(len)).unwrap_or(0),
+) -> i32 {
+    let mut into = |bytes: &[u8]| take(taker, bytes.as_ptr(), bytes.len());
+    let internal = BodyFault::Malformed as i32;
+    with(exchange, internal, |host| match host.read(limit, &mut into) {
+        Ok(()) => 0,
         Err((fault, sentence)) => {
             // SAFETY: the guest lends `TEXT_ROOM` writable bytes and a length for this call.
             unsafe { crate::load::fill_text(&sentence, text, text_len) };
-            -(fault as isize)
+            fault as i32
         }
     })
 }

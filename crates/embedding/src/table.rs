@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 /// Version of both tables.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// Returned by any function whose side panicked or failed in itself.
 pub const FAILED: i32 = -1;
@@ -14,6 +14,9 @@ pub const GUEST_ENTRY: &std::ffi::CStr = c"rwsgi_guest";
 /// Type of the function named [`GUEST_ENTRY`]: returns a table that lives as long as the library.
 pub type GuestEntry = extern "C" fn() -> *const GuestTable;
 
+/// Takes `len` bytes, which are lent for this call; `taker` is what [`HostTable::read`] was given with it.
+pub type Take = extern "C" fn(taker: *mut c_void, bytes: *const u8, len: usize);
+
 /// What the host provides.
 #[repr(C)]
 pub struct HostTable {
@@ -21,15 +24,16 @@ pub struct HostTable {
     pub abi: u32,
     /// Size of this struct in bytes.
     pub size: u32,
-    /// Reads up to `len` body bytes into `buffer`. Number of bytes, 0 at the end of the body, or minus a `BodyFault`, with a UTF-8
-    /// text of `*text_len` bytes in `text` (room for [`TEXT_ROOM`] bytes). Blocks.
+    /// Reads up to `limit` body bytes and gives them to `take`, in one or more pieces; none at the end of the body. 0, or a `BodyFault`,
+    /// with a UTF-8 text of `*text_len` bytes in `text` (room for [`TEXT_ROOM`] bytes). Blocks.
     pub read: extern "C" fn(
         exchange: *mut c_void,
-        buffer: *mut u8,
-        len: usize,
+        limit: usize,
+        take: Take,
+        taker: *mut c_void,
         text: *mut u8,
         text_len: *mut usize,
-    ) -> isize,
+    ) -> i32,
     /// Takes an encoded `Response`. 0, or [`FAILED`] when it breaks a rule.
     pub response: extern "C" fn(exchange: *mut c_void, payload: *const u8, len: usize) -> i32,
     /// Takes body bytes of the answer; with `flush` non-zero they are on their way to the client when it returns. 0, or a

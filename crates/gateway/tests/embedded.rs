@@ -85,14 +85,13 @@ struct Recorder {
 }
 
 impl Host for Recorder {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFault> {
+    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault> {
         if self.body.is_empty() && self.broken {
             return Err((BodyFault::ClientGone, "the client went away".into()));
         }
-        let n = buffer.len().min(self.body.len()).min(3);
-        buffer[..n].copy_from_slice(&self.body[..n]);
-        self.body.drain(..n);
-        Ok(n)
+        let n = limit.min(self.body.len()).min(3);
+        into(&self.body.drain(..n).collect::<Vec<u8>>());
+        Ok(())
     }
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
         self.status = Response::decode(payload).unwrap().status;

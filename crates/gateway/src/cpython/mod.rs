@@ -20,6 +20,7 @@
 
 mod class;
 mod error;
+mod filling;
 mod interpreter;
 mod interrupt;
 mod lend;
@@ -32,6 +33,7 @@ mod values;
 
 pub use class::{Call, Class, Function, Getter, Method, Payload, free_function};
 pub use error::{Exception, PyResult, Raise};
+pub use filling::Room;
 pub use interpreter::{Closed, Interpreter, Waits, measure_waits, waits};
 pub use lend::{Lent, lend};
 pub use object::{Attached, Object, Stored};

@@ -4,7 +4,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rwsgi_embedding::guest::{HostExchange, HostLog};
-use rwsgi_wire::limits::WANT_MAX;
 use rwsgi_wire::response::{AbortReason, File, Log};
 
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
@@ -12,8 +11,8 @@ use crate::cpython::Lent;
 
 /// What an exchange needs of the host.
 pub trait Calls {
-    /// Reads body bytes; 0 at the end.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyFailure>;
+    /// Reads up to `limit` body bytes and gives them to `into`; their number, 0 at the end.
+    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
     /// Hands over an encoded `Response`.
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
     /// Hands over body bytes; with `flush` they are on their way when it returns.
@@ -29,8 +28,8 @@ pub trait Calls {
 }
 
 impl Calls for HostExchange<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyFailure> {
-        HostExchange::read(self, buffer).map_err(|(fault, text)| BodyFailure {
+    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
+        HostExchange::read(self, limit, into).map_err(|(fault, text)| BodyFailure {
             fault: Some(fault),
             text,
         })
@@ -62,8 +61,6 @@ pub struct Carrier {
     log: HostLog,
     has_body: bool,
     held: Mutex<Held>,
-    /// Where the host puts body bytes, kept since filling it with zeros costs more than httpd's small pieces.
-    scratch: Mutex<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -82,7 +79,6 @@ impl Carrier {
             log,
             has_body,
             held: Mutex::default(),
-            scratch: Mutex::default(),
         }
     }
 
@@ -118,22 +114,18 @@ impl Carrier {
 }
 
 impl Exchange for Carrier {
-    fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure> {
+    fn read(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
         if !self.has_body {
             return Ok(0);
         }
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        scratch.resize(WANT_MAX, 0);
-        let room = scratch.get_mut(..credit.clamp(1, WANT_MAX)).unwrap_or_default();
-        let n = self.host.with(|host| host.read(room)).unwrap_or_else(|| {
+        let read = |host: &mut dyn Calls| host.read(credit.max(1), into);
+        self.host.with(read).unwrap_or_else(|| {
             let text = "in embedded mode the body can be read on the thread of the request only";
             Err(BodyFailure {
                 fault: None,
                 text: text.into(),
             })
-        })?;
-        into.extend_from_slice(room.get(..n).unwrap_or_default());
-        Ok(n)
+        })
     }
 
     fn head(&self, payload: &[u8]) {

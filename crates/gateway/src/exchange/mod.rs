@@ -46,8 +46,8 @@ pub enum Flushed {
 /// [`flush`](Self::flush), [`write`](Self::write) or [`end`](Self::end). As long as [`has_begun`](Self::has_begun) is false an
 /// [`abort`](Self::abort) still yields a proper error page.
 pub trait Exchange: Send + Sync {
-    /// Appends body bytes, at most `credit`; 0 is the end of the body. Blocks.
-    fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure>;
+    /// Reads body bytes, at most `credit`, and gives them to `into`; their number, 0 at the end of the body. Blocks.
+    fn read(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
     /// Holds back status and headers: an encoded `Response`.
     fn head(&self, payload: &[u8]);
     /// Holds back body bytes.

@@ -200,7 +200,7 @@ impl Connection {
 }
 
 impl Exchange for Connection {
-    fn read(&self, credit: usize, into: &mut Vec<u8>) -> Result<usize, BodyFailure> {
+    fn read(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
         let mut reader = lock(&self.reader);
         let Reader { decoder, body, sent } = &mut *reader;
         loop {
@@ -214,7 +214,7 @@ impl Exchange for Connection {
                     kind: Kind::Body,
                     payload,
                 })) => {
-                    into.extend_from_slice(payload);
+                    into(payload);
                     let n = payload.len();
                     *body = Body::Quiet;
                     if n > 0 {
@@ -563,9 +563,18 @@ mod tests {
         say(&theirs, Kind::Body, b"abc");
         say(&theirs, Kind::BodyEnd, b"");
         let mut body = Vec::new();
-        assert_eq!(connection.read(10, &mut body), Ok(3));
-        assert_eq!(connection.read(10, &mut body), Ok(0));
-        assert_eq!(connection.read(10, &mut body), Ok(0));
+        assert_eq!(
+            connection.read(10, &mut |bytes| body.extend_from_slice(bytes)),
+            Ok(3)
+        );
+        assert_eq!(
+            connection.read(10, &mut |bytes| body.extend_from_slice(bytes)),
+            Ok(0)
+        );
+        assert_eq!(
+            connection.read(10, &mut |bytes| body.extend_from_slice(bytes)),
+            Ok(0)
+        );
         assert_eq!(body, b"abc");
     }
 
@@ -581,7 +590,9 @@ mod tests {
         say(&theirs, Kind::BodyAbort, &payload);
         let mut body = Vec::new();
         for _ in 0..2 {
-            let failure = connection.read(10, &mut body).unwrap_err();
+            let failure = connection
+                .read(10, &mut |bytes| body.extend_from_slice(bytes))
+                .unwrap_err();
             assert_eq!(
                 (failure.fault, failure.text.as_str()),
                 (Some(BodyFault::ClientSlow), "slow")

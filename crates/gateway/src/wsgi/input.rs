@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::request::{Meter, Request, lock};
-use crate::cpython::{Attached, Call, Class, Exception, Method, Object, Payload, PyResult, Raise};
+use crate::cpython::{Attached, Call, Class, Exception, Method, Object, Payload, PyResult, Raise, Room};
 use crate::exchange::{BodyFailure, Exchange};
 
 /// What has been received of a body and not been read yet.
@@ -30,6 +30,10 @@ pub enum Need {
     /// A line with its end, or so many bytes of it, or what there is before the end.
     Line(usize),
 }
+
+/// Reads of at most so many bytes are received where the application finds them; larger ones as far as there is something to receive, since
+/// applications ask for far more than comes.
+const IN_PLACE: usize = 1 << 20;
 
 /// Most body bytes asked for at once.
 const CREDIT: usize = rwsgi_wire::limits::WANT_MAX;
@@ -74,10 +78,33 @@ impl Body {
                 self.start = 0;
             }
             let start = request.call_start();
-            let received = exchange.read(CREDIT, &mut self.buffer)?;
+            let received = exchange.read(CREDIT, &mut |bytes| self.buffer.extend_from_slice(bytes))?;
             self.meter.count(received, start);
             self.ended = received == 0;
         }
+    }
+
+    /// Fetches until `room` is full, or the end. Blocks.
+    fn fill(
+        &mut self,
+        room: &mut Room<'_>,
+        exchange: &dyn Exchange,
+        request: &Request,
+    ) -> Result<(), BodyFailure> {
+        self.consume(self.unread(), |bytes| room.put(bytes).len());
+        while room.left() > 0 && !self.ended {
+            let start = request.call_start();
+            let received = exchange.read(CREDIT, &mut |bytes| {
+                self.buffer.extend_from_slice(room.put(bytes));
+            })?;
+            self.meter.count(received, start);
+            self.ended = received == 0;
+        }
+        Ok(())
+    }
+
+    fn unread(&self) -> usize {
+        self.buffer.len() - self.start
     }
 
     /// Gives the next `n` unread bytes to `f` and counts them as read.
@@ -151,16 +178,21 @@ impl Input {
             return Err(Exception::new(py, Raise::Os, text));
         }
         let body = &mut *body;
-        let n = match body.ready(need) {
-            Some(n) => n,
-            None => py
-                .detach(|| body.fetch(need, &*exchange, &self.request))
-                .map_err(|failure| {
-                    body.failed = true;
-                    let text = format!("mod_wsgi request data read error: {}", failure.text);
-                    Exception::new(py, Raise::Os, &text)
-                })?,
+        let fetched = match (body.ready(need), need) {
+            (Some(n), _) => Ok(n),
+            (None, Need::Bytes(n)) if n <= IN_PLACE => {
+                match py.bytes_filled(n, |room| body.fill(room, &*exchange, &self.request))? {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(failure) => Err(failure),
+                }
+            }
+            (None, _) => py.detach(|| body.fetch(need, &*exchange, &self.request)),
         };
+        let n = fetched.map_err(|failure| {
+            body.failed = true;
+            let text = format!("mod_wsgi request data read error: {}", failure.text);
+            Exception::new(py, Raise::Os, &text)
+        })?;
         body.consume(n, |bytes| py.bytes(bytes))
     }
 
