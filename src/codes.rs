@@ -101,6 +101,10 @@ codes! {
         "it is missing, not readable, not valid Python, or raised; the lines before say which",
         "the request goes on with what the configuration says",
         "fix the script";
+    NOT_IN_GROUP = 57, "A user is in none of the required groups",
+        "groups_for_user() of the script returned no group that Require wsgi-group names",
+        "the requirement is not met; others of the same place may be",
+        "add the user to one of the groups, or the group to the requirement";
     DOUBLED_TYPE = 85, "Content-Type is there twice",
         "the request has two Content-Type headers, which say different things to different readers",
         "400",

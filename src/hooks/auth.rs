@@ -172,8 +172,9 @@ pub fn in_group(request: &Request<'_>, wanted: &[u8]) -> Group {
     }
     log!(
         request,
-        Level::Info,
-        "user '{}' is in none of the groups {wanted}, says '{}'",
+        Level::Error,
+        codes::NOT_IN_GROUP,
+        "user '{}' is in none of the groups {wanted}, says groups_for_user() of '{}'",
         user.escape_ascii(),
         script.script.display()
     );

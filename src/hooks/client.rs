@@ -146,6 +146,10 @@ impl Client for RequestClient<'_, '_> {
     }
 
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
+        let is_data = !pieces.iter().any(|piece| matches!(piece, Piece::File(_)));
+        if !self.sent && is_data && self.request.header(c"Range").is_some() {
+            self.request.keep_whole();
+        }
         self.sent = true;
         self.request.send(pieces, self.sendfile)
     }

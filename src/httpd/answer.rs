@@ -71,6 +71,13 @@ impl Request<'_> {
         }
     }
 
+    /// httpd answers no `Range` of this answer. What an application computes is its own to cut: whether httpd could depends on how the
+    /// pieces come, and two parts of what is made anew each time do not fit together.
+    pub fn keep_whole(&self) {
+        // SAFETY: H1: the filters are this request's; a static string. That there is no such filter is as good.
+        unsafe { c::ap_remove_output_filter_byhandle(self.rec().output_filters, c"BYTERANGE".as_ptr()) };
+    }
+
     /// Nobody waits for `100 Continue` any more.
     pub fn forget_continue(&self) {
         // SAFETY: H1.

@@ -35,7 +35,7 @@ pub enum Broken {
     Value(String),
     /// `Content-Length` is not a number.
     Length(String),
-    /// There are several of them.
+    /// There are several that differ.
     Lengths,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Broken {
                 f,
                 "the response header Content-Length is '{value}', not a number of bytes"
             ),
-            Self::Lengths => f.write_str("the response has several Content-Length headers"),
+            Self::Lengths => f.write_str("the response has Content-Length headers that differ"),
         }
     }
 }
@@ -114,10 +114,14 @@ impl<'a> Head<'a> {
         if name.eq_ignore_ascii_case(b"Content-Type") {
             self.content_type = Some(value);
         } else if name.eq_ignore_ascii_case(b"Content-Length") {
-            if self.content_length.is_some() {
+            let length = length(value).ok_or_else(|| Broken::Length(text(value)))?;
+            if self
+                .content_length
+                .replace(length)
+                .is_some_and(|before| before != length)
+            {
                 return Err(Broken::Lengths);
             }
-            self.content_length = Some(length(value).ok_or_else(|| Broken::Length(text(value)))?);
         } else if !is_hop_by_hop(name) {
             self.headers.push((name, value));
         }
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_numbers_and_single() {
+    fn lengths_are_numbers_and_agree() {
         for value in [&b"-1"[..], b"", b"1,1", b"0x1", b"99999999999999999999"] {
             assert!(matches!(
                 check(&answer(200, &[(b"Content-Length", value)])),
@@ -253,6 +257,8 @@ mod tests {
             ));
         }
         let twice = answer(200, &[(b"Content-Length", b"1"), (b"content-length", b"1")]);
-        assert_eq!(check(&twice), Err(Broken::Lengths));
+        assert_eq!(check(&twice).map(|head| head.content_length), Ok(Some(1)));
+        let different = answer(200, &[(b"Content-Length", b"1"), (b"content-length", b"2")]);
+        assert_eq!(check(&different), Err(Broken::Lengths));
     }
 }

@@ -1,6 +1,7 @@
 //! Together with httpd's other modules: TLS, compression, rewriting, error documents, .htaccess, virtual hosts.
 
 use crate::codes;
+use crate::environ::environ_of;
 use rwsgi_testkit::{Builder, Case, Topic, test};
 use std::process::Command;
 
@@ -18,6 +19,7 @@ pub fn tests(topic: &mut Topic) {
         accept_path_info_off_is_kept,
         large_headers_go_both_ways,
         errors_of_the_application_leave_httpds_files_alone,
+        a_page_may_include_an_application,
     ]);
 }
 
@@ -265,4 +267,27 @@ fn errors_of_the_application_leave_httpds_files_alone(case: &Case) {
     }
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION]);
+}
+
+/// mod_include asks the application with a request of its own.
+fn a_page_may_include_an_application(case: &Case) {
+    let httpd = case
+        .httpd()
+        .load("include")
+        .alias("/app", "environ.wsgi")
+        .conf("Alias /pages @ROOT@/pages\n<Directory @ROOT@/pages>\nRequire all granted\nOptions +Includes\nSetOutputFilter INCLUDES\n</Directory>")
+        .file("pages/page.shtml", "<!--#include virtual=\"/app/part?x=1\" -->")
+        .start();
+    let environ = environ_of(&httpd, "/pages/page.shtml");
+    assert_eq!(
+        (
+            &environ["SERVER_PROTOCOL"],
+            &environ["QUERY_STRING"],
+            &environ["PATH_INFO"]
+        ),
+        (&"INCLUDED".into(), &"x=1".into(), &"/part".into())
+    );
+    // The original has the whole path here, and the end of it in PATH_INFO once more, as CGI scripts are told.
+    let script = if case.theirs() { "/app/part" } else { "/app" };
+    assert_eq!(environ["SCRIPT_NAME"], script);
 }

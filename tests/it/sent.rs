@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         r51_hop_by_hop_headers_are_refused_over_http_2,
         r52_lengths_are_kept_with_a_request_behind,
         r52_wrong_lengths_are_500,
+        r52_the_same_length_twice_is_one,
         r54_no_byte_reaches_another_client,
         r55_no_header_of_an_application_chooses_a_handler,
         r56_date_server_and_framing_are_httpds,
@@ -160,6 +161,24 @@ fn r52_wrong_lengths_are_500(case: &Case) {
     }
     assert_eq!(raw(&httpd, "/length?declared=4&sent=4").body, b"xxxx");
     finish(&httpd);
+}
+
+/// RFC 9110, 8.6: equal ones count as one. An application and a middleware of it may both give it.
+fn r52_the_same_length_twice_is_one(case: &Case) {
+    let httpd = httpd(case);
+    let mut raw = httpd.raw();
+    raw.send("GET /length?declared=4&declared=4&sent=4 HTTP/1.1\r\nHost: h\r\n\r\n");
+    let reply = raw.reply();
+    assert_eq!((reply.head.status, reply.body.as_slice()), (200, &b"xxxx"[..]));
+    let lengths = reply
+        .head
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length");
+    assert_eq!(
+        lengths.map(|(_, value)| value.as_str()).collect::<Vec<_>>(),
+        ["4"]
+    );
 }
 
 fn r54_no_byte_reaches_another_client(case: &Case) {

@@ -25,8 +25,13 @@ pub(super) fn check_password<'py>(
         () => {
             let name = result.is_text().then(|| result.to_utf8().ok()).flatten();
             let name = name.filter(|name| !name.is_empty() && !name.contains('\0'));
-            let name =
-                name.ok_or_else(|| asked.wrong(FUNCTION, &result, "True, False, None or a user name"))?;
+            let name = name.ok_or_else(|| {
+                asked.wrong(
+                    FUNCTION,
+                    &result,
+                    "True, False, None or a user name (a str that is not empty)",
+                )
+            })?;
             return Ok(values(vec![name.as_bytes().to_vec()]));
         }
     };
@@ -46,8 +51,13 @@ pub(super) fn realm_hash<'py>(
         return Ok(Verdict::plain(Said::Nothing));
     }
     let hash = name_bytes(&result).filter(|hash| !hash.is_empty());
-    let hash =
-        hash.ok_or_else(|| asked.wrong(FUNCTION, &result, "None or a hash (str in ISO-8859-1, or bytes)"))?;
+    let hash = hash.ok_or_else(|| {
+        asked.wrong(
+            FUNCTION,
+            &result,
+            "None or a hash (str in ISO-8859-1, or bytes, not empty)",
+        )
+    })?;
     Ok(values(vec![hash]))
 }
 
