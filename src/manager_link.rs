@@ -209,6 +209,7 @@ impl Link {
             gateway: self.companions.gateway.as_os_str().as_encoded_bytes().to_vec(),
             log: logs.index(0),
             log_level: main.log_level(),
+            max_workers: self.site.max_workers,
             httpd: httpd::facts(),
         });
         message::send_descriptors(socket, &begin.encode(), &logs.descriptors).map_err(gone)?;

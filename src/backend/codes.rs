@@ -72,6 +72,11 @@ codes! {
         "ServerLimit times ThreadLimit is so large that what server_metrics() would return is beyond what httpd's child passes to a worker.",
         "server_metrics() returns None in daemon processes.",
         "Make ServerLimit and ThreadLimit as small as they can be, or call it in embedded mode.";
+    CROWDED = 327, "No worker could be started in time",
+        "The application has no worker, and one could not be started: there are as many as WSGIMaxWorkers allows and none is idle, or too many \
+         applications start at once. The message says which.",
+        "503 with Retry-After; the request was not run.",
+        "Raise WSGIMaxWorkers if there is memory for more workers; find out what keeps the others busy.";
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct Limits {
     pub queue: Option<Duration>,
     /// Bytes of the request that may be on their way to the worker; `None`: as many as the system allows.
     pub send_buffer: Option<u32>,
+    /// Another worker may start when a request waits.
+    pub can_grow: bool,
     /// How the answer is passed on.
     pub relaying: Relaying,
 }
@@ -111,6 +113,7 @@ pub(super) fn hand_over(
 ) -> Result<(std::sync::Arc<Pool>, Link, u32), Fault> {
     let start = Instant::now();
     let mut pause = Pause::default();
+    let mut plea = Plea::new(pools, name, limits);
     let mut again = Vec::new();
     let (mut connects, mut restarts) = (0, 0);
     loop {
@@ -125,6 +128,7 @@ pub(super) fn hand_over(
                         pools.forget(name, &pool);
                     }
                     still_time(start, limits, Some(&e))?;
+                    plea.repeat();
                     pause.wait();
                     continue;
                 }
@@ -143,7 +147,7 @@ pub(super) fn hand_over(
             &again
         };
         let reply = match link.send(head) {
-            Ok(()) => reply(&mut link, wait, limits, relay)?,
+            Ok(()) => reply(&mut link, wait, limits, &mut plea, relay)?,
             Err(_) => Reply::Elsewhere,
         };
         restarts += u32::from(matches!(reply, Reply::Replaced));
@@ -189,6 +193,39 @@ fn still_time(start: Instant, limits: Limits, error: Option<&NoLink>) -> Result<
     })
 }
 
+/// Before a request that waits asks for another worker.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Before it does so again.
+const PATIENCE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Tells the manager that a request waits, where that may start another worker.
+struct Plea<'a> {
+    pools: &'a Pools,
+    name: &'a PoolName,
+    at: Option<Instant>,
+}
+
+impl<'a> Plea<'a> {
+    fn new(pools: &'a Pools, name: &'a PoolName, limits: Limits) -> Self {
+        let at = limits.can_grow.then(|| Instant::now() + PATIENCE);
+        Self { pools, name, at }
+    }
+
+    /// How long until it is to be made.
+    fn after(&self) -> Duration {
+        self.at
+            .map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Makes it if it is time.
+    fn repeat(&mut self) {
+        if self.after().is_zero() {
+            self.pools.tell_waiting(self.name);
+            self.at = Some(Instant::now() + PATIENCE_AGAIN);
+        }
+    }
+}
+
 /// Waits a little longer each time, up to a quarter of a second.
 #[derive(Default)]
 struct Pause {
@@ -208,7 +245,13 @@ fn watch(client: &dyn Client) -> (Option<std::os::fd::BorrowedFd<'_>>, impl Fn()
 }
 
 /// Waits for the first frame.
-fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>) -> Result<Reply, Fault> {
+fn reply(
+    link: &mut Link,
+    wait: Duration,
+    limits: Limits,
+    plea: &mut Plea<'_>,
+    relay: &mut Relay<'_>,
+) -> Result<Reply, Fault> {
     let waited = {
         let client: &dyn Client = relay.client();
         let (socket, gone) = watch(client);
@@ -220,8 +263,12 @@ fn reply(link: &mut Link, wait: Duration, limits: Limits, relay: &mut Relay<'_>)
         let start = Instant::now();
         loop {
             let left = wait.saturating_sub(start.elapsed());
-            match link.receive(left, &mut client) {
+            match link.receive(left.min(plea.after()), &mut client) {
                 Ok(Waited::Bytes) => {}
+                Ok(Waited::TimedOut) if start.elapsed() < wait => {
+                    plea.repeat();
+                    continue;
+                }
                 Ok(other) => break other,
                 Err(_) => break Waited::Closed,
             }

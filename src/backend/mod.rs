@@ -164,6 +164,7 @@ fn aborted(reason: AbortReason, retry_after: u32, text: String) -> Refusal {
         AbortReason::Draining => (503, c::NO_WORKER),
         AbortReason::Refused => (500, c::POOL_REFUSED),
         AbortReason::BackOff => (503, c::POOL_BACKS_OFF),
+        AbortReason::Crowded => (503, c::CROWDED),
     };
     let retry_after = (status == 503).then_some(if retry_after == 0 {
         RETRY_AFTER
@@ -201,6 +202,7 @@ mod tests {
         assert_eq!(status(aborted(AbortReason::Timeout)), 504);
         assert_eq!(status(aborted(AbortReason::Refused)), 500);
         assert_eq!(status(aborted(AbortReason::BackOff)), 503);
+        assert_eq!(status(aborted(AbortReason::Crowded)), 503);
         assert_eq!(status(Fault::Died("killed by signal 11".into(), false)), 502);
         assert_eq!(status(Fault::Died("killed".into(), true)), 504);
         assert_eq!(status(Fault::QueueTimeout), 504);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::poll::readable;
-use rwsgi_os::socket::{Kind, connect_within};
+use rwsgi_os::socket::{Kind, Mode, connect, connect_within};
 use rwsgi_os::{OsError, message};
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::limits::CONTROL_MAX;
@@ -114,6 +114,17 @@ impl Pools {
         let mut known = lock(&self.known);
         if known.get(name).is_some_and(|held| Arc::ptr_eq(held, pool)) {
             known.remove(name);
+        }
+    }
+
+    /// Tells the manager that a request waits for a worker of this pool. Nothing is lost if it cannot be told: it will be told again.
+    pub fn tell_waiting(&self, name: &PoolName) {
+        let word = Ask::Waits {
+            group: name.group.clone(),
+            application_group: name.application_group.clone(),
+        };
+        if let Ok(socket) = connect(Kind::SeqPacket, &self.manager, Mode::NonBlocking) {
+            let _ = message::try_send(&socket, &word.encode());
         }
     }
 

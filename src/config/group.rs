@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rwsgi_wire::control;
 use rwsgi_wire::life::{Bounds, Life};
+use rwsgi_wire::scale::Scale;
 
 use super::Refusal;
 use super::identity::{
@@ -92,7 +93,8 @@ impl Group {
             user_home: account.home,
             user: account.name,
             shell: account.shell,
-            processes: options.processes.map_or(1, |count| count.0),
+            processes: processes(raw),
+            scale: scale(raw)?,
             multiprocess: options.processes.is_some(),
             threads: options.threads.map_or(15, |threads| threads.0),
             python_home: python_home.map(bytes).unwrap_or_default(),
@@ -208,6 +210,49 @@ impl Group {
             && *client_timeout == other.client_timeout
             && *server_metrics == other.server_metrics
     }
+}
+
+fn processes(raw: &RawGroup) -> u32 {
+    raw.options.processes.map_or(1, |count| count.0)
+}
+
+/// What `idle-timeout` is unless it is given.
+const IDLE_TIMEOUT: u32 = 300;
+
+/// How few workers there may be.
+fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
+    let (most, options) = (processes(raw), &raw.options);
+    let refusal = |option: &str, problem: String, remedy: &str| Refusal {
+        place: raw.place.to_string(),
+        subject: format!("WSGIDaemonProcess {} {option}", raw.name),
+        problem,
+        remedy: remedy.into(),
+    };
+    let least = options.min_processes.map_or(most, |count| count.0);
+    if least > most {
+        let problem = format!("is more than processes={most}");
+        return Err(refusal(
+            &format!("min-processes={least}"),
+            problem,
+            "processes= is the most; raise it, or lower min-processes=",
+        ));
+    }
+    let idle = options.idle_timeout.map(|seconds| seconds.0);
+    if let Some(seconds) = idle.filter(|_| least == most) {
+        return Err(refusal(
+            &format!("idle-timeout={seconds}"),
+            format!("has no effect, for the group always has {most} workers"),
+            "write a smaller min-processes=, such as min-processes=0",
+        ));
+    }
+    Ok(Scale {
+        min_processes: least,
+        idle_timeout: if least == most {
+            0
+        } else {
+            idle.unwrap_or(IDLE_TIMEOUT)
+        },
+    })
 }
 
 fn buffer(bytes: Option<Bytes<512>>) -> u32 {
@@ -400,6 +445,31 @@ pub(super) mod tests {
             group_of("g supplementary-groups=media", 1000)
                 .unwrap_err()
                 .contains("started as root")
+        );
+    }
+
+    #[test]
+    fn the_number_of_workers_is_fixed_unless_min_processes_is_smaller() {
+        let scale = |line: &str| group_of(line, 0).map(|group| group.settings.scale);
+        let of = |min_processes, idle_timeout| {
+            Ok(Scale {
+                min_processes,
+                idle_timeout,
+            })
+        };
+        assert_eq!(scale("g"), of(1, 0));
+        assert_eq!(scale("g processes=3"), of(3, 0));
+        assert_eq!(scale("g min-processes=0"), of(0, 300));
+        assert_eq!(scale("g processes=4 min-processes=2 idle-timeout=9"), of(2, 9));
+        let said = scale("g processes=2 min-processes=3").unwrap_err();
+        assert!(
+            said.contains("min-processes=3 is more than processes=2"),
+            "{said}"
+        );
+        let said = scale("g idle-timeout=9").unwrap_err();
+        assert!(
+            said.contains("idle-timeout=9 has no effect") && said.contains("min-processes=0"),
+            "{said}"
         );
     }
 

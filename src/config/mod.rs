@@ -27,6 +27,8 @@ pub use group::{Group, Owner};
 pub struct Site {
     /// Process groups by name.
     pub groups: BTreeMap<String, Group>,
+    /// Most workers of all groups together; 0: no limit.
+    pub max_workers: u32,
     /// Embedded mode.
     pub embedded: Embedded,
     /// The sockets' directory, without the process id that is added to its name.

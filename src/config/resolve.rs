@@ -15,6 +15,7 @@ use crate::directives::RawServer;
 use crate::directives::calls::CallScript;
 use crate::directives::daemon::RawGroup;
 use crate::directives::import::Load;
+use crate::directives::kinds::Count;
 use crate::directives::proxies::KNOWN;
 use crate::directives::script::{Alias, Pattern};
 use crate::request::template::Template;
@@ -122,6 +123,7 @@ pub fn resolve(
         None => facts.runtime_dir.clone(),
     };
     let site = Arc::new(Site {
+        max_workers: max_workers(global.max_workers, &groups)?,
         groups,
         embedded,
         socket_prefix,
@@ -139,6 +141,24 @@ pub fn resolve(
             .collect(),
     });
     Ok((configs.collect(), doubts))
+}
+
+/// `WSGIMaxWorkers`, unless a single group could never have the workers it always has.
+fn max_workers(written: Option<Count<0>>, groups: &BTreeMap<String, Group>) -> Result<u32, Refusal> {
+    let most = written.map_or(0, |count| count.0);
+    let least = |group: &Group| group.settings.scale.min_processes;
+    match groups.iter().find(|(_, group)| most != 0 && least(group) > most) {
+        None => Ok(most),
+        Some((name, group)) => Err(Refusal {
+            place: String::new(),
+            subject: format!("WSGIMaxWorkers {most}"),
+            problem: format!(
+                "is less than the {} workers that each application group of WSGIDaemonProcess {name} always has",
+                least(group)
+            ),
+            remedy: "raise it, or give that group a smaller min-processes= or processes=".into(),
+        }),
+    }
 }
 
 /// A copy of a virtual host (for another port, as certbot makes them) declares its groups again, which is one group as long as it

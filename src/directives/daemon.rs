@@ -23,8 +23,19 @@ options! {
     /// privileged one (`shadow`, `docker`, `sudo`, httpd's own, …): who means it lists them here. The group `root` is refused always.
     supplementary_groups: Identities = "supplementary-groups";
 
-    /// Worker processes of each application group. Default 1. Writing the option at all makes `wsgi.multiprocess` true.
+    /// Worker processes of each application group; the most, with `min-processes`. Default 1. Writing the option at all makes
+    /// `wsgi.multiprocess` true.
     processes: Count<1> = "processes";
+
+    /// The least worker processes of each application group, once it has been asked for. Default: as many as `processes`. With fewer there
+    /// are as many as requests need: one starts with the first request, another when a request has waited for 0.1 s, and those above the
+    /// minimum end after `idle-timeout`. With 0 an application that nobody asks for has no process, and its scripts are not loaded when
+    /// httpd starts but with its first worker.
+    min_processes: Count<0> = "min-processes";
+
+    /// Seconds without a request after which a worker ends, if there are more than `min-processes`. Default 300. 0: never. Requests with
+    /// `WSGIIgnoreActivity On` do not count. No request is lost: one that comes meanwhile goes to another worker.
+    idle_timeout: Seconds = "idle-timeout";
 
     /// Request threads of each worker. Default 15.
     threads: Threads = "threads";

@@ -7,7 +7,7 @@ use super::calls::CallScript;
 use super::daemon::RawGroup;
 use super::import::Load;
 use super::interpreter::Interpreters;
-use super::kinds::{Absolute, BelowServerRoot, OnOff};
+use super::kinds::{Absolute, BelowServerRoot, Count, OnOff};
 use super::python::Python;
 use super::script::Alias;
 use super::{Scoped, Target, Wrong, settings};
@@ -32,6 +32,12 @@ settings! {
     /// the client and the first line of requests, those of other sites included. Default Off: the function returns `None`. For daemon
     /// processes there is the option `server-metrics`.
     server_metrics: OnOff = c"WSGIServerMetrics" in Global;
+
+    /// Most worker processes of all process groups together. Default 0: no limit. When one more is needed, the worker that has been idle
+    /// for longest ends, among those above the `min-processes` of their group. While none is idle, requests to applications that have no
+    /// worker wait for `startup-timeout`, or for 30 seconds; then the client gets 503 with `Retry-After`. A worker that is being
+    /// replaced and its successor count as one.
+    max_workers: Count<0> = c"WSGIMaxWorkers" in Global;
 }
 
 impl Global {

@@ -291,6 +291,7 @@ pub(super) fn limits(request: &Request<'_>, group: &Group) -> daemon::Limits {
             limit.saturating_sub(std::time::Duration::from_micros(waited))
         }),
         send_buffer: group.receive_buffer,
+        can_grow: group.settings.scale.is_elastic(group.settings.processes),
         relaying: group.relaying,
     }
 }

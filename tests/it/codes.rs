@@ -51,3 +51,6 @@ pub const FILE: &[&str] = &["RW0325"];
 pub const CALLS: &[&str] = &[
     "RW0051", "RW0052", "RW0055", "RW0056", "RW0640", "RW0641", "RW0642",
 ];
+
+/// No worker could be started for a pool, because of how many there are.
+pub const CROWDED: &[&str] = &["RW0327", "RW0462"];

@@ -8,6 +8,7 @@ pub fn tests(topic: &mut Topic) {
     topic.once(test![
         minimal_conf_serves,
         several_apps_conf_serves_both,
+        per_user_conf_starts_sites_when_asked_for,
         django_conf_serves_admin_and_static_files,
         auth_conf_asks_for_members,
         embedded_conf_serves,
@@ -17,11 +18,12 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-const EXERCISED: [&str; 7] = [
+const EXERCISED: [&str; 8] = [
     "auth.conf",
     "django.conf",
     "embedded.conf",
     "minimal.conf",
+    "per-user.conf",
     "private-httpd.conf",
     "rwsgi.conf",
     "several-apps.conf",
@@ -95,6 +97,25 @@ fn several_apps_conf_serves_both(case: &Case) {
     assert_ne!(shop["pid"], wiki["pid"]);
     let venv = apps_venv().expect("checked").display().to_string();
     assert_eq!(shop["prefix"], venv.as_str());
+}
+
+fn per_user_conf_starts_sites_when_asked_for(case: &Case) {
+    case.needs_ours("its daemons start with httpd");
+    let state = std::fs::read(test_file("apps/state.wsgi")).expect("state.wsgi");
+    let user = another_user();
+    let httpd = bare(case)
+        .load("macro")
+        .file("sites/a/app.wsgi", &state)
+        .file("sites/b/app.wsgi", &state)
+        .conf(&format!(
+            "Define SITES @ROOT@/sites\nDefine PYTHON @VENV@\nDefine USER_A {user}\nDefine USER_B {user}"
+        ))
+        .conf(&include("per-user.conf"))
+        .start();
+    assert!(httpd.workers().is_empty());
+    assert_eq!(httpd.get("/a").json()["process_group"], "a");
+    assert_eq!(httpd.workers().len(), 1);
+    assert_eq!(httpd.get("/b").json()["process_group"], "b");
 }
 
 fn django_conf_serves_admin_and_static_files(case: &Case) {

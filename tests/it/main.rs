@@ -43,6 +43,7 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod neighbours;
+mod on_demand;
 mod passed;
 mod proxies;
 mod python_home;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
     suite.topic("limits", limits::tests);
     suite.topic("logging", logging::tests);
     suite.topic("neighbours", neighbours::tests);
+    suite.topic("on_demand", on_demand::tests);
     suite.topic("passed", passed::tests);
     suite.topic("proxies", proxies::tests);
     suite.topic("python_home", python_home::tests);

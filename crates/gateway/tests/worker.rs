@@ -317,6 +317,35 @@ fn a_worker_leaves_after_maximum_requests() {
 }
 
 #[test]
+fn a_worker_says_when_it_is_idle_and_ends_for_that_only_when_it_is() {
+    on_every_python(|python| {
+        let start = Start {
+            tells_idle: true,
+            ..settings()
+        };
+        let (mut worker, script) = site(python, start);
+        let is_idle = |said: &FromWorker| matches!(said, FromWorker::Idle(_));
+        worker.wait_until("it is idle", |said| said.iter().any(is_idle));
+        worker.said.clear();
+        let mut busy = worker.connect();
+        send_get(&busy, &script, "/wait");
+        wait_for_note(&worker, "waiting");
+        worker.wait_until("it is used", |said| said.contains(&FromWorker::Used));
+        worker.said.clear();
+        worker.drain_for(LeaveReason::IdleTimeout);
+        worker.wait_until("it says no", |said| said.contains(&FromWorker::Used));
+        worker.directory.write("go", "");
+        assert_eq!(busy.finish(Body::Whole(b"")).whole(), "done");
+        worker.wait_until("it is idle again", |said| said.iter().any(is_idle));
+        worker.drain_for(LeaveReason::Evicted);
+        assert_eq!(busy.frame(), None);
+        assert_eq!(worker.wait(), End::Exit(0), "{:?} {}", worker.said, worker.text());
+        assert!(worker.has_left(LeaveReason::Evicted));
+        assert!(!worker.has_left(LeaveReason::IdleTimeout));
+    });
+}
+
+#[test]
 fn sigterm_lets_requests_end_and_runs_exit_functions() {
     on_every_python(|python| {
         let (mut worker, script) = site(python, settings());

@@ -205,6 +205,10 @@ impl Manager {
                 let answer = self.pool_for(&group, &application_group);
                 self.reply(id, &answer);
             }
+            Ask::Waits {
+                group,
+                application_group,
+            } => self.on_waiting(&group, &application_group),
             Ask::Death { pid } => {
                 let pid = Pid(i32::try_from(pid).unwrap_or(-1));
                 if self.by_pid.contains_key(&pid) {

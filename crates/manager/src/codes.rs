@@ -163,6 +163,10 @@ codes! {
     SPOILED_DOOR = 461, "manager.sock has vanished",
         "Something removed it, or the whole runtime directory.", "It is made anew; in between, requests for pools not yet known got 503.",
         "Keep cleaners of temporary files away from the runtime directory.";
+    CROWDED = 462, "No worker can be started for a pool",
+        "There are as many workers as WSGIMaxWorkers allows and none of them is idle and may be ended; or so many applications get their first request at once that this one's turn to start did not come in time.",
+        "Its requests have waited for startup-timeout, or for 30 seconds, and get 503 with Retry-After. Told at most once a minute.",
+        "Raise WSGIMaxWorkers if there is memory for more workers; find out what keeps the others busy; give groups min-processes=0, so that idle workers make room.";
     ROOT_DIRECTORY_FAILED = 465, "Root directory cannot be changed",
         "The directory of the chroot option is missing, or the manager lacks CAP_SYS_CHROOT.", "The worker is not started.",
         "Correct chroot, or the capabilities of httpd's service.";

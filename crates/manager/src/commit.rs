@@ -8,6 +8,7 @@ use rwsgi_os::{OsError, OwnedFd, message};
 use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
+use rwsgi_wire::scale::Scale;
 
 use crate::codes;
 use crate::log::{Logs, Target};
@@ -36,6 +37,8 @@ pub(crate) struct Config {
 pub(crate) struct Settings {
     /// The group; its log index is 0, for that makes no difference.
     pub(crate) group: Group,
+    /// How many workers a pool has, which makes no difference either; that of `group` is empty.
+    pub(crate) scale: Scale,
     pub(crate) server_uid: u32,
     server_gid: u32,
     /// The Python half, open.
@@ -47,8 +50,16 @@ pub(crate) struct Settings {
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
         self.group == other.group
+            && self.is_elastic() == other.is_elastic()
             && (self.server_uid, self.server_gid) == (other.server_uid, other.server_gid)
             && self.gateway_identity == other.gateway_identity
+    }
+}
+
+impl Settings {
+    /// Pools have as many workers as requests need. (Then these say when they are idle.)
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.scale.is_elastic(self.group.processes)
     }
 }
 
@@ -165,7 +176,12 @@ impl Manager {
             .map(|group| {
                 let target = target(group.log, group.log_level);
                 let settings = Settings {
-                    group: Group { log: 0, ..group },
+                    scale: group.scale,
+                    group: Group {
+                        log: 0,
+                        scale: Scale::default(),
+                        ..group
+                    },
                     server_uid: begin.server_uid,
                     server_gid: begin.server_gid,
                     gateway: Rc::clone(&gateway),

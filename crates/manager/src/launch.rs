@@ -119,6 +119,7 @@ impl Manager {
             life: g.life,
             stack: g.bounds.stack,
             send_buffer: g.send_buffer,
+            tells_idle: pool.is_elastic(),
             log_level: g.log_level,
             preload: scripts,
             renews: renewal.is_some(),

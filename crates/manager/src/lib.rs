@@ -8,6 +8,7 @@
 //! write, run a program as root (besides itself), fall back to another user.
 //!
 //! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `workers`, `launch`, `burial`, `turned_away`: what happens to each part
+//! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`codes`]: every message at warning or above
@@ -25,6 +26,7 @@ mod burial;
 pub mod codes;
 mod commit;
 pub mod deaths;
+mod demand;
 pub mod enter;
 pub mod entry;
 pub mod journey;
@@ -37,6 +39,7 @@ pub mod python;
 mod renewals;
 pub mod report;
 mod runtime_dir;
+mod starts;
 pub mod supervise;
 mod timers;
 mod turned_away;

@@ -15,9 +15,11 @@ use crate::asking::later;
 use crate::back_off::BackOff;
 use crate::codes;
 use crate::commit::Settings;
+use crate::demand::Demand;
 use crate::log::Target;
 use crate::renewals::Renewals;
 use crate::runtime_dir::RuntimeDir;
+use crate::starts::CROWDED_RETRY;
 use crate::supervise::{Manager, Token};
 use crate::workers::State;
 
@@ -43,10 +45,11 @@ pub(crate) struct Pool {
     pub(crate) workers: HashSet<u64>,
     pub(crate) back_off: BackOff,
     pub(crate) renewals: Renewals,
+    pub(crate) demand: Demand,
     /// Why it cannot serve, as last told in the log.
     pub(crate) trouble: Option<String>,
     /// Since when the configuration is known to be wrong.
-    refused: Option<Instant>,
+    pub(crate) refused: Option<Instant>,
     /// The manager takes its connections.
     watched: bool,
     phase: Phase,
@@ -73,6 +76,10 @@ impl Pool {
     pub(crate) fn is_retired(&self) -> bool {
         self.phase == Phase::Retired
     }
+
+    pub(crate) fn is_current(&self) -> bool {
+        self.phase == Phase::Current
+    }
 }
 
 impl Manager {
@@ -97,13 +104,13 @@ impl Manager {
             pool.target.say(Level::Warn, codes::SPOILED_POOL, &text);
             self.retire(id);
         }
-        match self.make_pool(group, application_group) {
+        match self.make_pool(group, application_group, true) {
             Ok(path) => Answer::Pool { path },
             Err(answer) => answer,
         }
     }
 
-    fn current_pool(&self, group: &[u8], application_group: &[u8]) -> Option<u64> {
+    pub(crate) fn current_pool(&self, group: &[u8], application_group: &[u8]) -> Option<u64> {
         let found = self.pools.iter().find(|(_, p)| {
             p.phase == Phase::Current
                 && p.settings.group.name == group
@@ -112,7 +119,10 @@ impl Manager {
         found.map(|(id, _)| *id)
     }
 
-    fn make_pool(&mut self, group: &[u8], application_group: &[u8]) -> Result<Vec<u8>, Answer> {
+    fn make_pool(&mut self, group: &[u8], application_group: &[u8], asked: bool) -> Result<Vec<u8>, Answer> {
+        if self.pools.len() >= POOLS_MAX {
+            self.put_one_away();
+        }
         let Some(config) = &self.config else {
             return Err(later("the manager has no configuration yet"));
         };
@@ -149,6 +159,7 @@ impl Manager {
             workers: HashSet::new(),
             back_off: BackOff::default(),
             renewals: Renewals::default(),
+            demand: Demand::new(settings, asked),
             trouble: None,
             refused: None,
             watched: false,
@@ -166,7 +177,7 @@ impl Manager {
             return;
         };
         let now = Instant::now();
-        let mut superseded = Vec::new();
+        let (mut superseded, mut kept) = (Vec::new(), Vec::new());
         for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.phase == Phase::Current) {
             match config.groups.get(&pool.settings.group.name) {
                 Some((settings, _))
@@ -174,6 +185,9 @@ impl Manager {
                 {
                     // Somebody may have put right what was wrong: the next connection tries at once.
                     pool.refused = pool.refused.map(|_| now - REFUSED_PAUSE);
+                    pool.settings = Rc::clone(settings);
+                    pool.demand.adjust(settings);
+                    kept.push(*id);
                 }
                 _ => {
                     pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
@@ -199,6 +213,7 @@ impl Manager {
         let wanted: Vec<(Vec<u8>, Vec<u8>)> = config
             .groups
             .values()
+            .filter(|(s, _)| Demand::new(s, false).wanted > 0)
             .flat_map(|(s, _)| {
                 s.group
                     .preload
@@ -209,44 +224,56 @@ impl Manager {
         for (group, application_group) in wanted {
             if self.current_pool(&group, &application_group).is_none() {
                 // What failed is in the log, and is tried again when a request comes.
-                let _ = self.make_pool(&group, &application_group);
+                let _ = self.make_pool(&group, &application_group, false);
             }
+        }
+        for id in kept {
+            self.tend(id, false);
+            self.wake_idle(id);
         }
     }
 
-    /// Starts what is missing, and takes the pool's connections while it has nobody else to take them. `demand`: a connection waits.
+    /// Has started what is missing, and takes the pool's connections while it has nobody else to take them. `demand`: a connection waits.
     pub(crate) fn tend(&mut self, id: u64, demand: bool) {
-        if self.ending {
+        let Some(pool) = self.pools.get_mut(&id).filter(|_| !self.ending) else {
+            return;
+        };
+        if pool.phase == Phase::Retired {
+            if pool.workers.is_empty() {
+                self.remove_pool(id);
+            }
             return;
         }
-        let now = Instant::now();
-        loop {
-            let (live, starting) = self.census(id);
-            let Some(pool) = self.pools.get(&id) else {
-                return;
-            };
-            if pool.phase == Phase::Retired {
-                if pool.workers.is_empty() {
-                    self.remove_pool(id);
-                }
-                return;
-            }
-            let refused = pool
-                .refused
-                .is_some_and(|since| !demand || now < since + REFUSED_PAUSE);
-            let doubtful = pool.refused.is_some() || pool.back_off.is_doubtful();
-            let missing = live < pool.settings.group.processes as usize;
-            let may =
-                missing && !refused && pool.back_off.waiting(now).is_none() && !(doubtful && starting > 0);
-            if !may || !self.start_worker(id, None) {
-                break;
-            }
+        if demand {
+            pool.demand.wanted = pool.demand.wanted.max(1);
+        }
+        if self.lacks(id, demand) {
+            self.want_start(id);
         }
         self.watch_while_empty(id);
+        self.note_empty(id);
+    }
+
+    /// Whether one more worker should be started, and may be.
+    pub(crate) fn lacks(&self, id: u64, demand: bool) -> bool {
+        let now = Instant::now();
+        let (live, starting) = self.census(id);
+        let Some(pool) = self.pools.get(&id).filter(|p| p.phase != Phase::Retired) else {
+            return false;
+        };
+        let refused = pool
+            .refused
+            .is_some_and(|since| !demand || now < since + REFUSED_PAUSE);
+        let doubtful = pool.refused.is_some() || pool.back_off.is_doubtful();
+        live < pool.demand.wanted
+            && !refused
+            && !pool.demand.is_crowded(now)
+            && pool.back_off.waiting(now).is_none()
+            && !(doubtful && starting > 0)
     }
 
     /// Workers that serve or will, and how many of them are not ready yet.
-    fn census(&self, id: u64) -> (usize, usize) {
+    pub(crate) fn census(&self, id: u64) -> (usize, usize) {
         let states = self
             .pools
             .get(&id)
@@ -267,13 +294,16 @@ impl Manager {
         (live, starting)
     }
 
-    fn watch_while_empty(&mut self, id: u64) {
+    pub(crate) fn watch_while_empty(&mut self, id: u64) {
         let (live, _) = self.census(id);
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };
-        // A rest is so short that connections wait for its end.
-        let wanted = live == 0 && pool.phase != Phase::Retired && !pool.back_off.is_resting();
+        // A rest is so short that connections wait for its end; and they wait for a worker whose turn to start will come.
+        let wanted = live == 0
+            && pool.phase != Phase::Retired
+            && !pool.back_off.is_resting()
+            && !pool.demand.is_queued();
         if wanted == pool.watched {
             return;
         }
@@ -297,11 +327,13 @@ impl Manager {
             let Some(pool) = self.pools.get(&id).filter(|p| p.watched) else {
                 return;
             };
-            let text = pool
-                .trouble
-                .clone()
-                .unwrap_or_else(|| "no worker is running".to_owned());
+            let text = match &pool.trouble {
+                _ if pool.demand.is_crowded(now) => self.crowd().to_owned(),
+                Some(trouble) => trouble.clone(),
+                None => "no worker is running".to_owned(),
+            };
             let (reason, retry_after) = match pool.back_off.waiting(now) {
+                None if pool.demand.is_crowded(now) => (AbortReason::Crowded, CROWDED_RETRY),
                 Some(until) => {
                     let left = until
                         .saturating_duration_since(now)
@@ -341,6 +373,7 @@ impl Manager {
                 &format!("{} cannot serve: {text}", pool.title()),
             );
         }
+        pool.demand.calm_down(&pool.settings);
         if live > 0 {
             // Others still serve, so no connection will ask for the next try.
             self.back_off(id, text);
@@ -352,6 +385,9 @@ impl Manager {
 
     /// A start has failed: the pool waits before the next. Told when it begins.
     pub(crate) fn back_off(&mut self, id: u64, text: &str) {
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.demand.calm_down(&pool.settings);
+        }
         self.wait(id, text, BackOff::failed);
     }
 
@@ -432,7 +468,7 @@ impl Manager {
             .pools
             .get(&id)
             .is_some_and(|p| matches!(p.phase, Phase::Superseded(until) if until <= Instant::now()));
-        if over {
+        if over || self.is_long_empty(id) {
             self.retire(id);
         } else {
             self.tend(id, false);
@@ -441,7 +477,7 @@ impl Manager {
     }
 
     /// Ends a pool: nobody connects any more, its workers finish what they have.
-    fn retire(&mut self, id: u64) {
+    pub(crate) fn retire(&mut self, id: u64) {
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };

@@ -20,6 +20,7 @@ use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
 use crate::log::{Logs, Target};
 use crate::pools::Pool;
+use crate::starts::Starts;
 use crate::timers::Timers;
 use crate::turned_away::TurnedAway;
 use crate::workers::Worker;
@@ -59,6 +60,7 @@ pub(crate) enum Token {
     Worker(u64),
     Output(u64),
     Status(u64),
+    Starts,
 }
 
 const ID_BITS: u32 = 56;
@@ -76,6 +78,7 @@ impl Token {
             Self::Worker(id) => (7, id),
             Self::Output(id) => (8, id),
             Self::Status(id) => (9, id),
+            Self::Starts => (10, 0),
         };
         (kind << ID_BITS) | id
     }
@@ -93,6 +96,7 @@ impl Token {
             7 => Self::Worker(id),
             8 => Self::Output(id),
             9 => Self::Status(id),
+            10 => Self::Starts,
             _ => return None,
         })
     }
@@ -123,6 +127,7 @@ pub(crate) struct Manager {
     pub(crate) by_pid: HashMap<Pid, u64>,
     pub(crate) turned_away: HashMap<u64, TurnedAway>,
     pub(crate) deaths: Deaths,
+    pub(crate) starts: Starts,
     /// Kills for want of memory that have been told already.
     pub(crate) memory_kills: u64,
     /// When a foreign or malformed peer was last told of; they could flood the log.
@@ -212,6 +217,7 @@ impl Manager {
             by_pid: HashMap::new(),
             turned_away: HashMap::new(),
             deaths: Deaths::default(),
+            starts: Starts::new(),
             memory_kills: crate::memory::kills(),
             told_peer: None,
             last_id: 0,
@@ -233,6 +239,7 @@ impl Manager {
             while let Some(who) = self.timers.due(Instant::now()) {
                 self.wake(who);
             }
+            self.start_waiting();
         }
         Ok(())
     }
@@ -252,6 +259,8 @@ impl Manager {
             Token::Worker(id) => self.on_worker(id),
             Token::Output(id) => self.on_output(id),
             Token::Status(id) => self.on_status(id),
+            // A timer only.
+            Token::Starts => {}
         }
         Ok(())
     }
@@ -263,7 +272,13 @@ impl Manager {
             Token::Pool(id) => self.wake_pool(id),
             Token::TurnedAway(id) => self.wake_turned_away(id),
             Token::Worker(id) => self.wake_worker(id),
-            Token::Control | Token::Parent | Token::Signals | Token::Output(_) | Token::Status(_) => {}
+            Token::Control
+            | Token::Parent
+            | Token::Signals
+            | Token::Output(_)
+            | Token::Status(_)
+            // Every turn of the loop looks at them.
+            | Token::Starts => {}
         }
     }
 

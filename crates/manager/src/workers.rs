@@ -62,6 +62,11 @@ pub(crate) struct Worker {
     pub(crate) refusal: Option<Refusal>,
     /// It is to replace workers that serve older versions, once it has loaded these.
     pub(crate) renewal: Option<Renewal>,
+    pub(crate) started: Instant,
+    /// Since when no request has run, in a pool whose workers say so; `None` while one may.
+    pub(crate) idle: Option<Instant>,
+    /// When it was asked to end if it is idle.
+    pub(crate) yielding: Option<Instant>,
     /// When it is killed, and why ("did not …").
     deadline: Option<(Instant, &'static str)>,
     /// When it last said that Python's lock could be had.
@@ -76,6 +81,11 @@ impl Worker {
     /// It has been killed, or has said that it cannot serve: it only waits to be buried.
     pub(crate) fn is_doomed(&self) -> bool {
         self.known.killed.is_some() || self.refusal.is_some() || self.known.asked
+    }
+
+    /// It serves, or will.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state != State::Leaving && !self.is_doomed()
     }
 
     pub(crate) fn control(&self) -> &OwnedFd {
@@ -139,6 +149,9 @@ impl Manager {
             step: None,
             refusal: None,
             renewal,
+            started: now,
+            idle: None,
+            yielding: None,
             deadline: Some((now + start_limit, too_late)),
             alive: now,
             asked_for_stacks: false,
@@ -210,6 +223,8 @@ impl Manager {
             }
             FromWorker::Ready => {}
             FromWorker::Alive => worker.alive = Instant::now(),
+            FromWorker::Idle(millis) => self.on_idle(id, Duration::from_millis(millis.into())),
+            FromWorker::Used => self.on_used(id),
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
             FromWorker::Outdated { scripts, mtime } => self.on_outdated(id, scripts, mtime),
             FromWorker::CannotServe(text) => {
@@ -245,6 +260,9 @@ impl Manager {
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
         let (pool, asked) = (worker.pool, worker.known.asked);
+        if reason.is_for_idle() || reason == LeaveReason::InactivityTimeout {
+            self.on_surplus(pool);
+        }
         if self.ending {
             return;
         }
@@ -367,6 +385,10 @@ impl Manager {
         };
         worker.tell_dropped();
         let pool = worker.pool;
+        self.end_if_idle(id, now);
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         // One that is to be killed already is not looked at again.
         let counts =
             worker.state == State::Ready && worker.deadline.is_none() && worker.known.killed.is_none();

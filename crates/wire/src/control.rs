@@ -6,6 +6,7 @@ use crate::httpd::Httpd;
 use crate::life::{Bounds, LeaveReason, Life};
 use crate::python::Python;
 use crate::response::{AbortReason, Level, numbered};
+use crate::scale::Scale;
 use crate::{VERSION, WireError};
 
 /// From httpd's parent to the manager. A configuration is `Begin`, any number of `Group`, `Commit`; the manager answers the
@@ -39,6 +40,8 @@ pub struct Begin {
     pub log: u8,
     /// Level of the main server.
     pub log_level: u8,
+    /// Most workers of all groups together; 0: as many as come.
+    pub max_workers: u32,
     /// What workers are told about httpd. A change of it replaces no worker.
     pub httpd: Httpd,
 }
@@ -67,8 +70,10 @@ pub struct Group {
     pub user_home: Vec<u8>,
     /// Login shell, for `SHELL`.
     pub shell: Vec<u8>,
-    /// Workers per pool, at least 1.
+    /// Most workers per pool, at least 1.
     pub processes: u32,
+    /// The least, and when there are too many.
+    pub scale: Scale,
     /// The `processes` option was written: `wsgi.multiprocess` is true.
     pub multiprocess: bool,
     /// Serving threads per worker, at least 1.
@@ -157,6 +162,7 @@ impl Group {
         out.put_bytes(&self.user_home);
         out.put_bytes(&self.shell);
         out.put_u32(self.processes);
+        self.scale.put(out);
         out.put_u8(self.multiprocess.into());
         out.put_u32(self.threads);
         out.put_bytes(&self.python_home);
@@ -189,6 +195,7 @@ impl Group {
             user_home: f.bytes("user home")?.into(),
             shell: f.bytes("shell")?.into(),
             processes: f.u32("processes")?,
+            scale: Scale::take(f)?,
             multiprocess: f.bool("multiprocess")?,
             threads: f.u32("threads")?,
             python_home: f.bytes("python home")?.into(),
@@ -224,6 +231,7 @@ impl FromHttpd {
                 out.put_bytes(&b.gateway);
                 out.put_u8(b.log);
                 out.put_u8(b.log_level);
+                out.put_u32(b.max_workers);
                 b.httpd.put(&mut out);
             }
             Self::Group(g) => {
@@ -250,6 +258,7 @@ impl FromHttpd {
                         gateway: f.bytes("gateway")?.into(),
                         log: f.u8("log")?,
                         log_level: f.u8("log level")?,
+                        max_workers: f.u32("most workers")?,
                         httpd: Httpd::take(f)?,
                     })
                 }
@@ -335,6 +344,13 @@ pub enum Ask {
         /// Application group, expanded.
         application_group: Vec<u8>,
     },
+    /// A request has waited for a worker of this pool for longer than it should. Not answered: another worker may start.
+    Waits {
+        /// Process group.
+        group: Vec<u8>,
+        /// Application group, expanded.
+        application_group: Vec<u8>,
+    },
     /// What did this worker die of? Answered when it is known, at the latest after about a second.
     Death {
         /// Its process id.
@@ -363,6 +379,15 @@ impl Ask {
                 out.put_u16(VERSION);
                 out.put_u32(*pid);
             }
+            Self::Waits {
+                group,
+                application_group,
+            } => {
+                out.put_u8(3);
+                out.put_u16(VERSION);
+                out.put_bytes(group);
+                out.put_bytes(application_group);
+            }
         }
         out
     }
@@ -378,6 +403,10 @@ impl Ask {
                     application_group: f.bytes("application group")?.into(),
                 },
                 2 => Self::Death { pid: f.u32("pid")? },
+                3 => Self::Waits {
+                    group: f.bytes("group")?.into(),
+                    application_group: f.bytes("application group")?.into(),
+                },
                 found => return unknown(found),
             })
         })
@@ -507,6 +536,8 @@ pub struct Start {
     pub stack: u64,
     /// As in [`Group`].
     pub send_buffer: u32,
+    /// It says when it is [idle](FromWorker::Idle) and when it is not any more.
+    pub tells_idle: bool,
     /// As in [`Group`].
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
@@ -523,7 +554,8 @@ pub enum ToWorker {
     /// Serve with these settings.
     Start(Box<Start>),
     /// Take no new request, finish those under way within `graceful_timeout`, then exit. (SIGTERM says the same, within
-    /// `shutdown_timeout`.)
+    /// `shutdown_timeout`.) For a reason that is [only for idle ones](LeaveReason::is_for_idle) it may answer that it is
+    /// [in use](FromWorker::Used) instead, and stays.
     Drain(LeaveReason),
     /// A version of a script that it has called [outdated](FromWorker::Outdated) does not load: serve the one it has.
     Keep {
@@ -554,6 +586,7 @@ impl ToWorker {
                 s.life.put(&mut out);
                 out.put_u64(s.stack);
                 out.put_u32(s.send_buffer);
+                out.put_u8(s.tells_idle.into());
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
                 out.put_u8(s.renews.into());
@@ -591,6 +624,7 @@ impl ToWorker {
                         life: Life::take(f)?,
                         stack: f.u64("stack size")?,
                         send_buffer: f.u32("send buffer")?,
+                        tells_idle: f.bool("tells idle")?,
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
                         renews: f.bool("renews")?,
@@ -630,6 +664,10 @@ pub enum FromWorker {
     },
     /// Python's lock could be had a moment ago. Said regularly by workers with a `deadlock_timeout`.
     Alive,
+    /// No request runs, and the last one ended so many milliseconds ago.
+    Idle(u32),
+    /// A request has come after it was idle, or runs when it is to end for being idle.
+    Used,
 }
 
 impl FromWorker {
@@ -657,6 +695,11 @@ impl FromWorker {
                 out.put_i64(*mtime);
             }
             Self::Alive => out.put_u8(6),
+            Self::Idle(millis) => {
+                out.put_u8(7);
+                out.put_u32(*millis);
+            }
+            Self::Used => out.put_u8(8),
         }
         out
     }
@@ -674,6 +717,8 @@ impl FromWorker {
                     mtime: f.i64("script mtime")?,
                 },
                 6 => Self::Alive,
+                7 => Self::Idle(f.u32("idle")?),
+                8 => Self::Used,
                 found => return unknown(found),
             })
         })
@@ -703,6 +748,10 @@ mod tests {
                 ..Python::default()
             },
             umask: Some(0o027),
+            scale: Scale {
+                min_processes: 2,
+                idle_timeout: 60,
+            },
             preload: vec![Preload {
                 application_group: b"".to_vec(),
                 script: b"/app.wsgi".to_vec(),
@@ -736,6 +785,10 @@ mod tests {
                 application_group: b"a|/x".to_vec(),
             },
             Ask::Death { pid: 12 },
+            Ask::Waits {
+                group: b"g".to_vec(),
+                application_group: b"a|/x".to_vec(),
+            },
         ] {
             let bytes = message.encode();
             assert_eq!(Ask::decode(&bytes).unwrap(), message);
@@ -776,6 +829,7 @@ mod tests {
         for message in [
             ToWorker::Start(Box::new(start)),
             ToWorker::Drain(LeaveReason::ScriptReload),
+            ToWorker::Drain(LeaveReason::IdleTimeout),
             keep,
         ] {
             let bytes = message.encode();
@@ -785,6 +839,8 @@ mod tests {
         for message in [
             FromWorker::Ready,
             FromWorker::Leaving(LeaveReason::ImportFailed),
+            FromWorker::Idle(1500),
+            FromWorker::Used,
             FromWorker::Outdated {
                 scripts: vec![b"/x".to_vec(), b"/y".to_vec()],
                 mtime: 7,

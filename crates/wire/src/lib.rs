@@ -25,6 +25,7 @@
 //! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
 //! - [`python`]: how a Python is to be started, set up and ended
+//! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place
 //! - [`code`]: the message catalogue entry
 //!
@@ -42,6 +43,7 @@ pub mod life;
 pub mod limits;
 pub mod python;
 pub mod response;
+pub mod scale;
 pub mod scoreboard;
 
 use std::fmt;

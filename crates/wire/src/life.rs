@@ -35,6 +35,10 @@ numbered! {
         SignalPipeError = 12,
         /// Its script could not be loaded, and what of it was loaded must not be in the way of the next try.
         ImportFailed = 13,
+        /// No request came for `idle-timeout`, and there are more workers than `min-processes`.
+        IdleTimeout = 14,
+        /// It was idle, and another pool needs a worker.
+        Evicted = 15,
     }
 }
 
@@ -55,6 +59,8 @@ impl LeaveReason {
             Self::CpuTimeLimit => "cpu_time_limit",
             Self::SignalPipeError => "signal_pipe_error",
             Self::ImportFailed => "import_failed",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -74,7 +80,14 @@ impl LeaveReason {
             Self::CpuTimeLimit => "it has used up cpu-time-limit",
             Self::SignalPipeError => "signals cannot be received any more",
             Self::ImportFailed => "its script could not be loaded, and the next try needs a fresh process",
+            Self::IdleTimeout => "no request came for idle-timeout",
+            Self::Evicted => "it was idle, and another application needs a worker",
         }
+    }
+
+    /// Holds only while it runs no request: one that does stays.
+    pub fn is_for_idle(self) -> bool {
+        matches!(self, Self::IdleTimeout | Self::Evicted)
     }
 
     /// One of the limits on what an application may do was exceeded: whoever waits for it gets 504.

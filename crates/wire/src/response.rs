@@ -178,6 +178,8 @@ numbered! {
         BackOff = 7,
         /// The worker failed in itself. 500.
         Internal = 8,
+        /// From the manager: no worker could be started in time, because of how many there are already. 503 with Retry-After.
+        Crowded = 9,
     }
 }
 
@@ -186,7 +188,7 @@ numbered! {
 pub struct Abort<'a> {
     /// Why.
     pub reason: AbortReason,
-    /// For `BackOff`: seconds until a new try makes sense; else 0.
+    /// For `BackOff` and `Crowded`: seconds until a new try makes sense; else 0.
     pub retry_after: u32,
     /// A sentence for the error log, UTF-8; empty when the log has it already.
     pub text: &'a [u8],

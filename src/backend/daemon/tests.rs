@@ -24,6 +24,7 @@ const LIMITS: Limits = Limits {
     socket: Duration::from_secs(5),
     queue: None,
     send_buffer: None,
+    can_grow: false,
 };
 
 /// A directory with a manager's socket and a pool's; threads play both.

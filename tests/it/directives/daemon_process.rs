@@ -35,6 +35,19 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
             ("WSGIDaemonProcess g proceses=1", &["proceses", "processes"]),
             ("WSGIDaemonProcess g processes=0", &["processes=0", "at least 1"]),
             ("WSGIDaemonProcess g processes=-1", &["processes=-1"]),
+            ("WSGIDaemonProcess g min-processes=-1", &["min-processes=-1"]),
+            (
+                "WSGIDaemonProcess g min-processes=2",
+                &["min-processes=2", "processes=1"],
+            ),
+            (
+                "WSGIDaemonProcess g min-processes=0 idle-timeout=-1",
+                &["idle-timeout=-1", "seconds"],
+            ),
+            (
+                "WSGIDaemonProcess g processes=2 idle-timeout=5",
+                &["idle-timeout=5", "always has 2 workers", "min-processes"],
+            ),
             ("WSGIDaemonProcess g threads=70000", &["threads=70000"]),
             ("WSGIDaemonProcess g threads=", &["threads", "empty"]),
             (

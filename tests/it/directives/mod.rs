@@ -22,6 +22,7 @@ mod handler_script;
 mod import_script;
 mod interpreter_options;
 mod map_head_to_get;
+mod max_workers;
 mod pass_apache_request;
 mod pass_authorization;
 mod per_interpreter_gil;
@@ -67,6 +68,7 @@ pub fn tests(topic: &mut Topic) {
     free_threading::tests(topic);
     interpreter_options::tests(topic);
     map_head_to_get::tests(topic);
+    max_workers::tests(topic);
     dispatch_script::tests(topic);
     handler_script::tests(topic);
     import_script::tests(topic);

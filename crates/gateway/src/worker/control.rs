@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rwsgi_os::message;
 use rwsgi_wire::control::{FromWorker, Start, ToWorker};
@@ -101,6 +102,17 @@ impl Control {
         });
         let scripts = loaded;
         let _ = message::send(&self.socket, &FromWorker::Outdated { scripts, mtime }.encode());
+    }
+
+    /// No request has run for so long. Never waits; whether it could be said.
+    pub fn idle(&self, so_long: Duration) -> bool {
+        let millis = u32::try_from(so_long.as_millis()).unwrap_or(u32::MAX);
+        message::try_send(&self.socket, &FromWorker::Idle(millis).encode()).is_ok()
+    }
+
+    /// A request runs, or has come. Never waits; whether it could be said.
+    pub fn used(&self) -> bool {
+        message::try_send(&self.socket, &FromWorker::Used.encode()).is_ok()
     }
 
     /// Python's lock could be had. Never waits: a manager that does not keep up will hear the next one.

@@ -59,6 +59,7 @@ impl Limits {
                 seconds(life.inactivity_timeout),
             ),
             left(Some(self.born), seconds(life.restart_interval)),
+            worker.idleness.pause(worker),
         ];
         all.into_iter().flatten().min().map(|pause| pause.max(PRECISION))
     }
@@ -68,6 +69,7 @@ impl Limits {
         requests(worker);
         self.lock(worker);
         self.startup(worker);
+        worker.idleness.look(worker, self.born);
         let life = &worker.start.life;
         if let (Some(limit), Some(activity)) = (seconds(life.inactivity_timeout), worker.seats.activity()) {
             if activity.last.elapsed() >= limit && !worker.seats.is_busy() {

@@ -8,6 +8,7 @@
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`seats`]: who is free, idle or busy
+//! - [`idleness`]: what the manager is told of that
 //! - [`events`]: what the application is told of the worker's life
 //! - [`renewal`]: what happens when a script has changed
 //! - [`limits`]: the limits on time; [`pulse`]: whether Python's lock can be had; [`stacks`]: where threads are; [`signals`]
@@ -17,6 +18,7 @@ mod accept;
 mod checks;
 mod control;
 mod events;
+mod idleness;
 mod limits;
 mod pulse;
 mod renewal;
@@ -44,6 +46,7 @@ use crate::wsgi::request::ProcessLog;
 use crate::wsgi::settle::{add_paths, set_switch_interval};
 use crate::wsgi::state::{SetUp, State};
 use control::Control;
+use idleness::Idleness;
 use pulse::Pulse;
 use renewal::Renewal;
 use seats::Seats;
@@ -59,6 +62,7 @@ struct Worker {
     renewal: Renewal,
     seats: Arc<Seats>,
     pulse: Pulse,
+    idleness: Idleness,
     /// Readable once the worker is leaving.
     wake: OwnedFd,
     leaving: Mutex<Option<LeaveReason>>,
@@ -128,6 +132,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         versions,
         renewal: Renewal::default(),
         pulse: Pulse::default(),
+        idleness: Idleness::new().map_err(|error| failed(error.to_string()))?,
         wake: fd::event().map_err(|error| failed(error.to_string()))?,
         leaving: Mutex::new(None),
     };

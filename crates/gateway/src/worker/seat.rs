@@ -73,6 +73,7 @@ impl Seat<'_> {
             return false;
         }
         // Other scripts than that of an application are loaded anew where they are.
+        worker.idleness.stir(counts);
         let is_application = head.call == Call::Application;
         if is_application && worker.place_for(&head) == Place::Elsewhere {
             connection.refuse_as_stale();

@@ -251,6 +251,21 @@ impl Seats {
         self.given.iter().for_each(Condvar::notify_all);
     }
 
+    /// As [`drain`](Self::drain), if no request runs and none has arrived; whether that is so.
+    pub fn drain_if_idle(&self) -> bool {
+        let idle = {
+            let mut table = self.lock();
+            let idle = table.seats.iter().all(Seat::is_at_rest);
+            // From here on none begins.
+            table.draining |= idle;
+            idle
+        };
+        if idle {
+            self.drain();
+        }
+        idle
+    }
+
     /// Waits until no request runs that somebody waits for, at most so long; whether that is so.
     pub fn wait_until_quiet(&self, limit: Duration) -> bool {
         let waited = self
@@ -361,6 +376,10 @@ impl Table {
 }
 
 impl Seat {
+    fn is_at_rest(&self) -> bool {
+        self.next.is_none() && (self.state == State::Free || self.may_be_recalled())
+    }
+
     fn may_be_recalled(&self) -> bool {
         let quiet = match self.state {
             State::Idle => true,

@@ -80,9 +80,10 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
             Watch::new(worker.control.as_fd(), Events::READ),
             Watch::new(pipe.as_fd(), Events::READ),
             Watch::new(worker.wake.as_fd(), Events::READ),
+            Watch::new(worker.idleness.as_fd(), Events::READ),
         ];
         let waited = poll(&mut watches, limits.pause(worker));
-        let [control, signal, _] = watches.map(|watch| watch.found().is_readable());
+        let [control, signal, _, _] = watches.map(|watch| watch.found().is_readable());
         let said = if control {
             worker.control.hear()
         } else {
@@ -90,6 +91,7 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
         };
         match said {
             Said::Keep(script, mtime) => worker.renewal.keep(&script, mtime),
+            Said::Drain(reason) if reason.is_for_idle() => worker.leave_if_idle(reason),
             Said::Drain(reason) => worker.leave(reason),
             Said::Gone => worker.leave(LeaveReason::ShutdownSignal),
             Said::Nothing => {}

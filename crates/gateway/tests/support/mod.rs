@@ -249,11 +249,11 @@ impl Worker {
     }
 
     pub fn drain(&self) {
-        message::send(
-            &self.control,
-            &ToWorker::Drain(LeaveReason::ShutdownSignal).encode(),
-        )
-        .expect("it listens");
+        self.drain_for(LeaveReason::ShutdownSignal);
+    }
+
+    pub fn drain_for(&self, reason: LeaveReason) {
+        message::send(&self.control, &ToWorker::Drain(reason).encode()).expect("it listens");
     }
 
     pub fn keep(&self, script: &[u8], mtime: i64) {

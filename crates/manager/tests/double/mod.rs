@@ -12,6 +12,7 @@ use rwsgi_wire::control::{Answer, Ask, Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::frame::{self, Decoder};
 use rwsgi_wire::life::Life;
 use rwsgi_wire::response::{Abort, AbortReason};
+use rwsgi_wire::scale::Scale;
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +23,7 @@ pub struct Httpd {
     pub control: OwnedFd,
     pub manager: Pid,
     generation: u32,
+    pub max_workers: u32,
     gone: bool,
 }
 
@@ -65,6 +67,7 @@ impl Httpd {
             control,
             manager,
             generation: 0,
+            max_workers: 0,
             gone: false,
         }
     }
@@ -106,6 +109,10 @@ impl Httpd {
                 graceful_timeout: 2,
                 ..Life::default()
             },
+            scale: Scale {
+                min_processes: u32::MAX,
+                idle_timeout: 0,
+            },
             ..Group::default()
         }
     }
@@ -125,6 +132,7 @@ impl Httpd {
             gateway: self.place.join("gateway").to_str().unwrap().into(),
             log: 0,
             log_level: 7,
+            max_workers: self.max_workers,
             httpd: Default::default(),
         };
         let log = append(&self.place);

@@ -1,0 +1,249 @@
+//! Pools that have as many workers as requests need: more when requests wait, fewer when workers are idle, none when nobody asks.
+
+use std::time::{Duration, Instant};
+
+use rwsgi_os::message;
+use rwsgi_os::poll::readable;
+use rwsgi_wire::control::ToWorker;
+use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::response::Level;
+
+use crate::commit::Settings;
+use crate::pools::Pool;
+use crate::starts::{CROWDED_PAUSE, Queued};
+use crate::supervise::{Manager, Token};
+use crate::workers::{State, Worker};
+
+/// Requests that say within this time that they wait are taken to wait together. They say so about twice in it.
+const WINDOW: Duration = Duration::from_millis(600);
+/// How long a pool without workers keeps its socket.
+const KEPT_EMPTY: Duration = Duration::from_secs(60);
+/// How long a worker that was asked to end for being idle may take to say yes or no.
+pub(crate) const YIELD_LIMIT: Duration = Duration::from_secs(1);
+
+/// What requests ask of a pool.
+#[derive(Debug)]
+pub(crate) struct Demand {
+    /// How many workers it is to have now.
+    pub(crate) wanted: usize,
+    /// It waits for its turn to start one.
+    pub(crate) queued: Option<Queued>,
+    /// When it had waited in vain.
+    pub(crate) crowded: Option<Instant>,
+    /// Since when it has no worker and needs none.
+    empty: Option<Instant>,
+    /// The beginning of a [`WINDOW`], and how many requests have said in it that they wait.
+    waiting: (Instant, u32),
+}
+
+impl Demand {
+    /// `asked`: a request is on its way.
+    pub(crate) fn new(settings: &Settings, asked: bool) -> Self {
+        let least = least(settings);
+        Self {
+            wanted: if asked { least.max(1) } else { least },
+            queued: None,
+            crowded: None,
+            empty: None,
+            waiting: (Instant::now(), 0),
+        }
+    }
+
+    /// The bounds may have changed.
+    pub(crate) fn adjust(&mut self, settings: &Settings) {
+        let most = settings.group.processes as usize;
+        self.wanted = self.wanted.max(least(settings)).min(most);
+    }
+
+    /// What is tried fails: no more than must be, until somebody asks again.
+    pub(crate) fn calm_down(&mut self, settings: &Settings) {
+        self.wanted = least(settings);
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// It waited for its turn in vain, a moment ago.
+    pub(crate) fn is_crowded(&self, now: Instant) -> bool {
+        self.crowded.is_some_and(|since| now < since + CROWDED_PAUSE)
+    }
+
+    /// One more request waits; answers how many do.
+    fn count(&mut self, now: Instant) -> usize {
+        let (start, count) = &mut self.waiting;
+        if now.saturating_duration_since(*start) > WINDOW {
+            (*start, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count as usize
+    }
+}
+
+/// The workers that a pool keeps.
+fn least(settings: &Settings) -> usize {
+    settings.scale.min_processes.min(settings.group.processes) as usize
+}
+
+impl Pool {
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.settings.is_elastic()
+    }
+}
+
+impl Manager {
+    /// A request waits: the pool gets one more worker if those that start already will not do.
+    pub(crate) fn on_waiting(&mut self, group: &[u8], application_group: &[u8]) {
+        let Some(id) = self.current_pool(group, application_group) else {
+            return;
+        };
+        let (live, starting) = self.census(id);
+        let Some(pool) = self.pools.get_mut(&id).filter(|p| p.is_elastic()) else {
+            return;
+        };
+        let waiting = pool.demand.count(Instant::now());
+        let most = pool.settings.group.processes as usize;
+        let coming = starting.saturating_mul(pool.settings.group.threads.max(1) as usize);
+        // Without a worker it is a connection that says so.
+        if live == 0 || live >= most || pool.demand.is_queued() || waiting <= coming {
+            return;
+        }
+        pool.demand.wanted = live + 1;
+        self.tend(id, false);
+    }
+
+    /// A worker has been idle for so long.
+    pub(crate) fn on_idle(&mut self, id: u64, so_long: Duration) {
+        let now = Instant::now();
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.idle = now.checked_sub(so_long).or(Some(now));
+        worker
+            .target
+            .note(Level::Debug, || format!("worker {} is idle", worker.pid));
+        let (pool, idle) = (worker.pool, worker.idle);
+        if let Some(at) = self.idle_end(pool, idle) {
+            self.timers.set(at, Token::Worker(id));
+        }
+    }
+
+    /// A worker is in use.
+    pub(crate) fn on_used(&mut self, id: u64) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            (worker.idle, worker.yielding) = (None, None);
+        }
+    }
+
+    /// The limit on idleness may have changed.
+    pub(crate) fn wake_idle(&mut self, pool: u64) {
+        let workers = self.workers.iter().filter(|(_, worker)| worker.pool == pool);
+        let ends: Vec<_> = workers
+            .filter_map(|(id, worker)| Some((self.idle_end(pool, worker.idle)?, *id)))
+            .collect();
+        for (at, id) in ends {
+            self.timers.set(at, Token::Worker(id));
+        }
+    }
+
+    fn idle_end(&self, pool: u64, idle: Option<Instant>) -> Option<Instant> {
+        let pool = self.pools.get(&pool).filter(|p| p.is_elastic())?;
+        let limit = pool.settings.scale.idle_timeout;
+        (limit > 0).then_some(idle? + Duration::from_secs(limit.into()))
+    }
+
+    /// Ends a worker that has been idle for too long, if the pool has more than it keeps.
+    pub(crate) fn end_if_idle(&mut self, id: u64, now: Instant) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let over = self
+            .idle_end(worker.pool, worker.idle)
+            .is_some_and(|at| at <= now);
+        if over && self.is_spare(worker, now) {
+            self.ask_to_yield(id, LeaveReason::IdleTimeout);
+        }
+    }
+
+    /// It is idle, and its pool keeps enough workers without it.
+    pub(crate) fn is_spare(&self, worker: &Worker, now: Instant) -> bool {
+        let Some(pool) = self.pools.get(&worker.pool).filter(|p| p.is_elastic()) else {
+            return false;
+        };
+        let stays = |w: &&Worker| w.is_live() && !w.is_yielding(now);
+        let staying = pool
+            .workers
+            .iter()
+            .filter_map(|w| self.workers.get(w))
+            .filter(stays);
+        worker.state == State::Ready
+            && worker.is_live()
+            && worker.idle.is_some()
+            && !worker.is_yielding(now)
+            && staying.count() > least(&pool.settings)
+    }
+
+    /// Asks a worker to end, unless it runs a request: that only the worker knows.
+    pub(crate) fn ask_to_yield(&mut self, id: u64, reason: LeaveReason) {
+        let now = Instant::now();
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        // One that does not listen now is asked again.
+        let _ = message::try_send(worker.control(), &ToWorker::Drain(reason).encode());
+        worker.yielding = Some(now);
+        self.timers.set(now + YIELD_LIMIT, Token::Worker(id));
+    }
+
+    /// A worker leaves, and nobody needs another in its place.
+    pub(crate) fn on_surplus(&mut self, pool: u64) {
+        if let Some(pool) = self.pools.get_mut(&pool).filter(|p| p.is_elastic()) {
+            pool.demand.wanted = pool.demand.wanted.saturating_sub(1).max(least(&pool.settings));
+        }
+    }
+
+    /// Remembers since when a pool has no worker and needs none.
+    pub(crate) fn note_empty(&mut self, id: u64) {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        let empty = pool.workers.is_empty() && pool.demand.wanted == 0 && pool.is_current();
+        if empty && pool.demand.empty.is_none() {
+            let now = Instant::now();
+            pool.demand.empty = Some(now);
+            self.timers.set(now + KEPT_EMPTY, Token::Pool(id));
+        } else if !empty {
+            pool.demand.empty = None;
+        }
+    }
+
+    /// It has not been needed for so long that its socket can go; whoever asks for it again gets a new one.
+    pub(crate) fn is_long_empty(&self, id: u64) -> bool {
+        let now = Instant::now();
+        self.pools.get(&id).is_some_and(|pool| {
+            pool.demand.empty.is_some_and(|since| since + KEPT_EMPTY <= now)
+                && pool.back_off.waiting(now).is_none()
+                && pool.is_current()
+                && !is_asked_for(pool)
+        })
+    }
+
+    /// Makes room for another pool: the one that has been empty for longest goes.
+    pub(crate) fn put_one_away(&mut self) {
+        let empty = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.is_current() && !is_asked_for(pool));
+        let oldest = empty
+            .filter_map(|(id, pool)| Some((pool.demand.empty?, *id)))
+            .min();
+        if let Some((_, id)) = oldest {
+            self.retire(id);
+        }
+    }
+}
+
+/// A connection waits. (One that comes too late for this is closed, and its request asks again.)
+fn is_asked_for(pool: &Pool) -> bool {
+    readable(&pool.listener, Some(Duration::ZERO)).unwrap_or(false)
+}

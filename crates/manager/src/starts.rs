@@ -1,0 +1,227 @@
+//! Whose turn it is to start a worker: so many at once, so many in all, and every user gets a share.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::response::Level;
+
+use crate::codes;
+use crate::demand::YIELD_LIMIT;
+use crate::supervise::{Manager, Token};
+use crate::workers::{State, Worker};
+
+/// A start that takes longer than this is slow by itself and keeps nobody else waiting.
+const TURN: Duration = Duration::from_secs(5);
+/// The longest wait for a turn without a startup-timeout.
+const WAIT: Duration = Duration::from_secs(30);
+/// After waiting in vain, so long before a connection joins the queue again.
+pub(crate) const CROWDED_PAUSE: Duration = Duration::from_secs(2);
+/// Seconds after which a client that was turned away may come again.
+pub(crate) const CROWDED_RETRY: u32 = 5;
+/// The log hears once in this time that there are too many workers.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// A pool waits for its turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queued {
+    since: Instant,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Starts {
+    /// Pools, in the order in which they came.
+    queue: Vec<u64>,
+    /// Most starts of elastic pools at once.
+    at_once: usize,
+    /// When the queue is looked at again.
+    look: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Starts {
+    pub(crate) fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            queue: Vec::new(),
+            at_once: (2 * processors).max(4),
+            look: None,
+            told: None,
+        }
+    }
+}
+
+impl Manager {
+    /// A pool needs one more worker: it starts at the end of this turn of the event loop, or when it may.
+    pub(crate) fn want_start(&mut self, id: u64) {
+        let now = Instant::now();
+        let Some(pool) = self.pools.get_mut(&id).filter(|p| !p.demand.is_queued()) else {
+            return;
+        };
+        pool.demand.queued = Some(Queued { since: now });
+        self.starts.queue.push(id);
+    }
+
+    /// Starts what may start, and gives up for those that have waited too long.
+    pub(crate) fn start_waiting(&mut self) {
+        if self.starts.queue.is_empty() {
+            return;
+        }
+        while let Some(id) = self.next_start() {
+            if self.lacks(id, true) && self.start_worker(id, None) {
+                self.tend(id, false);
+            } else {
+                self.watch_while_empty(id);
+                self.note_empty(id);
+            }
+        }
+        self.give_up_waiting();
+    }
+
+    /// Takes the pool whose turn it is out of the queue: that of the user with the fewest starts under way, then the first that came.
+    fn next_start(&mut self) -> Option<u64> {
+        if self.ending {
+            self.starts.queue.clear();
+        }
+        if self.starts.queue.is_empty() {
+            return None;
+        }
+        if self.is_full() {
+            self.make_room();
+            return None;
+        }
+        let now = Instant::now();
+        let mut of_user: HashMap<u32, usize> = HashMap::new();
+        for worker in self.workers.values().filter(|w| w.is_having_its_turn(now)) {
+            if let Some(pool) = self.pools.get(&worker.pool) {
+                *of_user.entry(pool.settings.group.uid).or_default() += 1;
+            }
+        }
+        let may = of_user.values().sum::<usize>() < self.starts.at_once;
+        let turn = |(place, id): (usize, &u64)| match self.pools.get(id) {
+            Some(pool) if may || !pool.is_elastic() => {
+                let uid = pool.settings.group.uid;
+                Some((of_user.get(&uid).copied().unwrap_or(0), place))
+            }
+            Some(_) => None,
+            // Gone meanwhile.
+            None => Some((0, place)),
+        };
+        let (_, place) = self.starts.queue.iter().enumerate().filter_map(turn).min()?;
+        let id = self.starts.queue.remove(place);
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.demand.queued = None;
+        }
+        Some(id)
+    }
+
+    /// There are as many workers as there may be. A worker that another takes the place of counts as one with it.
+    fn is_full(&self) -> bool {
+        let most = self.config.as_ref().map_or(0, |c| c.begin.max_workers) as usize;
+        most > 0 && self.workers.values().filter(|w| w.takes_a_place()).count() >= most
+    }
+
+    /// Asks the workers that have been idle for longest to make room for those that wait.
+    fn make_room(&mut self) {
+        let now = Instant::now();
+        let on_their_way =
+            |w: &&Worker| w.is_yielding(now) || (w.state == State::Leaving && w.takes_a_place());
+        let coming = self.workers.values().filter(on_their_way).count();
+        let needed = self.starts.queue.len().min(self.starts.at_once);
+        for _ in coming..needed {
+            let spare = self.workers.iter().filter(|(_, w)| self.is_spare(w, now));
+            let Some((_, id)) = spare.filter_map(|(id, w)| Some((w.idle?, *id))).min() else {
+                return;
+            };
+            self.ask_to_yield(id, LeaveReason::Evicted);
+        }
+    }
+
+    /// What has waited too long is turned away; the rest will be looked at again in time.
+    fn give_up_waiting(&mut self) {
+        let now = Instant::now();
+        let (mut late, mut next) = (Vec::new(), None);
+        for id in &self.starts.queue {
+            let Some(pool) = self.pools.get(id) else {
+                continue;
+            };
+            let limit = match pool.settings.group.life.startup_timeout {
+                0 => WAIT,
+                limit => Duration::from_secs(limit.into()),
+            };
+            let Some(until) = pool.demand.queued.map(|queued| queued.since + limit) else {
+                continue;
+            };
+            match until <= now {
+                // One that has workers goes on without another.
+                true => late.push(*id),
+                false => next = Some(next.map_or(until, |next: Instant| next.min(until))),
+            }
+        }
+        for id in late {
+            self.turn_away_all(id, now);
+        }
+        if let Some(next) = next {
+            // A start that does not end makes room for others.
+            let look = next.min(now + TURN);
+            if self.starts.look.is_none_or(|set| set <= now || look < set) {
+                self.starts.look = Some(look);
+                self.timers.set(look, Token::Starts);
+            }
+        }
+    }
+
+    fn turn_away_all(&mut self, id: u64, now: Instant) {
+        self.starts.queue.retain(|queued| *queued != id);
+        let (live, _) = self.census(id);
+        let text = self.crowd().to_owned();
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        pool.demand.queued = None;
+        pool.demand.crowded = Some(now);
+        if live == 0 {
+            pool.demand.calm_down(&pool.settings);
+        } else {
+            pool.demand.wanted = live;
+        }
+        let text = format!("{} gets no worker: {text}", pool.title());
+        let target = pool.target.clone();
+        if self.starts.told.is_none_or(|told| told + TELL_AGAIN <= now) {
+            self.starts.told = Some(now);
+            target.say(Level::Warn, codes::CROWDED, &text);
+        }
+        self.watch_while_empty(id);
+    }
+
+    /// Why pools wait in vain.
+    pub(crate) fn crowd(&self) -> &'static str {
+        if self.is_full() {
+            "there are as many workers as WSGIMaxWorkers allows, and none is idle: raise it if there is memory for more, or find out \
+             what keeps the others busy"
+        } else {
+            "too many applications start at once: the machine is too slow for this many first requests"
+        }
+    }
+}
+
+impl Worker {
+    /// Its start keeps others waiting.
+    fn is_having_its_turn(&self, now: Instant) -> bool {
+        matches!(self.state, State::Entering | State::Booting) && now < self.started + TURN
+    }
+
+    /// It counts: it serves or will, or it ends without another in its place.
+    fn takes_a_place(&self) -> bool {
+        match self.state {
+            State::Leaving => self.known.leaving.is_some_and(LeaveReason::is_for_idle),
+            _ => self.is_live() && self.renewal.is_none(),
+        }
+    }
+
+    /// It was asked a moment ago to end if it is idle, and has not answered yet.
+    pub(crate) fn is_yielding(&self, now: Instant) -> bool {
+        self.yielding.is_some_and(|since| now < since + YIELD_LIMIT)
+    }
+}

@@ -1,0 +1,260 @@
+//! Groups that have as many workers as requests need: none until somebody asks, more when requests wait, fewer when nobody does.
+//! All of it is ours: the original's daemons start with httpd and stay.
+
+use crate::codes;
+use rwsgi_testkit::{Builder, Case, Httpd, Process, Raw, Reply, Topic, test, until};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+pub fn tests(topic: &mut Topic) {
+    topic.daemon(test![
+        a_group_that_nobody_asks_for_costs_nothing,
+        first_requests_at_once_start_one_worker,
+        requests_that_wait_start_more_workers,
+        idle_workers_end_down_to_the_minimum,
+        a_request_under_way_keeps_its_worker,
+        requests_that_ignore_activity_do_not_keep_a_worker,
+        no_request_is_lost_when_idle_workers_end,
+        a_worker_that_dies_is_replaced,
+        a_group_that_cannot_start_is_tried_only_when_asked_for,
+        a_graceful_restart_keeps_what_is_idle_idle,
+        a_changed_idle_timeout_replaces_no_worker,
+    ]);
+}
+
+const SLOW: Duration = Duration::from_secs(25);
+
+fn ours(case: &Case, options: &str) -> Builder {
+    case.needs_ours("its daemons start with httpd and stay");
+    case.httpd().daemon(options).app("life.wsgi")
+}
+
+fn pid(httpd: &Httpd, path: &str) -> u32 {
+    let reply = httpd.get(path);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.text().parse().expect("pid")
+}
+
+fn is_gone(pid: u32) -> bool {
+    Process::read(pid).is_none_or(|p| p.state == 'Z')
+}
+
+fn pass_time(length: Duration) {
+    let since = Instant::now();
+    until("a while", SLOW, || since.elapsed() > length);
+}
+
+/// How many workers have been started so far.
+fn starts(httpd: &Httpd) -> usize {
+    httpd.log_with(" starts for process group ").len()
+}
+
+/// Starts `count` requests, of which `running` are under way when this returns.
+fn occupy(httpd: &Httpd, count: usize, running: usize) -> Vec<Raw> {
+    let raws = (0..count).map(|_| httpd.raw_get("/wait")).collect();
+    let begun = || std::fs::read(httpd.data().join("started")).map_or(0, |text| text.len());
+    until("the requests to run", SLOW, || begun() >= running);
+    raws
+}
+
+fn release(httpd: &Httpd, raws: Vec<Raw>) {
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    for mut raw in raws {
+        let reply = raw.reply();
+        assert_eq!((reply.head.status, reply.body.as_slice()), (200, &b"done"[..]));
+    }
+}
+
+fn until_workers(httpd: &Httpd, count: usize) {
+    until(&format!("{count} workers"), SLOW, || {
+        httpd.workers().len() == count
+    });
+}
+
+fn a_group_that_nobody_asks_for_costs_nothing(case: &Case) {
+    case.needs_ours("its daemons start with httpd");
+    // Both groups at the alias, and an import: elsewhere that means a worker at start.
+    let httpd = case
+        .httpd()
+        .bare()
+        .script("life.wsgi")
+        .conf("WSGIDaemonProcess a min-processes=0 processes=2\nWSGIDaemonProcess b processes=1 min-processes=1")
+        .conf("WSGIScriptAlias /a @SCRIPTS@/life.wsgi process-group=a application-group=%{GLOBAL}")
+        .conf("WSGIImportScript @SCRIPTS@/life.wsgi process-group=a application-group=%{GLOBAL}")
+        .conf("WSGIScriptAlias /b @SCRIPTS@/life.wsgi process-group=b application-group=%{GLOBAL}")
+        .start();
+    until_workers(&httpd, 1);
+    let sockets = || httpd.socket_files().len();
+    assert_eq!(sockets(), 2, "the manager's and that of b");
+    assert_eq!(httpd.get("/a").status, 200);
+    assert_eq!((httpd.workers().len(), sockets()), (2, 3));
+    assert_eq!(starts(&httpd), 2);
+}
+
+fn first_requests_at_once_start_one_worker(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=4 threads=20").start();
+    let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/pid")).collect();
+    let pids: Vec<Vec<u8>> = raws.into_iter().map(|mut raw| raw.reply().body).collect();
+    assert!(
+        pids.iter().all(|pid| !pid.is_empty() && *pid == pids[0]),
+        "{pids:?}"
+    );
+    assert_eq!(starts(&httpd), 1);
+}
+
+fn requests_that_wait_start_more_workers(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=3 threads=1").start();
+    let raws = occupy(&httpd, 5, 3);
+    assert_eq!((httpd.workers().len(), starts(&httpd)), (3, 3));
+    // There are no more, however long the others wait.
+    pass_time(Duration::from_millis(1500));
+    assert_eq!((httpd.workers().len(), starts(&httpd)), (3, 3));
+    release(&httpd, raws);
+}
+
+fn idle_workers_end_down_to_the_minimum(case: &Case) {
+    let httpd = ours(case, "min-processes=1 processes=3 threads=1 idle-timeout=1").start();
+    let raws = occupy(&httpd, 3, 3);
+    release(&httpd, raws);
+    until_workers(&httpd, 1);
+    pass_time(Duration::from_millis(2500));
+    assert_eq!(httpd.workers().len(), 1, "the minimum stays");
+    let left = httpd.workers()[0].pid;
+    assert_eq!(pid(&httpd, "/pid"), left);
+    httpd.wait_log("leaves: no request came for idle-timeout");
+
+    let httpd = ours(case, "min-processes=0 idle-timeout=1").start();
+    for _ in 0..2 {
+        let worker = pid(&httpd, "/pid");
+        until("the worker to end", SLOW, || is_gone(worker));
+        until_workers(&httpd, 0);
+    }
+    assert_eq!(starts(&httpd), 2);
+}
+
+fn a_request_under_way_keeps_its_worker(case: &Case) {
+    let httpd = ours(case, "min-processes=0 threads=2 idle-timeout=1").start();
+    let raws = occupy(&httpd, 1, 1);
+    let worker = httpd.workers()[0].pid;
+    pass_time(Duration::from_millis(2500));
+    assert!(!is_gone(worker));
+    release(&httpd, raws);
+    until("the worker to end", SLOW, || is_gone(worker));
+}
+
+fn requests_that_ignore_activity_do_not_keep_a_worker(case: &Case) {
+    let httpd = ours(case, "min-processes=0 idle-timeout=1")
+        .conf("<Location /pid>\nWSGIIgnoreActivity On\n</Location>")
+        .start();
+    let first = pid(&httpd, "/pid");
+    until("a worker that is asked all the time to end", SLOW, || {
+        pid(&httpd, "/pid") != first
+    });
+}
+
+/// Clients come back at just the time when the worker ends.
+fn no_request_is_lost_when_idle_workers_end(case: &Case) {
+    case.needs_ours("its daemons stay");
+    let httpd = case
+        .httpd()
+        .daemon("min-processes=0 processes=2 threads=2 idle-timeout=1")
+        .app("ledger.wsgi")
+        .start();
+    let replies: Mutex<Vec<(String, u16)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for client in 0..3 {
+            let (httpd, replies) = (&httpd, &replies);
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let number = format!("{client}-{round}");
+                    let reply = httpd.get(&format!("/run?{number}"));
+                    assert!(reply.status != 200 || reply.text() == number);
+                    replies.lock().expect("replies").push((number, reply.status));
+                    // About as long as it takes for a worker to be told to end.
+                    pass_time(Duration::from_millis(1000 + 30 * round));
+                }
+            });
+        }
+    });
+    let replies = replies.into_inner().expect("replies");
+    let lost: Vec<_> = replies.iter().filter(|(_, status)| *status != 200).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let mut runs: BTreeMap<String, usize> = BTreeMap::new();
+    for number in std::fs::read_to_string(httpd.data().join("ledger"))
+        .expect("ledger")
+        .lines()
+    {
+        *runs.entry(number.to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(runs.len(), replies.len());
+    assert!(runs.values().all(|times| *times == 1), "{runs:?}");
+    assert!(starts(&httpd) > 2, "workers ended in between");
+}
+
+fn a_worker_that_dies_is_replaced(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=2").start();
+    let first = pid(&httpd, "/pid");
+    Process::read(first)
+        .expect("worker")
+        .signal(rwsgi_testkit::Signal::SIGKILL);
+    until("its successor", SLOW, || {
+        httpd.workers().first().is_some_and(|worker| worker.pid != first)
+    });
+    assert_ne!(pid(&httpd, "/pid"), first);
+    httpd.provoked(&[codes::DEATH]);
+}
+
+fn a_group_that_cannot_start_is_tried_only_when_asked_for(case: &Case) {
+    case.needs_ours("its daemons start with httpd");
+    let httpd = case
+        .httpd()
+        .bare()
+        .script("life.wsgi")
+        .file("venv/pyvenv.cfg", "home = /usr/bin\n")
+        .file("venv/bin/python3", "#!/bin/sh\nexit 5\n")
+        .conf("WSGIDaemonProcess site min-processes=0 python-home=@ROOT@/venv")
+        .conf("WSGIProcessGroup site\nWSGIScriptAlias / @SCRIPTS@/life.wsgi")
+        .start();
+    let program = httpd.root().join("venv/bin/python3");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(program, mode).expect("chmod");
+    let refused = |reply: &Reply| reply.status == 503 && reply.header("retry-after").is_some();
+    assert!(refused(&httpd.get("/pid")));
+    // While it is held back the answer is at hand.
+    let since = Instant::now();
+    assert!(refused(&httpd.get("/pid")));
+    assert!(
+        since.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        since.elapsed()
+    );
+    let tried = starts(&httpd);
+    pass_time(Duration::from_millis(3500));
+    assert!(starts(&httpd) <= tried + 1, "nobody has asked since");
+    httpd.provoked(&[codes::BACK_OFF]);
+}
+
+fn a_graceful_restart_keeps_what_is_idle_idle(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=2 idle-timeout=60")
+        .conf("WSGIDaemonProcess other min-processes=0\nWSGIScriptAlias /other @SCRIPTS@/life.wsgi process-group=other")
+        .start();
+    httpd.graceful();
+    assert_eq!(httpd.workers().len(), 0, "nobody has asked");
+    let worker = pid(&httpd, "/pid");
+    for _ in 0..2 {
+        httpd.graceful();
+        assert_eq!(pid(&httpd, "/pid"), worker);
+    }
+    assert_eq!(starts(&httpd), 1);
+}
+
+fn a_changed_idle_timeout_replaces_no_worker(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=2 idle-timeout=60").start();
+    let worker = pid(&httpd, "/pid");
+    httpd.rewrite_conf(|text| text.replace("idle-timeout=60", "idle-timeout=1"));
+    httpd.graceful();
+    until("the worker to end", SLOW, || is_gone(worker));
+    httpd.wait_log("leaves: no request came for idle-timeout");
+    assert_eq!(starts(&httpd), 1);
+}
