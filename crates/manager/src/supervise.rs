@@ -236,7 +236,7 @@ impl Manager {
                     self.dispatch(token)?;
                 }
             }
-            while let Some(who) = self.timers.due(Instant::now()) {
+            for who in self.timers.due(Instant::now()) {
                 self.wake(who);
             }
             self.start_waiting();

@@ -26,12 +26,15 @@ impl<T: Ord + Copy> Timers<T> {
             .map(|Reverse((at, _))| at.saturating_duration_since(now))
     }
 
-    /// The next one whose time has come.
-    pub fn due(&mut self, now: Instant) -> Option<T> {
-        if self.0.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            return self.0.pop().map(|Reverse((_, who))| who);
+    /// All whose time has come. One that is set while these are woken, even for this moment, comes the next time: so whoever sets it again and
+    /// again keeps nobody else from being heard.
+    pub fn due(&mut self, now: Instant) -> Vec<T> {
+        let mut due = Vec::new();
+        while let Some(Reverse((_, who))) = self.0.peek().filter(|Reverse((at, _))| *at <= now) {
+            due.push(*who);
+            self.0.pop();
         }
-        None
+        due
     }
 }
 
@@ -45,10 +48,25 @@ mod tests {
         let mut timers = Timers::new();
         timers.set(t + Duration::from_secs(2), 'b');
         timers.set(t, 'a');
-        assert_eq!(timers.due(t), Some('a'));
-        assert_eq!(timers.due(t), None);
+        assert_eq!(timers.due(t), ['a']);
+        assert_eq!(timers.due(t), []);
         assert_eq!(timers.next_in(t), Some(Duration::from_secs(2)));
-        assert_eq!(timers.due(t + Duration::from_secs(3)), Some('b'));
+        timers.set(t + Duration::from_secs(1), 'c');
+        assert_eq!(timers.due(t + Duration::from_secs(3)), ['c', 'b']);
         assert_eq!(timers.next_in(t), None);
+    }
+
+    #[test]
+    fn who_sets_a_timer_for_this_moment_while_woken_is_not_woken_for_ever() {
+        let t = Instant::now();
+        let mut timers = Timers::new();
+        timers.set(t, 'a');
+        let mut woken = 0;
+        for who in timers.due(t) {
+            woken += 1;
+            timers.set(t, who);
+        }
+        assert_eq!(woken, 1);
+        assert_eq!(timers.next_in(t), Some(Duration::ZERO));
     }
 }
