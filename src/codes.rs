@@ -161,6 +161,10 @@ codes! {
         "Python could not be started; an earlier message of this child says why",
         "500",
         "see RW0030";
+    SERVICE_GROUP = 211, "The process group takes no requests",
+        "the request was sent to a process group with threads=0, which only runs what WSGIImportScript names",
+        "500",
+        "send it to another process group, or give this one threads";
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 //!
 //! What is remembered over restarts is plain data in the pool of the process ([`Memory`]): descriptor, process id, generation.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::spawn::spawn_manager;
 use rwsgi_os::{OsError, fd};
-use rwsgi_wire::control::{Begin, FromHttpd, NO_LOG, ToHttpd};
+use rwsgi_wire::control::{Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 
 use crate::codes;
@@ -216,6 +219,7 @@ impl Link {
         let servers = main.and_following();
         for group in self.site.groups.values() {
             let mut settings = group.settings.clone();
+            date_scripts(&mut settings);
             settings.log = logs.index(group.server);
             settings.log_level = servers.get(group.server).map_or(0, Server::log_level);
             let packet = FromHttpd::Group(Box::new(settings)).encode();
@@ -244,6 +248,25 @@ impl Link {
                 Err(error) => Err(Some(format!("rwsgi-manager's answer cannot be read: {error}"))),
             },
         }
+    }
+}
+
+/// A service whose scripts have changed is another one, and is started anew at a restart of httpd.
+fn date_scripts(group: &mut Group) {
+    if !group.is_service() {
+        return;
+    }
+    for load in &mut group.preload {
+        let path = [&group.chroot[..], &load.script].concat();
+        let status = std::fs::metadata(OsStr::from_bytes(&path));
+        // One that cannot be seen from here, or is not there, is as it was.
+        load.mtime = status.map_or(0, |status| {
+            let microseconds = status.mtime_nsec() / 1000;
+            status
+                .mtime()
+                .saturating_mul(1_000_000)
+                .saturating_add(microseconds)
+        });
     }
 }
 

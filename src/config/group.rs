@@ -12,7 +12,7 @@ use super::identity::{
     supplementary, user,
 };
 use crate::directives::daemon::RawGroup;
-use crate::directives::kinds::{Bytes, Seconds};
+use crate::directives::kinds::{Bytes, Seconds, Threads};
 use crate::request::relaying::Relaying;
 
 /// A process group.
@@ -82,6 +82,7 @@ impl Group {
             "%{GROUP}" => format!("(wsgi:{})", raw.name),
             name => name.to_owned(),
         });
+        let threads = options.threads.map_or(15, |threads| threads.0);
         let settings = control::Group {
             name: raw.name.clone().into_bytes(),
             log: control::NO_LOG,
@@ -96,7 +97,7 @@ impl Group {
             processes: processes(raw),
             scale: scale(raw)?,
             multiprocess: options.processes.is_some(),
-            threads: options.threads.map_or(15, |threads| threads.0),
+            threads,
             python_home: python_home.map(bytes).unwrap_or_default(),
             // Filled in by who knows the main server.
             python: rwsgi_wire::python::Python::default(),
@@ -134,7 +135,11 @@ impl Group {
                 restart_interval: seconds(options.restart_interval, 0),
                 inactivity_timeout: seconds(options.inactivity_timeout, 0),
                 startup_timeout: seconds(options.startup_timeout, 0),
-                deadlock_timeout: seconds(options.deadlock_timeout, 300),
+                // A service may keep Python's lock as long as it likes: nobody waits for it.
+                deadlock_timeout: match threads {
+                    0 => 0,
+                    _ => seconds(options.deadlock_timeout, 300),
+                },
                 interrupt_timeout: seconds(options.interrupt_timeout, 0),
             },
             bounds: Bounds {
@@ -235,6 +240,13 @@ fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
             &format!("min-processes={least}"),
             problem,
             "processes= is the most; raise it, or lower min-processes=",
+        ));
+    }
+    if least < most && options.threads == Some(Threads(0)) {
+        return Err(refusal(
+            &format!("min-processes={least}"),
+            "has no effect with threads=0, for all processes of a service always run".to_owned(),
+            "remove it, or write fewer processes=",
         ));
     }
     let idle = options.idle_timeout.map(|seconds| seconds.0);

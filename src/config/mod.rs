@@ -87,15 +87,17 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// The process group of that name, if the server that asks may use it: groups of the main server are for all, others for
+    /// The process group of that name, if it takes requests and the server that asks may use it: groups of the main server are for all, others for
     /// servers of the same `ServerName`.
     pub fn group(&self, name: &str, server_name: &str, is_virtual: bool) -> Result<&Group, NoGroup> {
         let group = self.site.groups.get(name).ok_or(NoGroup::Unknown)?;
-        if group.is_visible_to(server_name, is_virtual) {
-            Ok(group)
-        } else {
-            Err(NoGroup::OfAnotherServer)
+        if !group.is_visible_to(server_name, is_virtual) {
+            return Err(NoGroup::OfAnotherServer);
         }
+        if group.settings.is_service() {
+            return Err(NoGroup::Service);
+        }
+        Ok(group)
     }
 }
 
@@ -106,6 +108,8 @@ pub enum NoGroup {
     Unknown,
     /// It belongs to a virtual host of another `ServerName`.
     OfAnotherServer,
+    /// It takes no requests (`threads=0`).
+    Service,
 }
 
 /// Why a configuration cannot be used: a sentence with directive, value and remedy.

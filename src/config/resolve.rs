@@ -101,6 +101,7 @@ pub fn resolve(
             list.push(preload);
         }
     }
+    doubt_idle_services(servers, &groups, &mut doubts);
     let mut calls_embedded = false;
     for (server, call) in own(servers, |raw| &raw.calls) {
         check_call(call, server, &groups)?;
@@ -147,7 +148,8 @@ pub fn resolve(
 fn max_workers(written: Option<Count<0>>, groups: &BTreeMap<String, Group>) -> Result<u32, Refusal> {
     let most = written.map_or(0, |count| count.0);
     let least = |group: &Group| group.settings.scale.min_processes;
-    match groups.iter().find(|(_, group)| most != 0 && least(group) > most) {
+    let too_many = |group: &Group| most != 0 && least(group) > most && !group.settings.is_service();
+    match groups.iter().find(|(_, group)| too_many(group)) {
         None => Ok(most),
         Some((name, group)) => Err(Refusal {
             place: String::new(),
@@ -238,6 +240,37 @@ fn unusable(
     }
 }
 
+/// Why requests of a server cannot be sent to a process group: problem and remedy.
+fn unfit(
+    name: &str,
+    server: &Written<'_>,
+    groups: &BTreeMap<String, Group>,
+) -> Option<(String, &'static str)> {
+    let is_service = || groups.get(name).is_some_and(|group| group.settings.is_service());
+    unusable(name, server, groups).or_else(|| {
+        is_service().then(|| {
+            (
+                "names a process group that takes no requests, since it has threads=0".to_owned(),
+                "choose another one, or give it threads",
+            )
+        })
+    })
+}
+
+/// A service that runs nothing.
+fn doubt_idle_services(servers: &[Written<'_>], groups: &BTreeMap<String, Group>, doubts: &mut Vec<String>) {
+    for (_, raw) in own(servers, |raw| &raw.groups) {
+        let group = groups.get(&raw.name).map(|group| &group.settings);
+        if group.is_some_and(|group| group.is_service() && group.preload.is_empty()) {
+            doubts.push(format!(
+                "WSGIDaemonProcess {0} threads=0 has nothing to run, so no process is started for it; name a script with WSGIImportScript \
+                 and process-group={0} application-group=%{{GLOBAL}}, or remove it ({1})",
+                raw.name, raw.place
+            ));
+        }
+    }
+}
+
 /// An alias that names a process group it cannot use, and is not loaded at start.
 fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) -> Option<String> {
     let options = &alias.options;
@@ -246,7 +279,7 @@ fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) 
         .as_ref()?
         .fixed()
         .filter(|name| !name.is_empty())?;
-    let (problem, remedy) = unusable(name, server, groups)?;
+    let (problem, remedy) = unfit(name, server, groups)?;
     let (Pattern::Prefix(from) | Pattern::Regex(from)) = &alias.pattern;
     let refusal = Refusal {
         place: alias.place.to_string(),
@@ -257,16 +290,21 @@ fn doubt(alias: &Alias, server: &Written<'_>, groups: &BTreeMap<String, Group>) 
     Some(refusal.to_string())
 }
 
-/// A `WSGIProcessGroup` that nothing defines. Groups of other virtual hosts are left alone: a main server that serves nothing may name them.
+/// A `WSGIProcessGroup` that nothing defines, or that takes no requests. Groups of other virtual hosts are left alone: a main server that serves nothing may name them.
 fn doubt_process_group(server: &Written<'_>, groups: &BTreeMap<String, Group>, doubts: &mut Vec<String>) {
     let group = server.raw.scoped.process_group.as_ref();
     let Some(name) = group.and_then(Template::fixed).filter(|name| !name.is_empty()) else {
         return;
     };
-    let doubt = format!(
-        "WSGIProcessGroup {name} names a process group that is not configured; define it with WSGIDaemonProcess, or correct the name"
-    );
-    if !groups.contains_key(name) && !doubts.contains(&doubt) {
+    let why = match groups.get(name) {
+        None => "that is not configured; define it with WSGIDaemonProcess, or correct the name",
+        Some(group) if group.settings.is_service() => {
+            "that takes no requests, since it has threads=0; choose another one, or give it threads"
+        }
+        Some(_) => return,
+    };
+    let doubt = format!("WSGIProcessGroup {name} names a process group {why}");
+    if !doubts.contains(&doubt) {
         doubts.push(doubt);
     }
 }
@@ -289,11 +327,14 @@ fn doubt_proxy_headers(server: &Written<'_>, doubts: &mut Vec<String>) {
     }
 }
 
-/// What is loaded at start needs its process group.
+/// What is loaded at start needs its process group; the script of an alias one that takes requests.
 fn check_load(load: &Load, server: &Written<'_>, groups: &BTreeMap<String, Group>) -> Result<(), Refusal> {
-    check_group(&load.process_group, server, groups, &load.place, || {
-        load.subject.clone()
-    })
+    let name = &load.process_group;
+    let why = match load.is_import {
+        true => unusable(name, server, groups),
+        false => unfit(name, server, groups),
+    };
+    check_group(name, why, &load.place, || load.subject.clone())
 }
 
 /// A script that httpd asks needs its process group.
@@ -303,18 +344,18 @@ fn check_call(
     groups: &BTreeMap<String, Group>,
 ) -> Result<(), Refusal> {
     let subject = || format!("{} {}", call.directive, call.script.display());
-    check_group(call.process_group(), server, groups, &call.place, subject)
+    let name = call.process_group();
+    check_group(name, unfit(name, server, groups), &call.place, subject)
 }
 
-/// Refuses a process group that cannot be used, as what `subject` names at `place`; none at all is embedded mode.
+/// Refuses a process group that cannot be used, for that reason, as what `subject` names at `place`; none at all is embedded mode.
 fn check_group(
     name: &str,
-    server: &Written<'_>,
-    groups: &BTreeMap<String, Group>,
+    why: Option<(String, &'static str)>,
     place: &Place,
     subject: impl FnOnce() -> String,
 ) -> Result<(), Refusal> {
-    match unusable(name, server, groups).filter(|_| !name.is_empty()) {
+    match why.filter(|_| !name.is_empty()) {
         None => Ok(()),
         Some((problem, remedy)) => Err(Refusal {
             place: place.to_string(),
@@ -330,6 +371,7 @@ fn preload(load: &Load, facts: &Facts) -> Preload {
     Preload {
         application_group: load.application_group.as_bytes().to_vec(),
         script: script.into_os_string().into_encoded_bytes(),
+        mtime: 0,
     }
 }
 

@@ -37,7 +37,8 @@ options! {
     /// `WSGIIgnoreActivity On` do not count. No request is lost: one that comes meanwhile goes to another worker.
     idle_timeout: Seconds = "idle-timeout";
 
-    /// Request threads of each worker. Default 15.
+    /// Request threads of each worker. Default 15. 0 makes it a *service*: it takes no requests and runs, in the main thread of a process,
+    /// what `WSGIImportScript` names for it. See "Services" below.
     threads: Threads = "threads";
 
     /// The Python of the workers: a virtual environment, or the prefix of an installation. Default: `WSGIPythonHome`, else
@@ -202,7 +203,15 @@ pub const DAEMON_PROCESS: Directive = Directive {
     text: "Defines a process group: workers that run applications as a user of their own, with a Python of their own. Requests are sent \
 to it by `WSGIProcessGroup`, or by the `process-group` option of an alias. Workers start when their application group is first asked for. \
 A group defined in a virtual host serves virtual hosts of the same `ServerName` only. Names are unique in the whole configuration.\n\n\
-Numbers are digits only: `5s` is refused here, where mod_wsgi reads it as 5.\n",
+Numbers are digits only: `5s` is refused here, where mod_wsgi reads it as 5.\n\n\
+**Services.** With `threads=0` the scripts of `WSGIImportScript` are the program: each application group has `processes=` processes of its \
+own, which run its scripts one after the other in their main thread, as the group's user, in a main interpreter. A script is expected to go \
+on, in a loop or waiting. When httpd ends, when the service is no longer configured as it was, or at SIGTERM, `SystemExit` is raised in it (it \
+may have a handler of its own: `signal.signal` works); then exit functions run, and after `shutdown-timeout` the process is ended by force, \
+with the stacks of its threads in the log. When the last script has returned, or was ended by `sys.exit()`, and no thread is left that is not a \
+daemon, the service is started again after a second; when a script failed, after 1, 2, 4 … 60 seconds. A restart of httpd, graceful or not, \
+starts a service anew if its options or one of its scripts have changed (touch the script), and leaves it alone else. Two of it never overlap. \
+Of the time limits, `shutdown-timeout`, `restart-interval` and `cpu-time-limit` hold for it; the others are about requests.\n",
     set,
 };
 

@@ -174,7 +174,7 @@ impl Kind for Priority {
     }
 }
 
-/// Threads of a worker.
+/// Threads of a worker; 0 makes a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads(pub u32);
 
@@ -182,13 +182,7 @@ impl Kind for Threads {
     const USAGE: &'static CStr = c"number";
 
     fn parse(word: &str) -> Result<Self, Wrong> {
-        if word == "0" {
-            return Err(Wrong::new(
-                "is 0, which makes a service process in mod_wsgi; that is not built in this version of rwsgi",
-                "give at least 1, and run services under a service manager",
-            ));
-        }
-        match number(word, "threads", 1)? {
+        match number(word, "threads", 0)? {
             threads if threads <= 65533 => Ok(Self(threads)),
             threads => Err(Wrong::new(format!("is {threads}"), "give at most 65533")),
         }
@@ -405,9 +399,10 @@ mod tests {
     }
 
     #[test]
-    fn service_processes_are_named_as_not_built() {
-        assert!(parse::<Threads>("0").unwrap_err().problem.contains("not built"));
-        assert_eq!(parse::<Threads>("15"), Ok(Threads(15)));
+    fn threads_are_up_to_65533_and_may_be_none() {
+        assert_eq!(parse::<Threads>("0"), Ok(Threads(0)));
+        assert_eq!(parse::<Threads>("65533"), Ok(Threads(65533)));
+        assert!(parse::<Threads>("65534").unwrap_err().problem.contains("65534"));
     }
 
     #[test]

@@ -226,6 +226,12 @@ fn no_group(request: &Request<'_>, name: &str, why: NoGroup) -> Verdict {
             codes::FOREIGN_GROUP,
             "the process group '{name}' belongs to a virtual host of another ServerName; define it in the main server"
         ),
+        NoGroup::Service => log!(
+            request,
+            Level::Error,
+            codes::SERVICE_GROUP,
+            "the process group '{name}' takes no requests (threads=0); choose another one with WSGIProcessGroup"
+        ),
     }
     Verdict::Status(500)
 }

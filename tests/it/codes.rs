@@ -26,6 +26,9 @@ pub const FORCE: &[&str] = &["RW0300", "RW0305", "RW0454", "RW0611", "RW0612"];
 /// A worker sent an answer that must not reach a client.
 pub const BAD_ANSWER: &[&str] = &["RW0306"];
 
+/// A script of a service failed, and the service waits before it runs again.
+pub const SERVICE: &[&str] = &["RW0455", "RW0710"];
+
 /// A limit on the life of a worker was reached.
 pub const LIFE: &[&str] = &["RW0700", "RW0701"];
 

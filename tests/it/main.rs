@@ -57,6 +57,7 @@ mod reload;
 mod response;
 mod restart;
 mod sent;
+mod services;
 mod streaming;
 mod timeouts;
 mod truncation;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
     suite.topic("response", response::tests);
     suite.topic("restart", restart::tests);
     suite.topic("sent", sent::tests);
+    suite.topic("services", services::tests);
     suite.topic("streaming", streaming::tests);
     suite.topic("timeouts", timeouts::tests);
     suite.topic("truncation", truncation::tests);

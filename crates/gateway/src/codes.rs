@@ -155,6 +155,10 @@ codes! {
         "Importing the application takes too long, hangs, or fails again and again.",
         "504 for requests under way; the worker is replaced.",
         "Look at the stacks in the log and at the messages before; raise startup-timeout if the import needs the time.";
+    SERVICE_FAILED = 710, "a script of a service failed",
+        "A script that WSGIImportScript runs in a process group with threads=0 raised, called sys.exit() with a status, or could not be loaded.",
+        "The scripts after it run; when the last has ended the service is started again, after a growing pause.",
+        "Mend the script; the message and the traceback say where.";
 }
 
 /// The message for a panic: a defect, with its place.

@@ -125,7 +125,11 @@ impl Manager {
             }
             State::Ready | State::Leaving => {
                 target.say(Level::Error, codes::DIED, &why);
-                self.crashed(pool, &why);
+                if self.is_service(pool) {
+                    self.back_off(pool, &why);
+                } else {
+                    self.crashed(pool, &why);
+                }
             }
         }
     }

@@ -135,14 +135,14 @@ codes! {
         "See the cause of death and the lines before it.";
     DIED = 453, "Worker died",
         "The application or an extension crashed, exited, or ran out of memory.",
-        "Requests it was running get 502; it is replaced at once, or after a pause if that happens often.",
+        "Requests it was running get 502; it is replaced at once, or after a pause if that happens often. A service is started again after a growing pause.",
         "See the cause of death in the text.";
     KILLED_LATE = 454, "Worker was killed because it did not end in time",
         "A request ran longer than the time allowed to a leaving worker, or a thread does not return.",
         "Requests still running in it are lost.",
         "Raise graceful-timeout or shutdown-timeout, or find what hangs.";
     BACKING_OFF = 455, "Pool is waiting before it tries again",
-        "Its workers keep dying.", "If they die at start, requests get 503 with Retry-After until one is ready; if ready ones die too often, requests wait for about a second.",
+        "Its workers keep dying, or the scripts of a service fail.", "If they die at start, requests get 503 with Retry-After until one is ready; if ready ones die too often, requests wait for about a second.",
         "Find the cause in the lines before.";
     WORKER_PROTOCOL = 456, "Worker broke the protocol",
         "It wrote something else than control messages to descriptor 4.", "It is killed and replaced.",

@@ -230,10 +230,8 @@ impl Manager {
                 group.uid, self.uid
             ));
         }
-        if group.processes == 0 || group.threads == 0 {
-            return Err(format!(
-                "process group {name} has no processes or no threads: set at least 1 of each"
-            ));
+        if group.processes == 0 {
+            return Err(format!("process group {name} has no processes: set at least 1"));
         }
         Ok(())
     }

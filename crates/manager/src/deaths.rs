@@ -51,6 +51,10 @@ pub fn cause(end: End, known: &Known) -> Cause {
             DeathKind::TimeLimit,
             "was killed by the kernel because it used more processor time than cpu-time-limit".to_owned(),
         ),
+        End::Exit(_) if known.leaving.is_some_and(LeaveReason::is_own_end) => {
+            let words = known.leaving.map_or("", LeaveReason::words);
+            cause(DeathKind::Asked, format!("ended because {words}"))
+        }
         End::Exit(_) if planned => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
         End::Signal(15) if known.asked => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
         End::Signal(9) if known.memory => cause(

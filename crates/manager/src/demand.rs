@@ -245,5 +245,6 @@ impl Manager {
 
 /// A connection waits. (One that comes too late for this is closed, and its request asks again.)
 fn is_asked_for(pool: &Pool) -> bool {
-    readable(&pool.listener, Some(Duration::ZERO)).unwrap_or(false)
+    let entrance = pool.entrance.as_ref();
+    entrance.is_some_and(|e| readable(&e.listener, Some(Duration::ZERO)).unwrap_or(false))
 }

@@ -37,6 +37,10 @@ impl Manager {
             &control,
             &ToWorker::Start(Box::new(self.start_of(pool, renewal))).encode(),
         )?;
+        let listener = pool
+            .entrance
+            .as_ref()
+            .map_or(null.as_fd(), |e| e.listener.as_fd());
         let pid = Spawn {
             program: b"/proc/self/exe",
             arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
@@ -45,7 +49,7 @@ impl Manager {
                 null.as_fd(),
                 output_theirs.as_fd(),
                 output_theirs.as_fd(),
-                pool.listener.as_fd(),
+                listener,
                 control_theirs.as_fd(),
                 pool.settings.gateway.as_fd(),
                 status_theirs.as_fd(),

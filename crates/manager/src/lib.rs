@@ -7,7 +7,8 @@
 //! **What it believes.** User and group ids come from httpd's parent alone. What it never does: read a file that a lesser user can
 //! write, run a program as root (besides itself), fall back to another user.
 //!
-//! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `workers`, `launch`, `burial`, `turned_away`: what happens to each part
+//! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `services`, `workers`, `launch`, `burial`, `turned_away`: what happens to
+//!   each part
 //! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
@@ -39,6 +40,7 @@ pub mod python;
 mod renewals;
 pub mod report;
 mod runtime_dir;
+mod services;
 mod starts;
 pub mod supervise;
 mod timers;

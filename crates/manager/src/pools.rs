@@ -14,11 +14,12 @@ use rwsgi_wire::response::{AbortReason, Level};
 use crate::asking::later;
 use crate::back_off::BackOff;
 use crate::codes;
-use crate::commit::Settings;
+use crate::commit::{Config, Settings};
 use crate::demand::Demand;
 use crate::log::Target;
 use crate::renewals::Renewals;
 use crate::runtime_dir::RuntimeDir;
+use crate::services::takes_no_requests;
 use crate::starts::CROWDED_RETRY;
 use crate::supervise::{Manager, Token};
 use crate::workers::State;
@@ -39,9 +40,8 @@ pub(crate) struct Pool {
     pub(crate) settings: Rc<Settings>,
     pub(crate) application_group: Vec<u8>,
     pub(crate) target: Target,
-    pub(crate) directory: Rc<RuntimeDir>,
-    pub(crate) path: Vec<u8>,
-    pub(crate) listener: OwnedFd,
+    /// Where connections come; a service has none.
+    pub(crate) entrance: Option<Entrance>,
     pub(crate) workers: HashSet<u64>,
     pub(crate) back_off: BackOff,
     pub(crate) renewals: Renewals,
@@ -53,6 +53,20 @@ pub(crate) struct Pool {
     /// The manager takes its connections.
     watched: bool,
     phase: Phase,
+}
+
+/// The socket of a pool.
+pub(crate) struct Entrance {
+    directory: Rc<RuntimeDir>,
+    path: Vec<u8>,
+    pub(crate) listener: OwnedFd,
+}
+
+impl Entrance {
+    /// Nobody finds it any more.
+    pub(crate) fn remove(&self) {
+        self.directory.remove(&self.path);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +94,19 @@ impl Pool {
     pub(crate) fn is_current(&self) -> bool {
         self.phase == Phase::Current
     }
+
+    /// It belongs to the same groups.
+    pub(crate) fn is_named_as(&self, other: &Self) -> bool {
+        self.settings.group.name == other.settings.group.name
+            && self.application_group == other.application_group
+    }
+
+    /// It has these settings, and is found where `config` says.
+    fn is_as_wanted(&self, settings: &Rc<Settings>, config: &Config) -> bool {
+        let entrance = self.entrance.as_ref();
+        let is_reachable = entrance.is_none_or(|e| Rc::ptr_eq(&e.directory, &config.directory));
+        is_reachable && *settings == self.settings
+    }
 }
 
 impl Manager {
@@ -92,9 +119,12 @@ impl Manager {
             let Some(pool) = self.pools.get(&id) else {
                 return later("the pool is being made");
             };
-            if file::status_of_link(&pool.path).is_ok_and(|s| s.is_socket()) {
+            let Some(entrance) = &pool.entrance else {
+                return takes_no_requests(group);
+            };
+            if file::status_of_link(&entrance.path).is_ok_and(|s| s.is_socket()) {
                 return Answer::Pool {
-                    path: pool.path.clone(),
+                    path: entrance.path.clone(),
                 };
             }
             let text = format!(
@@ -104,6 +134,9 @@ impl Manager {
             pool.target.say(Level::Warn, codes::SPOILED_POOL, &text);
             self.retire(id);
         }
+        if self.is_service_group(group) {
+            return takes_no_requests(group);
+        }
         match self.make_pool(group, application_group, true) {
             Ok(path) => Answer::Pool { path },
             Err(answer) => answer,
@@ -112,13 +145,12 @@ impl Manager {
 
     pub(crate) fn current_pool(&self, group: &[u8], application_group: &[u8]) -> Option<u64> {
         let found = self.pools.iter().find(|(_, p)| {
-            p.phase == Phase::Current
-                && p.settings.group.name == group
-                && p.application_group == application_group
+            p.is_current() && p.settings.group.name == group && p.application_group == application_group
         });
         found.map(|(id, _)| *id)
     }
 
+    /// Makes a pool; answers the path of its socket, which that of a service has not. `asked`: a request is on its way.
     fn make_pool(&mut self, group: &[u8], application_group: &[u8], asked: bool) -> Result<Vec<u8>, Answer> {
         if self.pools.len() >= POOLS_MAX {
             self.put_one_away();
@@ -139,23 +171,16 @@ impl Manager {
             target.say(Level::Error, codes::TOO_MANY_POOLS, text);
             return Err(later(text));
         }
-        let name = config.directory.fresh_name();
-        let backlog = settings.group.listen_backlog.max(1);
-        let (path, listener) = config
-            .directory
-            .listen(Kind::Stream, &name, backlog, settings.group.socket_user)
-            .map_err(|e| {
-                let text = format!("a socket for a pool cannot be made: {e}");
-                target.say(Level::Error, codes::NO_SOCKET, &text);
-                later(&text)
-            })?;
+        let entrance = match settings.group.is_service() {
+            true => None,
+            false => Some(config.entrance(settings, target)?),
+        };
+        let path = entrance.as_ref().map_or_else(Vec::new, |e| e.path.clone());
         let pool = Pool {
             settings: Rc::clone(settings),
             application_group: application_group.to_vec(),
             target: target.clone(),
-            directory: Rc::clone(&config.directory),
-            path: path.clone(),
-            listener,
+            entrance,
             workers: HashSet::new(),
             back_off: BackOff::default(),
             renewals: Renewals::default(),
@@ -178,20 +203,24 @@ impl Manager {
         };
         let now = Instant::now();
         let (mut superseded, mut kept) = (Vec::new(), Vec::new());
-        for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.phase == Phase::Current) {
-            match config.groups.get(&pool.settings.group.name) {
-                Some((settings, _))
-                    if *settings == pool.settings && Rc::ptr_eq(&pool.directory, &config.directory) =>
-                {
+        for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.is_current()) {
+            let settings = config.groups.get(&pool.settings.group.name);
+            match settings.filter(|(settings, _)| pool.is_as_wanted(settings, config)) {
+                Some((settings, _)) => {
                     // Somebody may have put right what was wrong: the next connection tries at once.
                     pool.refused = pool.refused.map(|_| now - REFUSED_PAUSE);
                     pool.settings = Rc::clone(settings);
                     pool.demand.adjust(settings);
                     kept.push(*id);
                 }
-                _ => {
-                    pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
-                    superseded.push(*id);
+                None => {
+                    // Nobody has to find another way than to a service, and two of it must not run at once.
+                    let grace = match pool.entrance {
+                        Some(_) => SUPERSEDED_GRACE,
+                        None => Duration::ZERO,
+                    };
+                    pool.phase = Phase::Superseded(now + grace);
+                    superseded.push((*id, now + grace));
                 }
             }
         }
@@ -207,8 +236,8 @@ impl Manager {
                 }
             }
         }
-        for id in superseded {
-            self.timers.set(now + SUPERSEDED_GRACE, Token::Pool(id));
+        for (id, at) in superseded {
+            self.timers.set(at, Token::Pool(id));
         }
         let wanted: Vec<(Vec<u8>, Vec<u8>)> = config
             .groups
@@ -247,7 +276,9 @@ impl Manager {
         if demand {
             pool.demand.wanted = pool.demand.wanted.max(1);
         }
-        if self.lacks(id, demand) {
+        if self.is_service(id) {
+            self.start_service(id);
+        } else if self.lacks(id, demand) {
             self.want_start(id);
         }
         self.watch_while_empty(id);
@@ -304,18 +335,18 @@ impl Manager {
             && pool.phase != Phase::Retired
             && !pool.back_off.is_resting()
             && !pool.demand.is_queued();
-        if wanted == pool.watched {
+        if wanted == pool.watched || pool.entrance.is_none() {
             return;
         }
         pool.watched = wanted;
-        let Some(pool) = self.pools.get(&id) else {
+        let Some(entrance) = self.pools.get(&id).and_then(|pool| pool.entrance.as_ref()) else {
             return;
         };
         // Both fail only if it is so already.
         let _ = if wanted {
-            self.watch(&pool.listener, Token::Pool(id))
+            self.watch(&entrance.listener, Token::Pool(id))
         } else {
-            self.epoll.remove(&pool.listener)
+            self.epoll.remove(&entrance.listener)
         };
     }
 
@@ -325,6 +356,9 @@ impl Manager {
             self.tend(id, true);
             let now = Instant::now();
             let Some(pool) = self.pools.get(&id).filter(|p| p.watched) else {
+                return;
+            };
+            let Some(entrance) = &pool.entrance else {
                 return;
             };
             let text = match &pool.trouble {
@@ -344,12 +378,12 @@ impl Manager {
                 }
                 None => (AbortReason::Refused, 0),
             };
-            match socket::accept(&pool.listener, Mode::NonBlocking) {
+            match socket::accept(&entrance.listener, Mode::NonBlocking) {
                 Ok(connection) => self.turn_away(connection, reason, retry_after, &text),
                 Err(e) if e.is_would_block() => return,
                 Err(_) => {
                     // Out of descriptors: look away for a while instead of being woken for ever.
-                    let _ = self.epoll.remove(&pool.listener);
+                    let _ = self.epoll.remove(&entrance.listener);
                     if let Some(pool) = self.pools.get_mut(&id) {
                         pool.watched = false;
                     }
@@ -374,8 +408,8 @@ impl Manager {
             );
         }
         pool.demand.calm_down(&pool.settings);
-        if live > 0 {
-            // Others still serve, so no connection will ask for the next try.
+        if live > 0 || pool.entrance.is_none() {
+            // Others still serve, or it is a service: no connection will ask for the next try.
             self.back_off(id, text);
             return;
         }
@@ -439,8 +473,11 @@ impl Manager {
             pool.refused = None;
             if pool.trouble.take().is_some() {
                 let title = pool.title();
-                pool.target
-                    .note(Level::Notice, || format!("{title} serves again"));
+                // That a service begins does not mean that it gets any further than before.
+                if pool.entrance.is_some() {
+                    pool.target
+                        .note(Level::Notice, || format!("{title} serves again"));
+                }
             }
         }
         for superseded in self.superseded_by(id) {
@@ -450,16 +487,13 @@ impl Manager {
     }
 
     fn superseded_by(&self, id: u64) -> Vec<u64> {
-        let Some(new) = self.pools.get(&id).filter(|p| p.phase == Phase::Current) else {
+        let Some(new) = self.pools.get(&id).filter(|p| p.is_current()) else {
             return Vec::new();
-        };
-        let same = |p: &Pool| {
-            p.settings.group.name == new.settings.group.name && p.application_group == new.application_group
         };
         let old = self
             .pools
             .iter()
-            .filter(|(_, p)| matches!(p.phase, Phase::Superseded(_)) && same(p));
+            .filter(|(_, p)| matches!(p.phase, Phase::Superseded(_)) && p.is_named_as(new));
         old.map(|(id, _)| *id).collect()
     }
 
@@ -482,7 +516,9 @@ impl Manager {
             return;
         };
         pool.phase = Phase::Retired;
-        pool.directory.remove(&pool.path);
+        if let Some(entrance) = &pool.entrance {
+            entrance.remove();
+        }
         let workers: Vec<u64> = pool.workers.iter().copied().collect();
         self.watch_while_empty(id);
         for worker in workers {
@@ -492,11 +528,38 @@ impl Manager {
     }
 
     fn remove_pool(&mut self, id: u64) {
-        if let Some(pool) = self.pools.remove(&id) {
-            if pool.watched {
-                let _ = self.epoll.remove(&pool.listener);
+        let Some(pool) = self.pools.remove(&id) else {
+            return;
+        };
+        match &pool.entrance {
+            Some(entrance) => {
+                if pool.watched {
+                    let _ = self.epoll.remove(&entrance.listener);
+                }
+                entrance.remove();
             }
-            pool.directory.remove(&pool.path);
+            None => self.succeed(&pool),
         }
+    }
+}
+
+impl Config {
+    /// A new socket for a pool.
+    fn entrance(&self, settings: &Settings, target: &Target) -> Result<Entrance, Answer> {
+        let name = self.directory.fresh_name();
+        let backlog = settings.group.listen_backlog.max(1);
+        let made = self
+            .directory
+            .listen(Kind::Stream, &name, backlog, settings.group.socket_user);
+        let (path, listener) = made.map_err(|e| {
+            let text = format!("a socket for a pool cannot be made: {e}");
+            target.say(Level::Error, codes::NO_SOCKET, &text);
+            later(&text)
+        })?;
+        Ok(Entrance {
+            directory: Rc::clone(&self.directory),
+            path,
+            listener,
+        })
     }
 }

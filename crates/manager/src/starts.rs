@@ -116,10 +116,12 @@ impl Manager {
         Some(id)
     }
 
-    /// There are as many workers as there may be. A worker that another takes the place of counts as one with it.
+    /// There are as many workers as there may be. A worker that another takes the place of counts as one with it;
+    /// services do not count.
     fn is_full(&self) -> bool {
         let most = self.config.as_ref().map_or(0, |c| c.begin.max_workers) as usize;
-        most > 0 && self.workers.values().filter(|w| w.takes_a_place()).count() >= most
+        let counts = |w: &&Worker| w.takes_a_place() && !self.is_service(w.pool);
+        most > 0 && self.workers.values().filter(counts).count() >= most
     }
 
     /// Asks the workers that have been idle for longest to make room for those that wait.

@@ -300,8 +300,8 @@ impl Manager {
         self.log.note(Level::Info, || {
             format!("the manager ends its workers because {why}")
         });
-        for pool in self.pools.values() {
-            pool.directory.remove(&pool.path);
+        for entrance in self.pools.values().filter_map(|pool| pool.entrance.as_ref()) {
+            entrance.remove();
         }
         self.end_workers();
     }

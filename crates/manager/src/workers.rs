@@ -279,8 +279,11 @@ impl Manager {
         } else {
             self.limit_leaving(id, reason);
         }
-        if reason == LeaveReason::ImportFailed {
-            self.import_failed(pool);
+        match reason {
+            LeaveReason::ImportFailed => self.import_failed(pool),
+            LeaveReason::ServiceEnded => self.service_ended(pool),
+            LeaveReason::ServiceFailed => self.back_off(pool, "a script of it has failed"),
+            _ => {}
         }
         self.tend(pool, false);
     }
@@ -313,10 +316,16 @@ impl Manager {
             return;
         };
         let life = self.life(worker.pool);
-        match life.patience(reason) {
+        let (patience, why) = match self.is_service(worker.pool) {
+            true => (Some(Duration::ZERO), "did not end within shutdown-timeout"),
+            false => (
+                life.patience(reason),
+                "did not end within graceful-timeout and shutdown-timeout",
+            ),
+        };
+        match patience {
             Some(patience) if life.shutdown_timeout > 0 => {
                 let limit = patience + Duration::from_secs(u64::from(life.shutdown_timeout) + 1);
-                let why = "did not end within graceful-timeout and shutdown-timeout";
                 self.expect_end(id, limit, why);
             }
             _ => {

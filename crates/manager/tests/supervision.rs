@@ -46,6 +46,7 @@ fn a_preloaded_pool_starts_with_the_configuration() {
     group.preload = vec![Preload {
         application_group: b"app".to_vec(),
         script: b"/app.wsgi".to_vec(),
+        mtime: 0,
     }];
     httpd.configure(&[group]);
     httpd.nth_ready(1);

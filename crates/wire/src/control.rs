@@ -76,7 +76,7 @@ pub struct Group {
     pub scale: Scale,
     /// The `processes` option was written: `wsgi.multiprocess` is true.
     pub multiprocess: bool,
-    /// Serving threads per worker, at least 1.
+    /// Serving threads per worker; 0 makes it a [service](Self::is_service).
     pub threads: u32,
     /// Prefix or venv whose `bin/python3` (or `bin/python`) is executed; empty for the first `python3` of the fixed PATH.
     pub python_home: Vec<u8>,
@@ -108,6 +108,13 @@ pub struct Group {
     pub preload: Vec<Preload>,
 }
 
+impl Group {
+    /// Its workers take no requests: they run the scripts that they load, and end with them.
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
+    }
+}
+
 /// A script loaded when the worker starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Preload {
@@ -115,6 +122,8 @@ pub struct Preload {
     pub application_group: Vec<u8>,
     /// Absolute path.
     pub script: Vec<u8>,
+    /// For a service: when it was last changed, microseconds since 1970, as the configuration was read; 0 is "not known". Elsewhere 0.
+    pub mtime: i64,
 }
 
 impl Preload {
@@ -123,6 +132,7 @@ impl Preload {
         for p in list {
             out.put_bytes(&p.application_group);
             out.put_bytes(&p.script);
+            out.put_i64(p.mtime);
         }
     }
 
@@ -133,6 +143,7 @@ impl Preload {
                 Ok(Self {
                     application_group: f.bytes("preload group")?.into(),
                     script: f.bytes("preload script")?.into(),
+                    mtime: f.i64("preload mtime")?,
                 })
             })
             .collect()
@@ -520,7 +531,7 @@ pub struct Start {
     pub server_uid: u32,
     /// Workers of the pool.
     pub processes: u32,
-    /// Serving threads.
+    /// Serving threads; 0 makes it a [service](Self::is_service).
     pub threads: u32,
     /// `wsgi.multiprocess`.
     pub multiprocess: bool,
@@ -546,6 +557,13 @@ pub struct Start {
     pub renews: bool,
     /// As in [`Begin`], when the worker was started.
     pub httpd: Httpd,
+}
+
+impl Start {
+    /// It takes no requests: it runs the scripts of `preload`, and ends with them.
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
+    }
 }
 
 /// From the manager to a worker, on descriptor 4.
@@ -755,6 +773,7 @@ mod tests {
             preload: vec![Preload {
                 application_group: b"".to_vec(),
                 script: b"/app.wsgi".to_vec(),
+                mtime: 7,
             }],
             ..Group::default()
         };

@@ -39,6 +39,10 @@ numbered! {
         IdleTimeout = 14,
         /// It was idle, and another pool needs a worker.
         Evicted = 15,
+        /// The scripts of a service have returned.
+        ServiceEnded = 16,
+        /// A script of a service has failed.
+        ServiceFailed = 17,
     }
 }
 
@@ -61,6 +65,8 @@ impl LeaveReason {
             Self::ImportFailed => "import_failed",
             Self::IdleTimeout => "idle_timeout",
             Self::Evicted => "evicted",
+            Self::ServiceEnded => "service_ended",
+            Self::ServiceFailed => "service_failed",
         }
     }
 
@@ -82,12 +88,19 @@ impl LeaveReason {
             Self::ImportFailed => "its script could not be loaded, and the next try needs a fresh process",
             Self::IdleTimeout => "no request came for idle-timeout",
             Self::Evicted => "it was idle, and another application needs a worker",
+            Self::ServiceEnded => "its scripts have ended",
+            Self::ServiceFailed => "a script of it has failed",
         }
     }
 
     /// Holds only while it runs no request: one that does stays.
     pub fn is_for_idle(self) -> bool {
         matches!(self, Self::IdleTimeout | Self::Evicted)
+    }
+
+    /// It is a service that has come to its end by itself.
+    pub fn is_own_end(self) -> bool {
+        matches!(self, Self::ServiceEnded | Self::ServiceFailed)
     }
 
     /// One of the limits on what an application may do was exceeded: whoever waits for it gets 504.

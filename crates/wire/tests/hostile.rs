@@ -89,6 +89,7 @@ fn control_messages() {
         preload: vec![Preload {
             application_group: b"x".to_vec(),
             script: b"/s".to_vec(),
+            mtime: 1,
         }],
         ..Group::default()
     };

@@ -1,4 +1,5 @@
-//! A worker: the site's own Python, serving one pool. `serve` is all that its bootstrap calls.
+//! A worker: the site's own Python, serving one pool. `serve` is all that its bootstrap calls. That of a service takes no requests, and
+//! has but two threads ([`service`]). All others:
 //!
 //! | thread | does |
 //! |---|---|
@@ -7,6 +8,7 @@
 //! | pulse | takes Python's lock now and then, as a sign that it can be had ([`pulse`]) |
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
+//! - [`service`]: a worker without requests
 //! - [`seats`]: who is free, idle or busy
 //! - [`idleness`]: what the manager is told of that
 //! - [`events`]: what the application is told of the worker's life
@@ -24,6 +26,7 @@ mod pulse;
 mod renewal;
 mod seat;
 mod seats;
+mod service;
 mod signals;
 mod stacks;
 mod supervise;
@@ -111,13 +114,18 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     panic_log(&control);
     checks::report(&control, &start, &surplus);
     title::set(&start.display_name);
+    stacks::arrange(py)?;
+    if start.is_service() {
+        return service::run(py, &start, &control);
+    }
     fd::set_nonblocking(&listener, true).map_err(|error| failed(error.to_string()))?;
     let (signals, signals_in) = fd::pipe().map_err(|error| failed(error.to_string()))?;
     for end in [&signals, &signals_in] {
         fd::set_nonblocking(end, true).map_err(|error| failed(error.to_string()))?;
     }
-    stacks::arrange(py)?;
-    let interpreter = Interpreter::current(py, |py| set_up(py, &start, &control, signals_in.as_raw_fd()))?;
+    let interpreter = Interpreter::current(py, |py| {
+        set_up(py, &start, &control, Some(signals_in.as_raw_fd()))
+    })?;
     let versions = interpreter
         .state(py)
         .map(|state| state.scripts.versions())
@@ -125,7 +133,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     let worker = Worker {
         pid: std::process::id(),
         listener,
-        seats: Arc::new(Seats::new(start.threads.max(1) as usize)),
+        seats: Arc::new(Seats::new(start.threads as usize)),
         start,
         control,
         interpreter,
@@ -138,7 +146,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     };
     match preload(py, &worker) {
         Ok(()) => {
-            greet(py, &worker);
+            greet(py, &worker.start, &worker.control);
             py.detach(|| supervise::run(&worker, &signals));
         }
         Err(why) => worker.control.cannot_serve(&why),
@@ -156,7 +164,7 @@ fn set_up<'py>(
     py: Attached<'py>,
     start: &Start,
     control: &Arc<Control>,
-    signals: RawFd,
+    signals: Option<RawFd>,
 ) -> PyResult<'py, State> {
     let log: Arc<dyn ProcessLog> = control.clone();
     let state = State::new(
@@ -172,7 +180,7 @@ fn set_up<'py>(
             processes: start.processes,
             threads: start.threads,
             python: &start.python,
-            signals: Some(signals),
+            signals,
             scoreboard: || {
                 let exchange = crate::wsgi::request::Request::current().and_then(|request| request.if_open());
                 exchange.map(|exchange| exchange.scoreboard()).unwrap_or_default()
@@ -233,20 +241,28 @@ fn preload(py: Attached<'_>, worker: &Worker) -> Result<(), String> {
     Ok(())
 }
 
-fn greet(py: Attached<'_>, worker: &Worker) {
-    if worker.control.wants(Level::Info) {
+fn greet(py: Attached<'_>, start: &Start, control: &Control) {
+    if control.wants(Level::Info) {
         let version = py
             .import(c"platform")
             .and_then(|m| m.call_method(c"python_version", &[]));
         let version = version.and_then(|v| v.to_text()).unwrap_or_default();
         let text = format!(
-            "worker {} of process group '{}', application group '{}' serves with Python {version} and {} threads",
-            worker.pid,
-            String::from_utf8_lossy(&worker.start.group),
-            String::from_utf8_lossy(&worker.start.application_group),
-            worker.start.threads.max(1),
+            "worker {} of process group '{}', application group '{}' {} with Python {version}{}",
+            std::process::id(),
+            String::from_utf8_lossy(&start.group),
+            String::from_utf8_lossy(&start.application_group),
+            if start.is_service() {
+                "runs its scripts"
+            } else {
+                "serves"
+            },
+            match start.threads {
+                0 => String::new(),
+                threads => format!(" and {threads} threads"),
+            },
         );
-        worker.control.say(Level::Info, &text);
+        control.say(Level::Info, &text);
     }
 }
 

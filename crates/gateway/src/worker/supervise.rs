@@ -59,8 +59,8 @@ pub fn run(worker: &Worker, pipe: &OwnedFd) {
             worker.leave(LeaveReason::ShutdownSignal);
         }
         worker.pulse.end();
-        end_by_force_later(worker);
-        events::stopping(worker);
+        end_by_force_later(&worker.control, worker.start.life.shutdown_timeout);
+        events::stopping(&worker.interpreter, &*worker.control, worker.reason());
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
         // thread has given up its thread state.
         for thread in threads.into_iter().flatten() {
@@ -151,20 +151,19 @@ fn drain(worker: &Worker, pipe: &OwnedFd, patience: Option<Duration>) {
     }
 }
 
-/// From now on the process has `shutdown-timeout` to end by itself.
-fn end_by_force_later(worker: &Worker) {
-    let limit = worker.start.life.shutdown_timeout;
+/// From now on the process has so many seconds to end by itself; 0 is no limit.
+pub fn end_by_force_later(control: &Arc<Control>, limit: u32) {
     if limit == 0 {
         return;
     }
-    let control = Arc::clone(&worker.control);
+    let control = Arc::clone(control);
     let reaper = std::thread::Builder::new().name("rwsgi-reaper".into());
     // Without this thread the manager does it, a little later.
     let _ = reaper.spawn(move || {
         std::thread::sleep(Duration::from_secs(limit.into()));
         end_by_force(
             &control,
-            &format!("requests, threads or exit functions did not end within {limit} s"),
+            &format!("requests, scripts, threads or exit functions did not end within {limit} s"),
         );
     });
 }

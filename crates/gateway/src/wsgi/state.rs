@@ -82,11 +82,11 @@ pub struct SetUp<'a> {
     pub application_group: &'a [u8],
     /// `mod_wsgi.maximum_processes`
     pub processes: u32,
-    /// `mod_wsgi.threads_per_process`
+    /// `mod_wsgi.threads_per_process`; 0 in a service.
     pub threads: u32,
     /// What the configuration says of interpreters.
     pub python: &'a Python,
-    /// Where the signals of a worker are to be announced: the writing end of a pipe, for ever.
+    /// Where the signals of a worker with requests are to be announced: the writing end of a pipe, for ever.
     pub signals: Option<RawFd>,
     /// Asks httpd for its scoreboard: encoded, empty when it may not be seen. Blocks.
     pub scoreboard: fn() -> Vec<u8>,
@@ -113,11 +113,10 @@ impl State {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let module = builtin_module(py, with, number)?;
-        restrict(
-            py,
-            &with.python.interpreters.of(with.application_group),
-            &with.log,
-        )?;
+        let mut settled = with.python.interpreters.of(with.application_group);
+        // The signals of a service are its own.
+        settled.restrict_signal &= with.threads > 0;
+        restrict(py, &settled, &with.log)?;
         Ok(Self {
             input: Input::class(py)?,
             adapters: Adapters::new(py)?,
