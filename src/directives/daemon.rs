@@ -45,7 +45,7 @@ options! {
     /// `/usr/bin/python3`. Each process group may have a Python version of its own, from 3.9.
     python_home: Absolute = "python-home";
 
-    /// Directories put in front of `sys.path`; `.pth` files in them count.
+    /// Directories put in front of `sys.path`; `.pth` files in them count. Relative ones are below the working directory.
     python_path: PathList = "python-path";
 
     /// `PYTHON_EGG_CACHE` of the workers: where `pkg_resources` unpacks eggs. `WSGIPythonEggs` is not taken over.
@@ -215,12 +215,25 @@ Of the time limits, `shutdown-timeout`, `restart-interval` and `cpu-time-limit` 
     set,
 };
 
+/// These may be written without a value, and generators of configurations do so (`python-path=''` of mod_wsgi-express).
+const AS_IF_ABSENT: [&str; 6] = [
+    "lang",
+    "locale",
+    "display-name",
+    "python-home",
+    "python-path",
+    "python-eggs",
+];
+
 fn set(target: &mut Target<'_>, words: &mut Words<'_>, place: &Place) -> Result<(), Wrong> {
     let name = words.next().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Wrong::new("has no name", "write the name of the process group first"))?;
     let mut options = GroupOptions::default();
     while let Some(option) = words.next_option() {
         let (option, value) = option.map_err(|wrong| wrong.about(&name))?;
+        if value.is_empty() && AS_IF_ABSENT.contains(&option.as_str()) {
+            continue;
+        }
         if let Some(result) = options.take(&option, &value) {
             result.map_err(|wrong| wrong.about(format_args!("{name} {option}={value}")))?;
             continue;
@@ -271,6 +284,17 @@ mod tests {
             "WSGIDaemonProcess site request-timeout=5s has the value '5s', which is not a number it can take; give a whole number \
              of seconds, digits only"
         );
+    }
+
+    #[test]
+    fn some_options_may_be_empty() {
+        let group = read("site python-path='' lang='' supplementary-groups=''").unwrap();
+        assert_eq!(group.options.python_path, None);
+        assert_eq!(
+            group.options.supplementary_groups,
+            Some(super::super::kinds::Identities(vec![]))
+        );
+        assert!(read("site home=''").is_err());
     }
 
     #[test]

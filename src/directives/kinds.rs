@@ -13,6 +13,9 @@ pub trait Kind: Sized {
     /// How it is written, for `httpd -L` and the reference pages.
     const USAGE: &'static CStr;
 
+    /// Nothing is a value, too.
+    const MAY_BE_EMPTY: bool = false;
+
     /// Reads a value. The problem continues a sentence that begins with the directive or option.
     fn parse(word: &str) -> Result<Self, Wrong>;
 
@@ -24,9 +27,9 @@ pub trait Kind: Sized {
     }
 }
 
-/// Reads a value that must not be empty.
+/// Reads a value that must not be empty, unless its kind may.
 pub fn parse<K: Kind>(word: &str) -> Result<K, Wrong> {
-    if word.is_empty() {
+    if word.is_empty() && !K::MAY_BE_EMPTY {
         let usage = K::USAGE.to_string_lossy();
         return Err(Wrong::new(
             "has an empty value",
@@ -220,7 +223,7 @@ impl Kind for BelowServerRoot {
     }
 }
 
-/// Directories separated by colons.
+/// Directories separated by colons. A relative one is below the working directory of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathList(pub Vec<PathBuf>);
 
@@ -228,18 +231,8 @@ impl Kind for PathList {
     const USAGE: &'static CStr = c"/directory[:/directory...]";
 
     fn parse(word: &str) -> Result<Self, Wrong> {
-        let paths = word.split(':').map(|path| match path {
-            "" => Err(Wrong::new(
-                format!("has an empty directory in '{word}'"),
-                "remove the extra colon; write '.' nowhere: directories are absolute",
-            )),
-            path if FsPath::new(path).is_absolute() => Ok(PathBuf::from(path)),
-            path => Err(Wrong::new(
-                format!("has the relative directory '{path}'"),
-                "give absolute paths, separated by colons",
-            )),
-        });
-        paths.collect::<Result<_, _>>().map(Self)
+        let directories = word.split(':').filter(|path| !path.is_empty());
+        Ok(Self(directories.map(PathBuf::from).collect()))
     }
 }
 
@@ -286,8 +279,13 @@ pub struct Identities(pub Vec<Identity>);
 
 impl Kind for Identities {
     const USAGE: &'static CStr = c"name|#number[,name|#number...]";
+    /// No group but the user's own.
+    const MAY_BE_EMPTY: bool = true;
 
     fn parse(word: &str) -> Result<Self, Wrong> {
+        if word.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
         word.split(',')
             .map(|part| parse::<Identity>(part.trim()))
             .collect::<Result<_, _>>()
@@ -424,7 +422,11 @@ mod tests {
     #[test]
     fn paths_are_absolute() {
         assert!(parse::<Absolute>("srv").is_err());
-        assert!(parse::<PathList>("/a::/b").is_err());
+        assert_eq!(
+            parse::<PathList>("/a::b:"),
+            Ok(PathList(vec!["/a".into(), "b".into()]))
+        );
+        assert!(parse::<PathList>("").is_err());
         assert_eq!(
             parse::<PathList>("/a:/b"),
             Ok(PathList(vec!["/a".into(), "/b".into()]))

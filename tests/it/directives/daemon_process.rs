@@ -1,6 +1,6 @@
 //! `WSGIDaemonProcess` and its options, one by one.
 
-use super::{misplaced, refuses};
+use super::{accepts, misplaced, refuses};
 use rwsgi_testkit::{Case, Httpd, Topic, Value, test};
 
 pub fn tests(topic: &mut Topic) {
@@ -11,11 +11,13 @@ pub fn tests(topic: &mut Topic) {
         daemon_process_refuses_a_name_twice,
         a_copied_virtual_host_shares_its_group,
         daemon_process_stands_in_servers,
+        some_options_may_be_empty,
     ]);
     topic.daemon(test![
         threads_decide_multithread,
         processes_decide_multiprocess,
         home_is_the_working_directory_and_first_on_the_path,
+        relative_directories_of_python_path_are_below_home,
         umask_is_set,
         lang_and_locale_are_set,
         display_name_is_shown,
@@ -255,6 +257,45 @@ fn home_is_the_working_directory_and_first_on_the_path(case: &Case) {
     let data = httpd.data().display().to_string();
     assert_eq!(environ["_"]["cwd"], data.as_str());
     assert_eq!(environ["_"]["path"][0], data.as_str());
+}
+
+fn relative_directories_of_python_path_are_below_home(case: &Case) {
+    let (httpd, environ) = environ(case, "home=@DATA@ python-path=../scripts::");
+    let path: Vec<&str> = environ["_"]["path"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let data = httpd.data().display().to_string();
+    let scripts = httpd.root().join("scripts").display().to_string();
+    assert_eq!(path[0], data, "{path:?}");
+    assert!(path[..4].contains(&scripts.as_str()), "{path:?}");
+}
+
+/// Generators of configurations write them when they have nothing to say.
+fn some_options_may_be_empty(case: &Case) {
+    for option in [
+        "lang",
+        "locale",
+        "display-name",
+        "python-home",
+        "python-path",
+        "python-eggs",
+        "supplementary-groups",
+    ] {
+        if case.theirs() && option == "python-home" {
+            continue; // It warns that it cannot find the directory ''.
+        }
+        accepts(case, &[&format!("WSGIDaemonProcess g {option}=''")]);
+    }
+    refuses(
+        case,
+        &[
+            ("WSGIDaemonProcess g home=''", &["home"]),
+            ("WSGIDaemonProcess g user=''", &["user"]),
+        ],
+    );
 }
 
 fn umask_is_set(case: &Case) {

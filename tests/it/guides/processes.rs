@@ -8,7 +8,8 @@ pub fn tests(topic: &mut Topic) {
         two_virtual_hosts_with_a_user_each,
         process_groups_from_a_map,
         sockets_below_the_server_root,
-        several_applications_in_one_process_group
+        several_applications_in_one_process_group,
+        a_configuration_of_mod_wsgi_express
     ]);
 }
 
@@ -75,4 +76,32 @@ fn several_applications_in_one_process_group(case: &Case) {
     }
     groups.dedup();
     assert_eq!(groups.len(), 3, "each has its own interpreter");
+}
+
+/// What `mod_wsgi-express setup-server` writes, empty values and all.
+fn a_configuration_of_mod_wsgi_express(case: &Case) {
+    let httpd = site(case)
+        .bare()
+        .conf(
+            "WSGIPythonHome '@VENV@'\nWSGIVerboseDebugging 'Off'\nWSGISocketPrefix @ROOT@/run/wsgi\nWSGISocketRotation Off\n\
+             WSGIDestroyInterpreter On\nWSGIRestrictEmbedded On\n\
+             WSGIDaemonProcess 'localhost:8000' \\\n   display-name='(wsgi:localhost:8000:0)' \\\n   home='@ROOT@' \\\n   \
+             processes=2 \\\n   threads=5 \\\n   maximum-requests=0 \\\n   python-path='' \\\n   python-eggs='@DATA@' \\\n   \
+             lang='C.UTF-8' \\\n   locale='C.UTF-8' \\\n   listen-backlog=100 \\\n   queue-timeout=45 \\\n   socket-timeout=60 \\\n   \
+             connect-timeout=15 \\\n   request-timeout=60 \\\n   interrupt-timeout=0 \\\n   inactivity-timeout=0 \\\n   \
+             startup-timeout=15 \\\n   deadlock-timeout=60 \\\n   graceful-timeout=15 \\\n   eviction-timeout=0 \\\n   \
+             restart-interval=0 \\\n   cpu-time-limit=0 \\\n   shutdown-timeout=5 \\\n   send-buffer-size=0 \\\n   \
+             receive-buffer-size=0 \\\n   header-buffer-size=0 \\\n   response-buffer-size=0 \\\n   response-socket-timeout=0 \\\n   \
+             response-flush-delay=5 \\\n   server-metrics=Off\n\
+             WSGICallableObject 'application'\nWSGIPassAuthorization On\nWSGIMapHEADToGET Auto\nWSGIServerMetrics Off\n\
+             WSGIHandlerScript wsgi-handler '@ROOT@/wsgi/scripts/myapp.wsgi' \\\n    \
+             process-group='localhost:8000' application-group=%{GLOBAL}\n\
+             WSGIImportScript '@ROOT@/wsgi/scripts/myapp.wsgi' \\\n    \
+             process-group='localhost:8000' application-group=%{GLOBAL}\n\
+             WSGIScriptAlias / '@ROOT@/wsgi/scripts/myapp.wsgi' process-group='localhost:8000' application-group=%{GLOBAL}",
+        )
+        .start();
+    let environ = httpd.get("/a?x=1").json();
+    assert_eq!(environ["mod_wsgi.process_group"], "localhost:8000");
+    assert_eq!(environ["_"]["cwd"], httpd.root().display().to_string().as_str());
 }
