@@ -10,6 +10,7 @@ use crate::config::Group;
 use crate::directives::choices::OnOffAuto;
 use crate::httpd::{self, Request};
 use crate::request::environ::{Environ, is_https};
+use crate::request::filtered::{Filtered, filtered};
 use crate::request::target::{Settings, Target};
 use crate::request::{Redirected, View, proxies};
 
@@ -41,6 +42,7 @@ pub fn frame(
     group: &Group,
 ) -> Option<Vec<u8>> {
     let mut view = view(request, settings);
+    view.filtered = filters(request, &view, body);
     if !group.settings.chroot.is_empty() {
         view.filename = group.inside(view.filename)?;
         view.document_root = group.inside(view.document_root).unwrap_or_default();
@@ -56,7 +58,8 @@ pub fn frame(
 /// The payload of one for embedded mode.
 pub fn payload(request: &Request<'_>, settings: &Settings<'_>, target: &Target, body: Body) -> Vec<u8> {
     let mut out = Vec::with_capacity(6 * 1024);
-    let view = view(request, settings);
+    let mut view = view(request, settings);
+    view.filtered = filters(request, &view, body);
     put_head(&mut out, request, &view, settings, target, body, Queue::default());
     out
 }
@@ -88,7 +91,7 @@ fn put_head(
             Some(_) => head::MTIME_UNKNOWN,
             None => request.file_mtime(),
         },
-        content_length: body.length,
+        content_length: body.length.filter(|_| !view.filtered.length),
         has_body: body.may_come,
         head_only: request.is_head(),
         ignore_activity: settings.ignore_activity(),
@@ -101,6 +104,15 @@ fn put_head(
         environ: environ.entries(),
     };
     head.encode(out);
+}
+
+/// What input filters will do to the body.
+fn filters<'v>(request: &Request<'_>, view: &View<'v>, body: Body) -> Filtered<'v> {
+    if body.may_come {
+        filtered(view, &request.content_input_filters())
+    } else {
+        Filtered::default()
+    }
 }
 
 fn head_as_get(request: &Request<'_>, settings: &Settings<'_>) -> bool {
@@ -171,6 +183,7 @@ pub(super) fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -
         connection_id: connection.log_id(),
         server_pid: std::process::id(),
         told,
+        filtered: Filtered::default(),
         headers,
         environment: request.environment(),
     }

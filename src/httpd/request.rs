@@ -306,6 +306,24 @@ impl<'r> Request<'r> {
         unsafe { first.frec.as_ref() }.is_some_and(|record| record.ftype < c::AP_FTYPE_PROTOCOL)
     }
 
+    /// Names of the input filters that deal with the content of bodies, not with protocols; the one that is asked first is the first.
+    pub fn content_input_filters(&self) -> Vec<&'r [u8]> {
+        let mut names = Vec::new();
+        let mut next = self.rec().input_filters;
+        while next != self.rec().proto_input_filters {
+            // SAFETY: H1: the filter chain is this request's; it ends with null.
+            let Some(filter) = (unsafe { next.as_ref() }) else {
+                break;
+            };
+            // SAFETY: every filter in a chain has its record, which lives as long as the configuration.
+            let name = unsafe { (*filter.frec).name };
+            // SAFETY: as above.
+            names.extend(unsafe { table::bytes(name) });
+            next = filter.next;
+        }
+        names
+    }
+
     /// `CGIPassAuth On` covers it.
     pub fn passes_auth(&self) -> bool {
         // SAFETY: H1.

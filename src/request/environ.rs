@@ -72,8 +72,13 @@ impl Environ {
     fn put_headers(&mut self, view: &View<'_>) {
         let named = headers::named_by_connection(view);
         for (name, value) in &view.headers {
-            if headers::passes(view, &named, name) {
-                self.put_header(name, value);
+            if !headers::passes(view, &named, name) {
+                continue;
+            }
+            match view.filtered.codings {
+                Some([]) if name.eq_ignore_ascii_case(b"Content-Encoding") => {}
+                Some(left) if name.eq_ignore_ascii_case(b"Content-Encoding") => self.put_header(name, left),
+                _ => self.put_header(name, value),
             }
         }
     }

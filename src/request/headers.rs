@@ -41,6 +41,7 @@ pub fn passes(view: &View<'_>, named: &[&[u8]], name: &[u8]) -> bool {
         && !is_hop_by_hop(name)
         && !named.iter().any(|other| other.eq_ignore_ascii_case(name))
         && !view.told.hides(name)
+        && !view.filtered.hides(name)
         && is_permitted(view, name)
 }
 

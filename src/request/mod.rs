@@ -5,11 +5,13 @@
 //! - [`template`], `%{…}`
 //! - [`environ`], CGI and `mod_wsgi.*` variables
 //! - [`instead`], when httpd answers in the application's place
+//! - [`filtered`], what input filters make of a body
 //! - [`headers`], which headers of a request become variables
 //! - [`proxies`], what headers of proxies change
 //! - [`response`], what of an application's answer goes to the client
 
 pub mod environ;
+pub mod filtered;
 pub mod headers;
 pub mod instead;
 pub mod proxies;
@@ -90,6 +92,8 @@ pub struct View<'r> {
     pub connection_id: Option<&'r [u8]>,
     /// Process id of this httpd child.
     pub server_pid: u32,
+    /// What input filters will make of the body.
+    pub filtered: filtered::Filtered<'r>,
     /// Request headers.
     pub headers: Vec<(&'r [u8], &'r [u8])>,
     /// httpd's environment of the request.

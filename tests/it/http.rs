@@ -1,7 +1,7 @@
 //! HTTP as clients and httpd's other modules speak it: versions, codings, conditions, filters.
 
 use crate::environ::{environ_of, same};
-use rwsgi_testkit::{Case, Httpd, Topic, Value, test, until};
+use rwsgi_testkit::{Case, Httpd, Topic, Value, json, test, until};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -9,6 +9,7 @@ pub fn tests(topic: &mut Topic) {
         http_1_0_is_served_with_and_without_keep_alive,
         chunks_go_both_ways_at_once,
         a_compressed_upload_arrives_decompressed,
+        a_body_that_a_filter_changes_has_no_length,
         conditions_are_the_applications_to_judge,
         ranges_of_computed_answers_are_the_applications,
         events_arrive_as_they_are_yielded,
@@ -62,6 +63,9 @@ fn chunks_go_both_ways_at_once(case: &Case) {
     assert!(raw.is_closed() || !raw.some().is_empty());
 }
 
+/// gzip of ten times "a".
+const TEN_AS: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03KL\x84\x01\x00\xf0\xcd\x11L\n\x00\x00\x00";
+
 fn a_compressed_upload_arrives_decompressed(case: &Case) {
     let httpd = case
         .httpd()
@@ -70,21 +74,87 @@ fn a_compressed_upload_arrives_decompressed(case: &Case) {
         .app("input.wsgi")
         .conf("<Location />\nSetInputFilter DEFLATE\n</Location>\nWSGIChunkedRequest On")
         .start();
-    // gzip of ten times "a"
-    let body = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03KL\x84\x01\x00\xf0\xcd\x11L\n\x00\x00\x00";
     let ask = |chunked: bool| {
         let request = httpd
             .request("POST", "/length")
             .header("Content-Encoding", "gzip");
         let request = if chunked {
-            request.chunked(body.to_vec())
+            request.chunked(TEN_AS.to_vec())
         } else {
-            request.body(body.to_vec())
+            request.body(TEN_AS.to_vec())
         };
         request.send().text()
     };
     assert_eq!((ask(false).as_str(), ask(true).as_str()), ("10", "10"));
     assert_eq!(httpd.post("/length", "plain").text(), "5");
+}
+
+/// What the environ says of the body, and how long the body is.
+const FILTERED: &str = "import json\n\
+    def application(environ, start_response):\n    \
+    names = ['CONTENT_LENGTH', 'HTTP_CONTENT_ENCODING', 'HTTP_CONTENT_MD5']\n    \
+    seen = [environ.get(name) for name in names]\n    \
+    start_response('200 OK', [('X-Path', environ['PATH_INFO'])])\n    \
+    return [json.dumps(seen + [environ['wsgi.input_terminated'], len(environ['wsgi.input'].read())]).encode()]\n";
+
+fn a_body_that_a_filter_changes_has_no_length(case: &Case) {
+    let httpd = case
+        .httpd()
+        .load("filter")
+        .load("deflate")
+        .load("sed")
+        .source("/", "filtered.wsgi", FILTERED)
+        .conf(
+            "<Location /redirected>\nRewriteEngine On\nRewriteRule .* /deflate/more\n</Location>\n\
+             <Location /deflate>\nSetInputFilter DEFLATE\n</Location>\n\
+             <Location /sed>\nSetInputFilter Sed\nInputSed \"s/a/bbb/g\"\n</Location>\nWSGIChunkedRequest On",
+        )
+        .start();
+    let ask = |path: &str, headers: &[(&str, &str)], body: &[u8], chunked: bool| {
+        let mut request = httpd.request("POST", path);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let body = body.to_vec();
+        let request = if chunked {
+            request.chunked(body)
+        } else {
+            request.body(body)
+        };
+        let reply = request.send();
+        let seen = path.replace("/redirected", "/deflate/more");
+        assert_eq!(reply.header("x-path"), Some(seen.as_str()));
+        reply.json()
+    };
+    let said = |length: Option<usize>, coding: Option<&str>, md5: Option<&str>, bytes: usize| {
+        let length = length.map(|length| length.to_string());
+        json!([length, coding, md5, true, bytes])
+    };
+    let (length, coding) = (TEN_AS.len(), Some("gzip"));
+    let gzip = [("Content-Encoding", "gzip"), ("Content-MD5", "x")];
+    let decompressed = ask("/deflate", &gzip, TEN_AS, false);
+    // mod_sed adds a line end.
+    let edited = ask("/sed", &[], b"a=a", false);
+    let chunked = ask("/deflate", &gzip, TEN_AS, true);
+    if case.theirs() {
+        // It says what was true before the filters.
+        assert_eq!(decompressed, said(Some(length), coding, Some("x"), 10));
+        assert_eq!(edited, said(Some(3), None, None, 8));
+        assert_eq!(chunked, said(None, coding, Some("x"), 10));
+    } else {
+        assert_eq!(decompressed, said(None, None, None, 10));
+        assert_eq!(edited, said(None, None, None, 8));
+        assert_eq!(chunked, said(None, None, None, 10));
+    }
+    // What a filter leaves alone keeps its length.
+    assert_eq!(
+        ask("/deflate", &[], b"plain", false),
+        said(Some(5), None, None, 5)
+    );
+    let partial = [("Content-Encoding", "gzip"), ("Content-Range", "bytes 0-29/30")];
+    let expected = said(Some(length), coding, None, length);
+    assert_eq!(ask("/deflate", &partial, TEN_AS, false), expected);
+    assert_eq!(ask("/redirected", &gzip[..1], TEN_AS, false), expected);
 }
 
 /// Answers with validators, and with what the request's conditions were.
