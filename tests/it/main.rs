@@ -8,6 +8,7 @@ mod api_events;
 mod api_log_handler;
 mod api_metrics;
 mod api_module;
+mod api_names;
 mod api_request_data;
 mod api_request_timeout;
 mod applications;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     suite.topic("api_log_handler", api_log_handler::tests);
     suite.topic("api_metrics", api_metrics::tests);
     suite.topic("api_module", api_module::tests);
+    suite.topic("api_names", api_names::tests);
     suite.topic("api_request_data", api_request_data::tests);
     suite.topic("api_request_timeout", api_request_timeout::tests);
     suite.topic("applications", applications::tests);

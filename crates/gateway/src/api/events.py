@@ -38,19 +38,19 @@ def _late(name):
     return globals()[name] if name in globals() else __getattr__(name)
 
 
-def subscribe_events(callback):
+def subscribe_events(callback, /):
     """Calls callback(name, **values) for every event of this interpreter."""
     _late("event_callbacks").append(callback)
     return callback
 
 
-def subscribe_shutdown(callback):
+def subscribe_shutdown(callback, /):
     """Calls callback("process_stopping", shutdown_reason=...) before the process ends."""
     shutdown_callbacks.append(callback)
     return callback
 
 
-def subscribe_signals(callback):
+def subscribe_signals(callback, /):
     """Calls callback("process_signal", signame=..., signum=...) when a worker gets SIGHUP or SIGUSR2."""
     if process_group:
         signal_callbacks.append(callback)

@@ -1,6 +1,11 @@
 """What is in the module `mod_wsgi` besides FileWrapper: classes, and names that are made when they are first asked for."""
 
 
+# It is in no file, so nobody need watch one for changes.
+globals().pop("__file__", None)
+globals().pop("__cached__", None)
+
+
 class RequestTimeout(BaseException):
     """The request has run longer than request-timeout. Left to pass, the client is answered 504."""
 

@@ -48,18 +48,22 @@ impl Native {
             Method::new(c"use", start_use),
             Method::new(c"current", current),
             Method::new(c"active", active),
-            Method::new(c"start_recording", |call: This<'_, '_>| {
+            Method::new(c"start_recording_metrics", |call: This<'_, '_>| {
+                call.no_arguments("start_recording_metrics")?;
                 metrics::start_recording();
                 Ok(call.py.none())
             }),
             Method::new(c"process_metrics", |call: This<'_, '_>| {
+                call.no_arguments("process_metrics")?;
                 Ok(metrics::of_process(call.py)?.unwrap_or_else(|| call.py.none()))
             }),
             Method::new(c"request_metrics", |call: This<'_, '_>| {
+                call.no_arguments("request_metrics")?;
                 let found = metrics::of_requests(call.py, call.this.threads)?;
                 Ok(found.unwrap_or_else(|| call.py.none()))
             }),
             Method::new(c"server_metrics", |call: This<'_, '_>| {
+                call.no_arguments("server_metrics")?;
                 let scoreboard = call.this.scoreboard;
                 metrics::of_server(call.py, &call.py.detach(scoreboard))
             }),

@@ -51,6 +51,14 @@ impl<'py, T> Call<'_, 'py, T> {
         }
     }
 
+    /// There must be no argument.
+    pub fn no_arguments(&self, name: &str) -> PyResult<'py, ()> {
+        match self.args {
+            [] => Ok(()),
+            _ => Err(self.wrong_count(name, "no")),
+        }
+    }
+
     /// The exception for a wrong number of arguments.
     pub fn wrong_count(&self, name: &str, wanted: &str) -> Exception<'py> {
         let message = format!("{name}() takes {wanted} argument(s), {} given", self.args.len());

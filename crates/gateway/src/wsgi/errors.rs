@@ -156,7 +156,20 @@ fn class(py: Attached<'_>) -> PyResult<'_, Class<Log>> {
         }),
         Method::new(c"close", |call: This<'_, '_>| {
             call.this.flush();
-            call.this.closed.set(true);
+            // A standard stream is everybody's, and stays open.
+            call.this
+                .closed
+                .set(matches!(call.this.target, Target::Request(_)));
+            Ok(call.py.none())
+        }),
+        Method::new(c"writelines", |call: This<'_, '_>| {
+            let [lines] = call.args else {
+                return Err(call.wrong_count("writelines", "1"));
+            };
+            let lines = lines.iterate()?;
+            while let Some(line) = lines.advance()? {
+                call.this.write(call.py, &line)?;
+            }
             Ok(call.py.none())
         }),
         Method::new(c"writable", |call: This<'_, '_>| Ok(call.py.bool(true))),
