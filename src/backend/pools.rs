@@ -19,6 +19,12 @@ const MANAGER_LIMIT: Duration = Duration::from_secs(3);
 /// How long a manager that is being restarted is waited for.
 const MANAGER_RESTART: Duration = Duration::from_secs(4);
 
+/// How often connections are looked through for closed ones, at most.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// Pools that are remembered even if there is no connection to them.
+const KEPT_UNUSED: usize = 256;
+
 /// Names a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolName {
@@ -59,6 +65,7 @@ pub struct Pools {
     manager: Vec<u8>,
     generation: u32,
     known: Mutex<HashMap<PoolName, Arc<Pool>>>,
+    tidied: Mutex<Instant>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,6 +80,7 @@ impl Pools {
             manager,
             generation,
             known: Mutex::new(HashMap::new()),
+            tidied: Mutex::new(Instant::now()),
         }
     }
 
@@ -86,6 +94,7 @@ impl Pools {
             group: name.group.clone(),
             application_group: name.application_group.clone(),
         };
+        self.tidy();
         match self.ask(&question, MANAGER_RESTART)? {
             Answer::Pool { path } => {
                 let pool = Arc::new(Pool {
@@ -106,6 +115,25 @@ impl Pools {
             Answer::Death { .. } => Err(Fault::ManagerSilent(
                 "rwsgi-manager answered another question".into(),
             )),
+        }
+    }
+
+    /// Now and then, when one more pool is asked for: closes what workers have closed, and forgets pools that nobody uses if there are many.
+    /// Workers that come and go would leave a descriptor here each.
+    fn tidy(&self) {
+        {
+            let mut tidied = lock(&self.tidied);
+            if tidied.elapsed() < TIDY_EVERY {
+                return;
+            }
+            *tidied = Instant::now();
+        }
+        let all: Vec<Arc<Pool>> = lock(&self.known).values().cloned().collect();
+        all.iter().for_each(|pool| pool.forget_closed());
+        drop(all);
+        let mut known = lock(&self.known);
+        if known.len() > KEPT_UNUSED {
+            known.retain(|_, pool| Arc::strong_count(pool) > 1 || !lock(&pool.idle).is_empty());
         }
     }
 

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod privileged;
 pub mod python;
 pub mod remarks;
+pub mod remembered;
 pub mod resolve;
 
 use std::collections::BTreeMap;

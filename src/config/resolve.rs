@@ -1,7 +1,7 @@
 //! Defaults, cross-checks and refusals, once, when the whole configuration has been read.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +9,7 @@ use rwsgi_wire::control::Preload;
 
 use super::group::Group;
 use super::identity::{Accounts, Facts};
+use super::remembered::Remembered;
 use super::{Embedded, Refusal, ServerConfig, Site, python};
 use crate::directives::Place;
 use crate::directives::RawServer;
@@ -37,12 +38,15 @@ pub fn resolve(
     facts: &Facts,
     accounts: &dyn Accounts,
 ) -> Result<(Vec<ServerConfig>, Vec<String>), Refusal> {
+    let accounts = &Remembered::new(accounts);
     let main = servers.first().map(|main| main.raw.clone()).unwrap_or_default();
     let global = main.global.clone();
     let python_home = global.python_home.map(|home| home.0);
     let mut groups: BTreeMap<String, (Group, &RawGroup)> = BTreeMap::new();
-    for (index, server) in servers.iter().enumerate() {
-        for raw in server.raw.groups.iter().filter(|_| !is_shared(servers, index)) {
+    let writers = writers(servers);
+    for (index, server) in &writers {
+        let index = *index;
+        for raw in &server.raw.groups {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
             group.settings.python = python::of_group(&main, &raw.name, &raw.options);
             group.server = index;
@@ -78,7 +82,7 @@ pub fn resolve(
     }
     let mut embedded_loads = Vec::new();
     let mut imports_embedded = false;
-    for (server, load) in own(servers, |raw| &raw.loads) {
+    for (server, load) in own(&writers, |raw| &raw.loads) {
         check_load(load, server, &groups)?;
         let mut preload = preload(load, facts);
         let list = match groups.get_mut(&*load.process_group) {
@@ -101,9 +105,9 @@ pub fn resolve(
             list.push(preload);
         }
     }
-    doubt_idle_services(servers, &groups, &mut doubts);
+    doubt_idle_services(&writers, &groups, &mut doubts);
     let mut calls_embedded = false;
-    for (server, call) in own(servers, |raw| &raw.calls) {
+    for (server, call) in own(&writers, |raw| &raw.calls) {
         check_call(call, server, &groups)?;
         calls_embedded |= call.process_group().is_empty();
     }
@@ -201,21 +205,21 @@ fn runs_embedded(server: &Written<'_>) -> bool {
 
 /// What is written in a server itself, with that server.
 fn own<'a, T: 'a>(
-    servers: &'a [Written<'a>],
+    writers: &'a [(usize, &'a Written<'a>)],
     list: impl Fn(&'a RawServer) -> &'a Vec<T>,
 ) -> impl Iterator<Item = (&'a Written<'a>, &'a T)> {
-    let own = servers
+    writers
         .iter()
-        .enumerate()
-        .filter(|(index, _)| !is_shared(servers, *index));
-    own.flat_map(move |(_, server)| list(server.raw).iter().map(move |item| (server, item)))
+        .flat_map(move |(_, server)| list(server.raw).iter().map(move |item| (*server, item)))
 }
 
-/// httpd gives a virtual host without settings of ours the main server's very own.
-fn is_shared(servers: &[Written<'_>], index: usize) -> bool {
-    let mut earlier = servers.iter().take(index);
-    let server = servers.get(index);
-    server.is_some_and(|server| earlier.any(|earlier| std::ptr::eq(earlier.raw, server.raw)))
+/// The servers with settings of their own, and their places: httpd gives a virtual host without settings of ours the main server's
+/// very own.
+fn writers<'a>(servers: &'a [Written<'a>]) -> Vec<(usize, &'a Written<'a>)> {
+    let mut seen: HashSet<*const RawServer> = HashSet::with_capacity(servers.len());
+    let all = servers.iter().enumerate();
+    all.filter(|(_, server)| seen.insert(std::ptr::from_ref(server.raw)))
+        .collect()
 }
 
 /// Why a server cannot use a process group: problem and remedy.
@@ -258,8 +262,12 @@ fn unfit(
 }
 
 /// A service that runs nothing.
-fn doubt_idle_services(servers: &[Written<'_>], groups: &BTreeMap<String, Group>, doubts: &mut Vec<String>) {
-    for (_, raw) in own(servers, |raw| &raw.groups) {
+fn doubt_idle_services(
+    writers: &[(usize, &Written<'_>)],
+    groups: &BTreeMap<String, Group>,
+    doubts: &mut Vec<String>,
+) {
+    for (_, raw) in own(writers, |raw| &raw.groups) {
         let group = groups.get(&raw.name).map(|group| &group.settings);
         if group.is_some_and(|group| group.is_service() && group.preload.is_empty()) {
             doubts.push(format!(

@@ -2,7 +2,7 @@
 //! All of it is ours: the original's daemons start with httpd and stay.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Process, Raw, Reply, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Load, Process, Raw, Reply, Topic, test, until};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ pub fn tests(topic: &mut Topic) {
         a_request_under_way_keeps_its_worker,
         requests_that_ignore_activity_do_not_keep_a_worker,
         no_request_is_lost_when_idle_workers_end,
+        workers_that_come_and_go_under_load_lose_no_request,
+        graceful_restarts_under_load_lose_no_request,
+        children_keep_no_connections_to_workers_that_have_ended,
         a_worker_that_dies_is_replaced,
         a_group_that_cannot_start_is_tried_only_when_asked_for,
         a_graceful_restart_keeps_what_is_idle_idle,
@@ -190,6 +193,68 @@ fn no_request_is_lost_when_idle_workers_end(case: &Case) {
     assert_eq!(runs.len(), replies.len());
     assert!(runs.values().all(|times| *times == 1), "{runs:?}");
     assert!(starts(&httpd) > 2, "workers ended in between");
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    reply.status == 200
+}
+
+fn workers_that_come_and_go_under_load_lose_no_request(case: &Case) {
+    let httpd = ours(
+        case,
+        "min-processes=0 processes=3 threads=1 idle-timeout=1 maximum-requests=7",
+    )
+    .start();
+    for _ in 0..2 {
+        let load = Load::start(&httpd, "/compute?milliseconds=5", 4, is_ok);
+        load.more(100);
+        assert_eq!(load.stop(), Vec::<String>::new());
+        until_workers(&httpd, 0);
+    }
+}
+
+fn graceful_restarts_under_load_lose_no_request(case: &Case) {
+    let httpd = ours(case, "min-processes=0 processes=3 threads=1 idle-timeout=1").start();
+    let load = Load::start(&httpd, "/compute?milliseconds=5", 3, is_ok);
+    for round in 0..3 {
+        load.more(30);
+        // Once the same, once with other workers.
+        httpd.rewrite_conf(|text| match round {
+            1 => text.replace("threads=1", "threads=2"),
+            _ => text,
+        });
+        httpd.graceful();
+    }
+    load.more(30);
+    assert_eq!(load.stop(), Vec::<String>::new());
+    until_workers(&httpd, 0);
+}
+
+fn children_keep_no_connections_to_workers_that_have_ended(case: &Case) {
+    case.needs_ours("its connections end with each request");
+    let group = |n| {
+        format!(
+            "WSGIDaemonProcess g{n} min-processes=0\n\
+             WSGIScriptAlias /g{n} @SCRIPTS@/life.wsgi process-group=g{n}\n"
+        )
+    };
+    let httpd = case
+        .httpd()
+        .bare()
+        .children(1)
+        .script("life.wsgi")
+        .conf("WSGIMaxWorkers 1")
+        .conf(&(0..12).map(group).collect::<String>())
+        .start();
+    for n in 0..12 {
+        assert_eq!(httpd.get(&format!("/g{n}/pid")).status, 200);
+    }
+    let sockets = |child: &Process| {
+        let all = child.descriptor_targets();
+        all.iter().filter(|(_, to)| to.starts_with("socket:")).count()
+    };
+    let most = httpd.children().iter().map(sockets).max();
+    assert!(most < Some(10), "{most:?} sockets in a child, after 12 workers");
 }
 
 fn a_worker_that_dies_is_replaced(case: &Case) {

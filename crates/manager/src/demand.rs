@@ -16,6 +16,8 @@ use crate::workers::{State, Worker};
 
 /// Requests that say within this time that they wait are taken to wait together. They say so about twice in it.
 const WINDOW: Duration = Duration::from_millis(600);
+/// So long a ready worker is expected to take requests that wait.
+const FRESH: Duration = Duration::from_millis(300);
 /// How long a pool without workers keeps its socket.
 const KEPT_EMPTY: Duration = Duration::from_secs(60);
 /// How long a worker that was asked to end for being idle may take to say yes or no.
@@ -97,19 +99,29 @@ impl Manager {
         let Some(id) = self.current_pool(group, application_group) else {
             return;
         };
-        let (live, starting) = self.census(id);
+        let now = Instant::now();
+        let (live, _) = self.census(id);
+        let fresh = self.fresh_workers(id, now);
         let Some(pool) = self.pools.get_mut(&id).filter(|p| p.is_elastic()) else {
             return;
         };
-        let waiting = pool.demand.count(Instant::now());
+        let waiting = pool.demand.count(now);
         let most = pool.settings.group.processes as usize;
-        let coming = starting.saturating_mul(pool.settings.group.threads.max(1) as usize);
+        let coming = fresh.saturating_mul(pool.settings.group.threads.max(1) as usize);
         // Without a worker it is a connection that says so.
         if live == 0 || live >= most || pool.demand.is_queued() || waiting <= coming {
             return;
         }
         pool.demand.wanted = live + 1;
         self.tend(id, false);
+    }
+
+    /// Workers that start, or are ready since a moment ago: requests that wait may be on their way to them.
+    fn fresh_workers(&self, pool: u64, now: Instant) -> usize {
+        let is_fresh = |w: &&Worker| w.is_live() && (w.state != State::Ready || now < w.since + FRESH);
+        let pool = self.pools.get(&pool).into_iter();
+        let workers = pool.flat_map(|p| &p.workers).filter_map(|w| self.workers.get(w));
+        workers.filter(is_fresh).count()
     }
 
     /// A worker has been idle for so long.

@@ -211,7 +211,7 @@ impl Manager {
 impl Worker {
     /// Its start keeps others waiting.
     fn is_having_its_turn(&self, now: Instant) -> bool {
-        matches!(self.state, State::Entering | State::Booting) && now < self.started + TURN
+        matches!(self.state, State::Entering | State::Booting) && now < self.since + TURN
     }
 
     /// It counts: it serves or will, or it ends without another in its place.

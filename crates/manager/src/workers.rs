@@ -62,7 +62,8 @@ pub(crate) struct Worker {
     pub(crate) refusal: Option<Refusal>,
     /// It is to replace workers that serve older versions, once it has loaded these.
     pub(crate) renewal: Option<Renewal>,
-    pub(crate) started: Instant,
+    /// When it was started, or became ready.
+    pub(crate) since: Instant,
     /// Since when no request has run, in a pool whose workers say so; `None` while one may.
     pub(crate) idle: Option<Instant>,
     /// When it was asked to end if it is idle.
@@ -149,7 +150,7 @@ impl Manager {
             step: None,
             refusal: None,
             renewal,
-            started: now,
+            since: now,
             idle: None,
             yielding: None,
             deadline: Some((now + start_limit, too_late)),
@@ -207,6 +208,7 @@ impl Manager {
         match said {
             FromWorker::Ready if matches!(worker.state, State::Entering | State::Booting) => {
                 worker.state = State::Ready;
+                worker.since = Instant::now();
                 worker.deadline = None;
                 worker.alive = Instant::now();
                 worker
