@@ -16,7 +16,7 @@
 //!
 //! # The journey
 //!
-//! Limits and umask, session, groups, gid, uid, verified for ever, no new privileges, bound to the manager's life, the Python (looked for as
+//! Limits and umask, session, groups, gid, uid, capabilities, verified for ever, no new privileges, bound to the manager's life, the Python (looked for as
 //! the user), environment from nothing, working directory, descriptors, exec. A step that fails is told to the manager over a pipe that exec
 //! closes, and becomes what waiting requests are answered with.
 #![forbid(unsafe_code)]

@@ -113,7 +113,7 @@ pub fn set(sets: Sets) -> Result<(), OsError> {
 }
 
 /// Takes every capability but those in `kept` out of the bounding set of this process (`PR_CAPBSET_DROP`): no program executed from here
-/// can have another one. EPERM: CAP_SETPCAP is missing.
+/// can have another one. It is read back. EPERM: CAP_SETPCAP is missing.
 pub fn bound(kept: u64) -> Result<(), OsError> {
     for capability in 0..64u64 {
         // SAFETY: integers only.
@@ -122,10 +122,16 @@ pub fn bound(kept: u64) -> Result<(), OsError> {
             // Beyond the last that the kernel knows.
             break;
         }
-        let dropped = here > 0 && kept >> capability & 1 == 0;
+        if here == 0 || kept >> capability & 1 != 0 {
+            continue;
+        }
         // SAFETY: integers only.
-        if dropped && unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
             return Err(OsError::last("prctl", "PR_CAPBSET_DROP"));
+        }
+        // SAFETY: integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) } != 0 {
+            return Err(OsError::new("prctl", "PR_CAPBSET_DROP", libc::EINVAL));
         }
     }
     Ok(())

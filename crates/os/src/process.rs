@@ -177,9 +177,15 @@ pub fn die_with_parent(signal: Signal) -> Result<(), OsError> {
     )
 }
 
-/// No exec can give this process or its children more privilege, for ever (`prctl(PR_SET_NO_NEW_PRIVS)`).
+/// No exec can give this process or its children more privilege, for ever (`prctl(PR_SET_NO_NEW_PRIVS)`). It is read back: EPERM when it
+/// is not so.
 pub fn no_new_privileges() -> Result<(), OsError> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS")
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS")?;
+    // SAFETY: integers only.
+    if unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } == 1 {
+        return Ok(());
+    }
+    Err(OsError::new("prctl", "PR_SET_NO_NEW_PRIVS", libc::EPERM))
 }
 
 /// Whether others of the same user may look into this process, and whether it may leave a core (`prctl(PR_SET_DUMPABLE)`).

@@ -539,3 +539,132 @@ fn a_worker_that_asks_and_does_not_listen_is_waited_for_once() {
         stage.end(worker);
     }
 }
+
+/// Either nothing has gone out, so that httpd can answer, or the client sees that the answer breaks off.
+fn broke_off(became: &Result<(), Failure>, seen: &str, what: &str) {
+    match became {
+        Err(Failure::Unanswered(_)) => assert!(
+            !seen.contains("data") && !seen.contains("flush"),
+            "{what}: {seen}"
+        ),
+        Err(Failure::Truncated(Some(_))) => assert!(seen.ends_with("abort"), "{what}: {seen}"),
+        _ => panic!("{what}: {seen}, well: {}", became.is_ok()),
+    }
+    assert!(!seen.contains("end"), "{what}: {seen}");
+}
+
+/// R39, R40: an answer that breaks off after any of its bytes is never taken for a whole one, and one that had begun is never repeated.
+#[test]
+fn r40_an_answer_cut_off_at_any_byte_is_no_answer() {
+    let mut whole = Vec::new();
+    frame::put(&mut whole, Kind::Taken, &7u32.to_le_bytes());
+    let taken = whole.len();
+    let mut head = Vec::new();
+    Response {
+        status: 200,
+        reason: b"OK",
+        headers: vec![(b"X-Name", b"value")],
+    }
+    .encode(&mut head);
+    frame::put(&mut whole, Kind::Response, &head);
+    let answered = whole.len();
+    frame::put(&mut whole, Kind::Data, b"hello");
+    frame::put(&mut whole, Kind::End, b"");
+    for cut in 0..whole.len() {
+        let begun = cut >= taken;
+        let death = Answer::Death {
+            kind: DeathKind::Exit,
+            text: b"exited".to_vec(),
+        };
+        let answers = if begun { vec![pool(), death] } else { vec![pool()] };
+        let all = whole.clone();
+        let (stage, worker) = Stage::new(answers, move |listener| {
+            let mut first = Worker::accept(&listener);
+            first.expect().unwrap();
+            message::send_all(&first.socket, &all[..cut]).unwrap();
+            drop(first);
+            if !begun {
+                let mut second = Worker::accept(&listener);
+                second.expect().unwrap();
+                message::send_all(&second.socket, &all).unwrap();
+                second.expect();
+            }
+        });
+        let mut client = Recorder::default();
+        let became = stage.serve(&mut client, LIMITS);
+        let seen = client.seen.join(" ");
+        if !begun {
+            assert!(became.is_ok(), "{cut}");
+            assert_eq!(seen, "start 200 data hello end", "{cut}");
+        } else {
+            broke_off(&became, &seen, &cut.to_string());
+            assert!(cut >= answered || seen.is_empty(), "{cut}: {seen}");
+        }
+        stage.end(worker);
+    }
+}
+
+/// R40: frames that are none, at each place of an answer.
+#[test]
+fn r40_wrong_frames_end_the_exchange() {
+    let frame = |kind: u8, length: u32, padding: [u8; 3]| {
+        let [a, b, c, d] = length.to_le_bytes();
+        let [x, y, z] = padding;
+        vec![a, b, c, d, kind, x, y, z]
+    };
+    let response = |status: u16, count: u32| {
+        let mut payload = status.to_le_bytes().to_vec();
+        payload.extend(0u32.to_le_bytes());
+        payload.extend(count.to_le_bytes());
+        let mut whole = frame(
+            Kind::Response as u8,
+            u32::try_from(payload.len()).unwrap(),
+            [0; 3],
+        );
+        whole.extend(payload);
+        whole
+    };
+    let wrong: Vec<Vec<u8>> = vec![
+        // No kind, kinds that a worker never sends, padding, sizes beyond the limit.
+        frame(0, 0, [0; 3]),
+        frame(255, 0, [0; 3]),
+        frame(Kind::Head as u8, 0, [0; 3]),
+        frame(Kind::Body as u8, 0, [0; 3]),
+        frame(Kind::BodyEnd as u8, 0, [0; 3]),
+        frame(Kind::Sent as u8, 0, [0; 3]),
+        frame(Kind::End as u8, 0, [0, 0, 1]),
+        frame(Kind::End as u8, 1, [0; 3]),
+        frame(Kind::Data as u8, u32::MAX, [0; 3]),
+        frame(Kind::Data as u8, 65537, [0; 3]),
+        frame(Kind::Response as u8, (1 << 20) + 1, [0; 3]),
+        // Its own fields: a second start, statuses that are none, headers that are not there.
+        frame(Kind::Stale as u8, 0, [0; 3]),
+        response(100, 0),
+        response(99, 0),
+        response(200, 1),
+        response(200, u32::MAX),
+        frame(Kind::Want as u8, 0, [0; 3]),
+        frame(Kind::Verdict as u8, 0, [0; 3]),
+        frame(Kind::File as u8, 0, [0; 3]),
+    ];
+    for after_the_head in [false, true] {
+        for bytes in &wrong {
+            let bytes = bytes.clone();
+            let shown = format!("{bytes:?}, after the head: {after_the_head}");
+            let (stage, worker) = Stage::new(vec![pool()], move |listener| {
+                let mut w = Worker::accept(&listener);
+                w.take();
+                if after_the_head {
+                    w.say(&[(Kind::Response, &ok_head()), (Kind::Data, b"part")]);
+                }
+                // It may be closed already.
+                let _ = message::send_all(&w.socket, &bytes);
+                while w.expect().is_some() {}
+            });
+            let mut client = Recorder::default();
+            let became = stage.serve(&mut client, LIMITS);
+            broke_off(&became, &client.seen.join(" "), &shown);
+            stage.end(worker);
+        }
+    }
+}

@@ -51,6 +51,11 @@ pub fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 impl Httpd {
     /// Starts a manager; no configuration yet.
     pub fn start(name: &str) -> Self {
+        Self::start_by(name, env!("CARGO_BIN_EXE_rwsgi-manager"))
+    }
+
+    /// As [`start`](Self::start), by a program that executes the manager.
+    pub fn start_by(name: &str, program: &str) -> Self {
         let place = std::env::temp_dir().join(format!("rwsgi-m-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&place);
         std::fs::create_dir(&place).unwrap();
@@ -60,8 +65,7 @@ impl Httpd {
         let (control, theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking).unwrap();
         socket::pass_credentials(&theirs).unwrap();
         let log = append(&place);
-        let program = env!("CARGO_BIN_EXE_rwsgi-manager").as_bytes();
-        let manager = spawn::spawn_manager(program, &theirs, &log, Some(b"UTC")).unwrap();
+        let manager = spawn::spawn_manager(program.as_bytes(), &theirs, &log, Some(b"UTC")).unwrap();
         Self {
             place,
             control,
