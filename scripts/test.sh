@@ -27,9 +27,9 @@ theirs() {
     RWSGI_MPM=event RWSGI_UNDER_TEST=theirs $cargo test --locked --quiet -p rwsgi --test it -- "$@"
 }
 
-# The tests that docs/compat.md names have passed, on the original and here.
+# The tests that docs/compat.md and docs/security.md name have passed, on the original and here.
 proof() {
-    step "what docs/compat.md claims"
+    step "what docs/compat.md and docs/security.md claim"
     $cargo run --release --locked --quiet -p rwsgi-docs proof
 }
 

@@ -426,6 +426,7 @@ pub(super) mod tests {
         }
     }
 
+    // R16, C6
     #[test]
     fn unknown_names_are_refused_by_name() {
         assert!(
@@ -436,6 +437,7 @@ pub(super) mod tests {
         assert!(group_of("g group=none", 0).unwrap_err().contains("'none'"));
     }
 
+    // R6
     #[test]
     fn without_root_only_the_own_identity_is_possible() {
         assert_eq!(group_of("g", 1000).unwrap().settings.uid, 1000);

@@ -136,6 +136,7 @@ fn more_requests_than_threads_wait_their_turn(case: &Case) {
     }
 }
 
+/// R58
 fn keep_alive_clients_do_not_hold_workers(case: &Case) {
     case.needs_threads();
     let httpd = httpd(case, "processes=1 threads=1");
@@ -149,6 +150,7 @@ fn keep_alive_clients_do_not_hold_workers(case: &Case) {
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
+/// R58
 fn slow_clients_do_not_hold_workers(case: &Case) {
     case.needs_threads();
     let httpd = httpd(case, "processes=1 threads=1");

@@ -36,6 +36,7 @@ fn a_killed_worker_is_replaced(case: &Case) {
     httpd.provoked(&[codes::DEATH]);
 }
 
+/// R63
 fn a_worker_that_cannot_load_backs_off(case: &Case) {
     case.needs_ours("it starts again without a pause");
     let source =
@@ -69,6 +70,7 @@ fn a_killed_manager_is_replaced(case: &Case) {
     httpd.provoked(&[codes::MANAGER, codes::DEATH]);
 }
 
+/// R4, R70
 fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
     case.needs_ours("its daemons stay");
     let httpd = case.httpd().daemon("processes=2").app("state.wsgi").start();

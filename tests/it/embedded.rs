@@ -96,6 +96,7 @@ fn the_parent_never_loads_python(case: &Case) {
     assert!(!maps(httpd.parent().expect("parent").pid).contains("libpython"));
 }
 
+/// R8
 fn children_hold_no_python_when_all_is_in_daemon_mode(case: &Case) {
     case.needs_ours("it is linked with libpython");
     let httpd = case.httpd().app("hello.wsgi").start();

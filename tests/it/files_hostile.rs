@@ -86,6 +86,7 @@ def application(environ, start_response):
     return []
 "#;
 
+/// R33, R40
 fn what_a_hostile_worker_passes_is_refused(case: &Case) {
     case.needs_ours("it has another protocol");
     // Each child of prefork has a connection of its own to the worker, and the script could not tell them apart.

@@ -79,6 +79,7 @@ fn children(httpd: &Httpd) -> Vec<u32> {
     httpd.children().iter().map(|child| child.pid).collect()
 }
 
+/// R33
 fn a_file_that_shrinks_looks_truncated_and_harms_nobody(case: &Case) {
     if !case.embedded() {
         case.needs_ours("its daemons map the file, and may be killed by SIGBUS");
@@ -104,6 +105,7 @@ fn a_file_that_shrinks_looks_truncated_and_harms_nobody(case: &Case) {
     }
 }
 
+/// R33
 fn a_file_that_grows_is_sent_as_long_as_it_was(case: &Case) {
     let httpd = large(case.httpd());
     for query in ["", "keep=1"] {
@@ -307,6 +309,7 @@ fn traffic(httpd: &Httpd) {
     drop(httpd.raw_get("/serve"));
 }
 
+/// R33
 fn no_descriptor_is_left(case: &Case) {
     for setting in ["", "WSGIEnableSendfile On", "EnableMMAP Off"] {
         let httpd = files::start(
@@ -351,6 +354,7 @@ fn a_client_that_goes_away_is_noticed(case: &Case) {
     clients_went_away(&httpd);
 }
 
+/// R58
 fn slow_clients_keep_no_worker(case: &Case) {
     case.needs_ours("its only worker would be busy with the first");
     let httpd = large(case.httpd().daemon("processes=1 threads=1"));

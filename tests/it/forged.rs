@@ -120,6 +120,7 @@ fn r45_computed_variables_win_over_every_mechanism(case: &Case) {
     }
 }
 
+/// R14
 fn r45_htaccess_cannot_replace_computed_variables(case: &Case) {
     let lines: Vec<String> = forged().map(|name| format!("SetEnv {name} forged\n")).collect();
     let httpd = with_password(case)

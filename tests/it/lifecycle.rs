@@ -259,6 +259,7 @@ fn sighup_and_sigusr2_do_not_end_a_worker(case: &Case) {
     }
 }
 
+/// R68
 fn limits_hold_each_by_itself(case: &Case) {
     case.needs_ours("with deadlock-timeout=0 and without inactivity-timeout it enforces none of them");
     let httpd = life(case, "threads=2 deadlock-timeout=0 restart-interval=1").start();

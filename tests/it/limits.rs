@@ -33,6 +33,7 @@ fn limits(case: &Case, options: &str) -> Value {
     reply.json()
 }
 
+/// R64
 fn cpu_time_limit_replaces_a_worker(case: &Case) {
     let httpd = life(case, "threads=2 cpu-time-limit=1 shutdown-timeout=5").start();
     let limit = httpd.get("/limits").json()["RLIMIT_CPU"].clone();
@@ -63,6 +64,7 @@ fn cpu_time_is_taken_from_a_request_that_does_not_end(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::FORCE]);
 }
 
+/// R64
 fn memory_limit_is_a_memory_error(case: &Case) {
     let httpd = life(case, "threads=2 memory-limit=400000000").start();
     assert_eq!(
@@ -136,6 +138,7 @@ fn jailed(case: &Case, root: &std::path::Path) -> rwsgi_testkit::Httpd {
         .start()
 }
 
+/// R27
 fn chroot_is_the_root_directory(case: &Case) {
     case.needs_root();
     with_root_directory(|root| {
@@ -159,7 +162,7 @@ fn a_script_outside_of_the_root_directory_is_refused(case: &Case) {
     });
 }
 
-/// R24
+/// R24, C23
 fn no_capability_can_be_had_in_a_worker(case: &Case) {
     case.needs_root();
     case.needs_ours("it leaves the bounding set as it is");

@@ -81,6 +81,7 @@ fn errors_of_a_request_carry_its_client(case: &Case) {
     assert_eq!(line.level, "error", "{}", line.text);
 }
 
+/// R74
 fn text_is_kept_and_control_characters_are_not(case: &Case) {
     let httpd = case.httpd().app("talks.wsgi").start();
     ask(&httpd, "/control");

@@ -92,6 +92,7 @@ fn nothing_changed(environ: &Value) {
     );
 }
 
+/// R47
 fn without_the_directive_no_header_changes_anything(case: &Case) {
     let httpd = case.httpd().app("environ.wsgi").start();
     let environ = ask(&httpd, &ALL);
@@ -185,6 +186,7 @@ fn a_told_scheme_counts_more_than_the_environment(case: &Case) {
     }
 }
 
+/// R47
 fn of_a_kind_only_the_winner_is_seen(case: &Case) {
     let httpd = believing(case, "X-Real-IP X-Client-IP X-Forwarded-Proto")
         .conf("WSGITrustedProxies 127.0.0.1")
@@ -224,6 +226,7 @@ fn of_a_kind_only_the_winner_is_seen(case: &Case) {
     );
 }
 
+/// R47
 fn a_strangers_headers_are_removed(case: &Case) {
     let all: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
     let httpd = believing(case, &all.join(" "))

@@ -178,6 +178,7 @@ fn owned(httpd: &Httpd, uid: u32, gid: u32, modes: [u32; 2], status: u16) {
     assert_eq!(got, status, "{uid}:{gid} {modes:?}");
 }
 
+/// R15
 fn script_user_must_own_script_and_directory(case: &Case) {
     case.needs_root();
     let httpd = case

@@ -49,6 +49,7 @@ fn full_restart_serves_on(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
 }
 
+/// R70
 fn stop_leaves_nothing(case: &Case) {
     let httpd = case
         .httpd()

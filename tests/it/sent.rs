@@ -212,6 +212,7 @@ fn r54_no_byte_reaches_another_client(case: &Case) {
     finish(&httpd);
 }
 
+/// R34
 fn r55_no_header_of_an_application_chooses_a_handler(case: &Case) {
     let httpd = case
         .httpd()

@@ -64,6 +64,7 @@ fn answers_within(httpd: &Httpd, path: &str, status: u16, limit: Duration) {
     );
 }
 
+/// R59
 fn a_request_that_waits_too_long_is_a_504_and_never_run(case: &Case) {
     let httpd = httpd(case, "processes=1 threads=1 queue-timeout=1");
     let mut first = occupy(&httpd);
@@ -88,6 +89,7 @@ fn a_request_that_waits_too_long_is_a_504_and_never_run(case: &Case) {
     finish(&httpd);
 }
 
+/// R59
 fn a_full_queue_is_a_503(case: &Case) {
     let httpd = httpd(case, "processes=1 threads=1 listen-backlog=1 connect-timeout=1");
     let mut first = occupy(&httpd);

@@ -78,6 +78,7 @@ fn death_before_the_head_is_a_502_that_names_the_exit_code(case: &Case) {
     finish(&httpd);
 }
 
+/// R53
 fn death_after_one_byte_looks_truncated(case: &Case) {
     let httpd = httpd(case);
     for how in ["kill", "segv", "exit"] {
@@ -107,6 +108,7 @@ fn death_with_content_length_looks_truncated(case: &Case) {
     finish(&httpd);
 }
 
+/// R53
 fn death_looks_truncated_over_http_2(case: &Case) {
     case.needs_http2();
     let httpd = httpd(case);

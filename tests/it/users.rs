@@ -74,6 +74,7 @@ fn numbers_name_users_and_groups(case: &Case) {
     );
 }
 
+/// R18
 fn supplementary_groups_are_exactly_the_given_ones(case: &Case) {
     let (_httpd, about) = environ_as(
         case,
@@ -109,6 +110,7 @@ fn supplementary_groups_come_from_the_group_database(case: &Case) {
     });
 }
 
+/// R24
 fn a_worker_cannot_gain_privileges(case: &Case) {
     let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP}"));
     let workers = httpd.workers();
@@ -141,6 +143,7 @@ fn a_worker_cannot_gain_privileges(case: &Case) {
     }
 }
 
+/// R25, C20
 fn a_worker_has_only_the_intended_descriptors(case: &Case) {
     case.needs_ours("its daemons are forks of httpd and hold its descriptors");
     let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP} threads=2"));
@@ -168,6 +171,7 @@ fn a_worker_has_only_the_intended_descriptors(case: &Case) {
     }
 }
 
+/// R26
 fn a_workers_environment_is_made_from_nothing(case: &Case) {
     let (httpd, about) = environ_as(case, &format!("user={USER} group={GROUP}"));
     if case.theirs() {
@@ -221,6 +225,7 @@ fn two_groups_run_as_two_users(case: &Case) {
     assert_eq!(uid("/two"), Some(id("daemon", "passwd")));
 }
 
+/// R10
 fn httpds_memory_is_not_in_a_worker(case: &Case) {
     case.needs_ours("its daemons are forks of httpd");
     let (httpd, _) = environ_as(case, &format!("user={USER} group={GROUP}"));
@@ -235,6 +240,7 @@ fn httpds_memory_is_not_in_a_worker(case: &Case) {
     assert!(!maps.contains("libpython") && !maps.contains("libapr"), "{maps}");
 }
 
+/// R31
 fn the_runtime_directory_is_closed_to_others(case: &Case) {
     use std::os::unix::fs::MetadataExt as _;
     case.needs_ours("it has none of its own");
@@ -308,6 +314,7 @@ fn a_script_that_the_user_cannot_read_is_named(case: &Case) {
     httpd.provoked(&[codes::APPLICATION]);
 }
 
+/// C9
 fn root_is_refused(case: &Case) {
     case.needs_root();
     for option in ["user=root", "user=#0"] {

@@ -193,6 +193,7 @@ fn input_is_iterated_by_lines_and_can_be_read_on_another_thread() {
     });
 }
 
+// R39
 #[test]
 fn a_body_that_breaks_off_raises_oserror_again_and_again() {
     on_sites(|site| {

@@ -547,6 +547,7 @@ fn home_and_python_path_come_first_and_scripts_are_loaded_in_advance() {
     });
 }
 
+// R39
 #[test]
 fn a_connection_that_speaks_nonsense_is_closed_and_the_worker_goes_on() {
     on_every_python(|python| {

@@ -56,6 +56,7 @@ fn changes(fake: &Fake) -> Vec<&str> {
         .collect()
 }
 
+// R21
 #[test]
 fn the_steps_are_made_in_their_order_and_the_python_runs_last() {
     let mut fake = machine();
@@ -78,6 +79,7 @@ fn the_steps_are_made_in_their_order_and_the_python_runs_last() {
     assert!(fake.calls.contains(&"change_directory(/home/ann)".to_owned()));
 }
 
+// R28, C24
 #[test]
 fn the_python_is_looked_for_only_as_the_user() {
     let mut fake = machine();
@@ -129,6 +131,7 @@ fn whichever_call_fails_nothing_after_it_is_tried_and_the_step_is_named() {
     }
 }
 
+// R22
 #[test]
 fn a_call_that_lies_about_the_drop_is_found_out() {
     for lie in [
@@ -211,6 +214,7 @@ fn a_root_directory_that_is_missing_or_has_no_proc_is_named() {
     assert_eq!((refusal.step, refusal.code), (Step::Descriptors, 466));
 }
 
+// C9
 #[test]
 fn root_is_never_a_worker() {
     for switch in [true, false] {
@@ -226,6 +230,7 @@ fn root_is_never_a_worker() {
     }
 }
 
+// R6
 #[test]
 fn without_root_nothing_is_switched_and_another_user_is_refused() {
     let mut fake = machine();

@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(got.iter().map(String::len).sum::<usize>(), long.len());
     }
 
+    // R74
     #[test]
     fn nothing_that_could_forge_a_line_or_move_a_cursor_passes() {
         assert_eq!(
@@ -164,6 +165,7 @@ mod tests {
         assert_eq!(escape("é\u{2028}ü\u{202e}".as_bytes()), "é\\u2028ü\\u202e");
     }
 
+    // R64
     #[test]
     fn a_flood_is_cut_to_the_rate_and_the_loss_is_counted() {
         let t = Instant::now();

@@ -188,6 +188,7 @@ mod tests {
         std::fs::remove_dir_all(above).unwrap();
     }
 
+    // R31
     #[test]
     fn a_leftover_of_an_earlier_manager_is_taken_over_and_a_strangers_is_refused() {
         use std::os::unix::fs::PermissionsExt;
@@ -205,6 +206,7 @@ mod tests {
         std::fs::remove_dir_all(above).unwrap();
     }
 
+    // R31
     #[test]
     fn a_directory_that_others_may_write_and_a_missing_one_are_refused_with_the_remedy() {
         use std::os::unix::fs::PermissionsExt;

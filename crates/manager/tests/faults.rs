@@ -149,7 +149,7 @@ fn refused(entry: &Entry, fault: &str, what: &str, step: Step, code: u16) {
     }
 }
 
-/// R21, C11
+/// R21, C11, R23
 #[test]
 fn r21_whichever_system_call_fails_no_instruction_of_the_user_is_executed() {
     if !is_root() {
@@ -226,7 +226,7 @@ fn r21_whichever_system_call_fails_no_instruction_of_the_user_is_executed() {
     refused(&entry, &memory, "setrlimit DATA", Step::Exec, 468);
 }
 
-/// R22
+/// R22, C11
 #[test]
 fn r22_a_system_call_that_lies_is_found_out() {
     if !is_root() {

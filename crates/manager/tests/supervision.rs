@@ -223,6 +223,7 @@ fn a_group_that_is_gone_is_refused_by_name() {
     }
 }
 
+// C9
 #[test]
 fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
     let mut httpd = Httpd::start("root");
@@ -252,6 +253,7 @@ fn a_runtime_directory_that_somebody_removes_is_made_anew() {
     socket::connect(Kind::Stream, &path, Mode::Blocking).unwrap();
 }
 
+// R37
 #[test]
 fn a_malformed_question_closes_its_connection_only() {
     let mut httpd = Httpd::start("malformed");
@@ -266,6 +268,7 @@ fn a_malformed_question_closes_its_connection_only() {
     httpd.logged("RW0405", 1);
 }
 
+// R4
 #[test]
 fn only_httpds_parent_is_obeyed_on_the_control_socket() {
     let httpd = Httpd::start("foreign");
@@ -280,6 +283,7 @@ fn only_httpds_parent_is_obeyed_on_the_control_socket() {
     assert!(is_alive(httpd.manager));
 }
 
+// R42, R74
 #[test]
 fn what_a_worker_writes_reaches_the_log_as_lines_that_cannot_be_forged() {
     let mut httpd = Httpd::start("output");
@@ -292,6 +296,7 @@ fn what_a_worker_writes_reaches_the_log_as_lines_that_cannot_be_forged() {
     httpd.logged(r"a\x1b[1mb\rc", 1);
 }
 
+// R25
 #[test]
 fn a_worker_has_the_users_identity_six_descriptors_and_an_environment_from_nothing() {
     let mut httpd = Httpd::start("identity");
@@ -380,6 +385,7 @@ fn when_httpds_parent_is_killed_the_manager_ends_and_leaves_nothing() {
     std::fs::remove_dir_all(place).unwrap();
 }
 
+// R70
 #[test]
 fn when_the_manager_is_killed_its_workers_die() {
     let mut httpd = Httpd::start("orphans");
@@ -389,4 +395,28 @@ fn when_the_manager_is_killed_its_workers_die() {
     let worker = httpd.nth_ready(1);
     kill(httpd.manager);
     eventually("the end of the worker", || (!is_alive(worker)).then_some(()));
+}
+
+// R42
+#[test]
+fn r42_a_worker_that_writes_nonsense_is_killed_and_nobody_else() {
+    // An unknown kind, one that is cut short, far too much, a kind of the manager.
+    for said in [
+        r"printf '\377zzz' >&4",
+        r"printf '\003\377\377\377\377x' >&4",
+        "head -c 60000 /dev/zero | dd bs=60000 iflag=fullblock >&4",
+        r"printf '\060' >&4",
+    ] {
+        let mut httpd = Httpd::start("nonsense");
+        let good = httpd.group("good", &httpd.python("py", SERVE));
+        let home = httpd.python("evil", &format!(r"printf '\001' >&4; {said}; sleep 1000"));
+        let evil = httpd.group("evil", &home);
+        httpd.configure(&[good, evil]);
+        httpd.pool("good");
+        let other = httpd.nth_ready(1);
+        httpd.pool("evil");
+        httpd.logged("RW0456", 1);
+        assert!(is_alive(other), "{said}");
+        assert_eq!(httpd.stop(), End::Exit(0));
+    }
 }

@@ -340,6 +340,7 @@ mod tests {
         let _ = child.wait();
     }
 
+    // R69
     #[test]
     fn a_group_signal_to_everybody_is_refused() {
         assert_eq!(

@@ -170,6 +170,7 @@ mod tests {
         .start()
     }
 
+    // R2
     #[test]
     fn the_program_has_the_listed_descriptors_the_listed_environment_and_no_other() {
         let (read_end, write_end) = fd::pipe().unwrap();

@@ -874,6 +874,7 @@ mod tests {
         }
     }
 
+    // R7
     #[test]
     fn mixed_builds_are_named() {
         let mut bytes = Ask::Death { pid: 1 }.encode();

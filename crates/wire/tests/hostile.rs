@@ -80,6 +80,7 @@ fn python(directory: &[u8]) -> Python {
     }
 }
 
+// R3, R37, R41, R42, C3
 #[test]
 fn control_messages() {
     let group = Group {
@@ -156,6 +157,7 @@ fn the_scoreboard() {
     survives(&board.encode(), Scoreboard::decode, Scoreboard::encode);
 }
 
+// R39, R41
 #[test]
 fn heads_and_what_workers_say() {
     let encoded = |fill: &dyn Fn(&mut Vec<u8>)| {
@@ -219,6 +221,7 @@ fn survives_borrowed<E>(seed: &[u8], again: impl Fn(&[u8]) -> Result<Vec<u8>, E>
     }
 }
 
+// R40, R41
 #[test]
 fn a_stream_of_damaged_frames() {
     let mut seed = Vec::new();

@@ -89,7 +89,7 @@ os.environ.update(CANARY="1", PATH="/nonexistent/x:" + os.environ["PATH"], TMPDI
 os.execvp(sys.argv[1], sys.argv[1:])
 "#;
 
-/// R12, R22, R24, R25, R26
+/// R12, R22, R24, R25, R26, R76, C1
 fn r12_nothing_of_whoever_started_httpd_reaches_a_worker(case: &Case) {
     let httpd = hosted(case, "threads=2")
         .app("environ.wsgi")
@@ -163,7 +163,7 @@ fn r12_nothing_of_whoever_started_httpd_reaches_a_worker(case: &Case) {
     assert_eq!(core, ["0", "0"]);
 }
 
-/// R18
+/// R18, C10
 fn r18_privileged_groups_do_not_come_by_accident(case: &Case) {
     case.needs_root();
     let database = std::fs::read_to_string("/etc/group").expect("/etc/group");

@@ -4,7 +4,10 @@ use super::hosted;
 use rwsgi_testkit::{Case, Topic, json, test};
 
 pub fn tests(topic: &mut Topic) {
-    topic.daemon(test![r22_there_is_no_way_back_to_root]);
+    topic.daemon(test![
+        r22_there_is_no_way_back_to_root,
+        r25_programs_of_hosted_code_inherit_no_descriptor,
+    ]);
 }
 
 /// Tries everything and says how each ended.
@@ -85,4 +88,25 @@ fn r22_there_is_no_way_back_to_root(case: &Case) {
             .status,
         200
     );
+}
+
+const CHILD: &str = r#"
+import subprocess
+def application(environ, start_response):
+    listing = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + n)))"
+    said = subprocess.run(["/usr/bin/env", "python3", "-c", listing], close_fds=False, capture_output=True).stdout
+    start_response("200 OK", [])
+    return [said.strip()]
+"#;
+
+/// R25
+fn r25_programs_of_hosted_code_inherit_no_descriptor(case: &Case) {
+    let httpd = hosted(case, "threads=2").source("/", "app.wsgi", CHILD).start();
+    let seen = httpd.get("/").text();
+    if case.theirs() {
+        // The original leaves some of httpd's open.
+        assert_ne!(seen, "");
+    } else {
+        assert_eq!(seen, "[0, 1, 2]");
+    }
 }

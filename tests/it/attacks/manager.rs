@@ -1,13 +1,18 @@
 //! What the program that stays root is, holds and may do.
 
 use super::hosted;
-use rwsgi_testkit::{Case, Process, Topic, build_dir, test};
+use rwsgi_testkit::{Case, Process, Signal, Topic, build_dir, test, until};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         r05_the_manager_keeps_the_listed_capabilities_only,
         r13_the_manager_holds_nothing_that_others_can_write,
+        r28_root_uses_no_path_that_a_user_can_change,
     ]);
 }
 
@@ -94,4 +99,100 @@ fn r13_the_manager_holds_nothing_that_others_can_write(case: &Case) {
     }
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", manager.pid)).expect("maps");
     assert!(!maps.contains("rw-s"), "{maps}");
+}
+
+/// R32
+/// R28, R29: every path that the manager, and what is to become a worker, uses while it is root.
+fn r28_root_uses_no_path_that_a_user_can_change(case: &Case) {
+    case.needs_ours("it has no manager");
+    if Command::new("strace").arg("-V").output().is_err() {
+        case.skip("no strace");
+    }
+    let httpd = hosted(case, "threads=2 home=@DATA@").app("hello.wsgi").start();
+    httpd.get("/");
+    let manager = httpd.manager().expect("manager").pid;
+    let trace = httpd.root().join("trace");
+    let mut strace = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            "trace=%file,setresuid",
+            "-p",
+            &manager.to_string(),
+            "-o",
+        ])
+        .arg(&trace)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace");
+    let traced = || {
+        httpd
+            .manager()
+            .and_then(|m| m.status("TracerPid"))
+            .is_some_and(|pid| pid != "0")
+    };
+    until("strace to look on", Duration::from_secs(10), traced);
+    // A death, its burial, a new worker; a new configuration.
+    for _ in 0..2 {
+        let worker = httpd.workers().first().expect("a worker").clone();
+        worker.signal(Signal::SIGKILL);
+        until("another worker", Duration::from_secs(20), || {
+            httpd.get("/").status == 200 && httpd.workers().iter().any(|now| now.pid != worker.pid)
+        });
+        httpd.graceful();
+    }
+    httpd.provoked(&[crate::codes::DEATH]);
+    Command::new("kill")
+        .arg(strace.id().to_string())
+        .status()
+        .expect("kill");
+    strace.wait().expect("the end of strace");
+    let text = std::fs::read_to_string(&trace).expect("the trace");
+    let mut users = BTreeSet::new();
+    let (mut seen, mut became) = (0, 0);
+    for line in text.lines() {
+        let Some((pid, call)) = line.split_once(' ') else {
+            continue;
+        };
+        if call.trim_start().starts_with("setresuid(") && call.ends_with("= 0") {
+            users.insert(pid.to_owned());
+            became += 1;
+        }
+        if users.contains(pid) {
+            continue;
+        }
+        for path in call
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .filter(|path| path.starts_with('/'))
+        {
+            // `/proc` is the kernel's; the build may be the developer's own, and is root's when it is installed.
+            if path.starts_with("/proc/") || Path::new(path).starts_with(build_dir()) {
+                continue;
+            }
+            seen += 1;
+            let mut above = PathBuf::from(path);
+            while above.pop() {
+                let Ok(status) = std::fs::metadata(&above) else {
+                    continue;
+                };
+                let sticky = status.mode() & 0o1000 != 0;
+                assert!(
+                    status.uid() == 0 && (status.mode() & 0o022 == 0 || sticky),
+                    "root uses {path}, and {} is of {} with mode {:o}: {line}",
+                    above.display(),
+                    status.uid(),
+                    status.mode()
+                );
+            }
+        }
+    }
+    assert!(
+        seen > 5 && became >= 2,
+        "{seen} paths, {became} workers in\n{text}"
+    );
 }

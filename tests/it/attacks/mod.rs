@@ -1,20 +1,24 @@
 //! What hosted code, a conquered httpd child and other users of the machine try, and get nothing from. The numbers are those of
 //! `docs/security.md`. `RWSGI_FAULTS=long` (`make test-faults`) tries everything, otherwise a part of it.
 
+mod evil_worker;
 mod inherited;
 mod inside;
 mod key_hunt;
 mod manager;
+mod neighbour;
 mod rogue_child;
 mod sockets;
 
 use rwsgi_testkit::{Builder, Case, Topic};
 
 pub fn tests(topic: &mut Topic) {
+    evil_worker::tests(topic);
     inherited::tests(topic);
     inside::tests(topic);
     key_hunt::tests(topic);
     manager::tests(topic);
+    neighbour::tests(topic);
     rogue_child::tests(topic);
     sockets::tests(topic);
 }

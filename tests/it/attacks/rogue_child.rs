@@ -143,7 +143,7 @@ fn attack(httpd: &Httpd, version: &str, seconds: usize, seed: usize) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// R14, R37, R38, R62
+/// R2, R14, R37, R38, R62, C3, C4
 fn r37_a_rogue_child_gets_nothing_from_the_manager(case: &Case) {
     case.needs_ours("it has no manager");
     let httpd = hosted(case, "threads=2")
@@ -180,6 +180,7 @@ fn r37_a_rogue_child_gets_nothing_from_the_manager(case: &Case) {
         manager.descriptors() <= before + 1
     });
     assert_eq!(httpd.manager().map(|now| now.pid), Some(manager.pid));
+    assert_eq!(manager.status("Threads").as_deref(), Some("1"));
     assert!(
         memory_kib(&manager) < memory + 8192,
         "{} KiB, then {}",

@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         r35_no_user_reaches_the_sockets,
         r36_a_stranger_that_reaches_a_socket_is_turned_away,
+        r61_connections_that_ask_for_nothing_start_nothing,
     ]);
 }
 
@@ -82,7 +83,7 @@ fn r35_no_user_reaches_the_sockets(case: &Case) {
     );
 }
 
-/// R36
+/// R36, C4
 fn r36_a_stranger_that_reaches_a_socket_is_turned_away(case: &Case) {
     case.needs_ours("its daemons do not ask who connects");
     let httpd = hosted(case, "threads=1").app("hello.wsgi").start();
@@ -103,6 +104,25 @@ fn r36_a_stranger_that_reaches_a_socket_is_turned_away(case: &Case) {
     httpd.wait_log("RW0404");
     httpd.wait_log("RW0613");
     open(directory, 0o710);
+    until("an answer", Duration::from_secs(10), || {
+        httpd.get("/").status == 200
+    });
+}
+
+/// R61
+fn r61_connections_that_ask_for_nothing_start_nothing(case: &Case) {
+    case.needs_ours("its processes start with httpd");
+    let httpd = hosted(case, "threads=1")
+        .app("hello.wsgi")
+        .load("reqtimeout")
+        .conf("RequestReadTimeout header=1")
+        .start();
+    for round in 0..case.rounds(60, 1000) {
+        let mut raw = httpd.raw();
+        raw.send(["", "GET", "GET / HTTP/1.1\r\nHost: a\r\n", "\x16\x03\x01"][round % 4]);
+    }
+    assert_eq!(httpd.log_with(" starts for ").len(), 0);
+    assert!(httpd.workers().is_empty());
     until("an answer", Duration::from_secs(10), || {
         httpd.get("/").status == 200
     });

@@ -230,6 +230,7 @@ fn a_copied_virtual_host_shares_its_group(case: &Case) {
     assert_eq!(pid("shop"), pid("secure"), "one process for both");
 }
 
+/// R14, R19
 fn daemon_process_stands_in_servers(case: &Case) {
     misplaced(case, &["<Location /x>\nWSGIDaemonProcess a\n</Location>"]);
 }
@@ -298,6 +299,7 @@ fn some_options_may_be_empty(case: &Case) {
     );
 }
 
+/// C19
 fn umask_is_set(case: &Case) {
     let httpd = case
         .httpd()

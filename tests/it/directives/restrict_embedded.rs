@@ -16,6 +16,7 @@ fn restrict_embedded_is_on_or_off(case: &Case) {
     refuses(case, &[("WSGIRestrictEmbedded true", &["true", "Off | On"])]);
 }
 
+/// R19
 fn restrict_embedded_is_for_the_whole_server(case: &Case) {
     misplaced(
         case,
@@ -23,6 +24,7 @@ fn restrict_embedded_is_for_the_whole_server(case: &Case) {
     );
 }
 
+/// R8
 fn restricted_requests_are_refused(case: &Case) {
     let httpd = case
         .httpd()

@@ -69,6 +69,7 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::field;
 
+    // C26
     #[test]
     fn a_field_of_the_status_is_found_by_its_whole_name() {
         let status = "Name:\tpython\nNoNewPrivs:\t1\n";
