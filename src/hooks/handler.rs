@@ -345,7 +345,11 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
             (None, Some(instead)) => answer_instead(request, instead),
             (None, None) => Verdict::Ok,
         },
-        Err(Failure::ClientGone) => Verdict::Ok,
+        Err(Failure::ClientGone) => {
+            // It may have closed its side only: an answer that looks whole would deceive it.
+            request.connection().abandon();
+            Verdict::Ok
+        }
         Err(Failure::Truncated(message)) => {
             if let Some(message) = message {
                 request.log(

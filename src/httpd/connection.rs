@@ -75,6 +75,13 @@ impl<'r> Connection<'r> {
         unsafe { (*self.raw).keepalive = c::AP_CONN_CLOSE };
     }
 
+    /// The client counts as gone: it gets nothing more, not even the end of an answer.
+    pub fn abandon(&self) {
+        self.close_after_response();
+        // SAFETY: H1: as above.
+        unsafe { (*self.raw).aborted = 1 };
+    }
+
     /// Local address in text form.
     pub fn local_ip(&self) -> &'r [u8] {
         // SAFETY: H2.

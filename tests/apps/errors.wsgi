@@ -30,6 +30,16 @@ def number(environ, start_response):
     return 42
 
 
+class Mistaken:
+    def __iter__(self):
+        raise TypeError("a mistake in __iter__")
+
+
+def iterable_with_a_mistake(environ, start_response):
+    start_response("200 OK", TEXT)
+    return Mistaken()
+
+
 def list_of_numbers(environ, start_response):
     start_response("200 OK", TEXT)
     return [1, 2]

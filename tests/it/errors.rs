@@ -20,6 +20,8 @@ pub fn tests(topic: &mut Topic) {
         bad_lengths_are_500,
         error_documents_apply_to_failures,
         the_traceback_is_logged_whole_with_its_request,
+        broken_rules_name_the_script,
+        a_type_error_of_the_iterable_itself_has_its_traceback,
     ]);
 }
 
@@ -181,6 +183,28 @@ fn wrong_return_values_are_500(case: &Case) {
             ("/write_str", "bytes"),
         ],
     );
+}
+
+fn broken_rules_name_the_script(case: &Case) {
+    let httpd = table(case);
+    for path in ["/none", "/bare_bytes", "/no_start_response"] {
+        expect_500(&httpd, path);
+    }
+    // 0601 to 0609: rules of PEP 3333.
+    let lines = httpd.log_with(case.said(" RW060", "WSGI0174"));
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line.text.contains("errors.wsgi'")),
+        "{lines:?}"
+    );
+    finish(&httpd);
+}
+
+fn a_type_error_of_the_iterable_itself_has_its_traceback(case: &Case) {
+    let httpd = table(case);
+    expect_500(&httpd, "/iterable_with_a_mistake");
+    httpd.wait_log("TypeError: a mistake in __iter__");
+    finish(&httpd);
 }
 
 fn exceptions_before_output_are_500(case: &Case) {

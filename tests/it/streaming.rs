@@ -16,6 +16,7 @@ pub fn tests(topic: &mut Topic) {
         a_thousand_pieces_arrive_in_order,
         a_client_that_reads_slowly_holds_the_application_back,
         a_client_that_goes_away_frees_its_thread,
+        what_is_logged_after_the_client_has_gone_is_not_lost,
     ]);
     topic.daemon(test![
         a_client_that_goes_away_while_nothing_is_sent_frees_the_connection
@@ -215,4 +216,21 @@ fn a_client_that_goes_away_while_nothing_is_sent_frees_the_connection(case: &Cas
     });
     std::fs::write(httpd.data().join("go"), "").expect("go");
     assert_eq!(httpd.get("/pid").status, 200);
+}
+
+fn what_is_logged_after_the_client_has_gone_is_not_lost(case: &Case) {
+    let source = "import sys, time\nclass Pieces:\n    \
+        def __iter__(self):\n        \
+        while True:\n            yield b'piece;' * 100\n            time.sleep(0.01)\n    \
+        def close(self):\n        \
+        print('said by close', file=sys.stderr)\n        raise ValueError('raised by close')\n\
+        def application(environ, start_response):\n    start_response('200 OK', [])\n    return Pieces()\n";
+    let httpd = case.httpd().source("/", "pieces.wsgi", source).start();
+    let mut raw = httpd.raw_get("/");
+    raw.until(b"piece;");
+    drop(raw);
+    httpd.wait_log("said by close");
+    httpd.wait_log("ValueError: raised by close");
+    httpd.announce_traceback();
+    httpd.announce(case.said("RW0610", "WSGI0"));
 }

@@ -308,13 +308,17 @@ impl Exchange for Connection {
 
     fn log_line(&self, log: &Log<'_>) {
         if is_copy() {
-            let _ = std::io::stderr().write_all(&[log.text, b"\n"].concat());
+            to_standard_error(log);
             return;
         }
         put_with(&mut lock(&self.logs), Kind::Log, |out| log.encode(out));
         if let Ok(mut writer) = self.writer.try_lock() {
             self.append_logs(&mut writer);
-            let _ = writer.send(&self.stream, Wait::No);
+            if writer.send(&self.stream, Wait::No).is_err() {
+                // httpd's child listens no more: the client is gone. What the application still says is logged all the same.
+                writer.forget_unsent();
+                to_standard_error(log);
+            }
         }
     }
 
@@ -380,6 +384,12 @@ impl Writer {
         } else {
             self.out.append(&mut self.answer);
         }
+    }
+
+    /// The peer is gone: what was to go to it goes nowhere.
+    fn forget_unsent(&mut self) {
+        self.out.clear();
+        self.sent = 0;
     }
 
     fn put_abort(&mut self, reason: AbortReason, text: &str) {
@@ -465,6 +475,11 @@ impl Writer {
         }
         Err(Gone)
     }
+}
+
+/// Which the manager reads, and writes to the error log of the process group.
+fn to_standard_error(log: &Log<'_>) {
+    let _ = std::io::stderr().write_all(&[log.text, b"\n"].concat());
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,5 +1,6 @@
 //! The iterable that an application returned: its blocks sent as they come, its `close()` called once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rwsgi_wire::response::{AbortReason, Level};
@@ -57,12 +58,14 @@ pub fn send_all<'py>(
 impl Answer<'_> {
     fn blocks<'py>(&self, py: Attached<'py>, result: &Object<'py>) -> Result<(), Fault> {
         let raised = |exception| self.raised(&exception);
-        let iterator = result
-            .iterate()
-            .map_err(|exception| match exception.is(Raise::Type) {
-                true => rule_broken(self.request, &not_iterable(result)),
-                false => raised(exception),
-            })?;
+        let iterator =
+            result
+                .iterate()
+                .map_err(|exception| match exception.is(Raise::Type) && !has_iter(result) {
+                    true => rule_broken(self.request, &not_iterable(&self.script(), result)),
+                    // Its own `__iter__` raised.
+                    false => raised(exception),
+                })?;
         while let Some(block) = iterator.advance().map_err(raised)? {
             if !self.block(py, result, &block, true)? {
                 break;
@@ -80,7 +83,10 @@ impl Answer<'_> {
         now: bool,
     ) -> Result<bool, Fault> {
         let Some(data) = block.as_bytes() else {
-            return Err(rule_broken(self.request, &not_bytes(result, block)));
+            return Err(rule_broken(
+                self.request,
+                &not_bytes(&self.script(), result, block),
+            ));
         };
         if data.is_empty() {
             return Ok(true);
@@ -93,6 +99,11 @@ impl Answer<'_> {
         Ok(output.add(py, self.exchange, data, now, start).is_ok())
     }
 
+    /// The script, for messages.
+    pub fn script(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.script)
+    }
+
     /// The fault of an application that raised.
     pub fn raised<'py>(&self, exception: &Exception<'py>) -> Fault {
         let py = exception.value().py();
@@ -103,7 +114,7 @@ impl Answer<'_> {
         let class = &self.state.request_timeout;
         let timed_out = class.with(py, |class| exception.is_instance(class));
         if timed_out {
-            let script = String::from_utf8_lossy(self.script);
+            let script = self.script();
             let text = format!("the request of '{script}' was ended by mod_wsgi.RequestTimeout");
             self.request.report(Level::Info, &text);
             return Fault(AbortReason::Timeout);
@@ -142,9 +153,12 @@ impl Answer<'_> {
 
     /// The fault of an answer without a head.
     pub fn no_start_response(&self) -> Fault {
-        let text = "the application produced its answer without having called start_response (PEP 3333: \"the \
-                    start_response() invocation must occur before the iterable yields its first body bytestring\")";
-        super::fault::report(self.request, &codes::NO_START_RESPONSE, text);
+        let text = format!(
+            "the application in '{}' produced its answer without having called start_response (PEP 3333: \"the \
+             start_response() invocation must occur before the iterable yields its first body bytestring\")",
+            self.script()
+        );
+        super::fault::report(self.request, &codes::NO_START_RESPONSE, &text);
         Fault(rwsgi_wire::response::AbortReason::Application)
     }
 
@@ -156,7 +170,7 @@ impl Answer<'_> {
             Err(exception) => Some(exception),
         };
         if let Some(exception) = failed {
-            let script = String::from_utf8_lossy(self.script);
+            let script = self.script();
             let what = format!(
                 "close() of the response of '{script}' raised {}",
                 exception.type_name()
@@ -166,9 +180,13 @@ impl Answer<'_> {
     }
 }
 
-fn not_iterable(result: &Object<'_>) -> String {
+fn has_iter(result: &Object<'_>) -> bool {
+    result.attribute(c"__iter__").is_ok()
+}
+
+fn not_iterable(script: &str, result: &Object<'_>) -> String {
     format!(
-        "the application returned {}, which is not iterable (PEP 3333: \"the application object must return an iterable \
+        "the application in '{script}' returned {}, which is not iterable (PEP 3333: \"the application object must return an iterable \
          yielding zero or more bytestrings\"); {}",
         result.type_name(),
         if result.is_none() {
@@ -179,7 +197,7 @@ fn not_iterable(result: &Object<'_>) -> String {
     )
 }
 
-fn not_bytes(result: &Object<'_>, block: &Object<'_>) -> String {
+fn not_bytes(script: &str, result: &Object<'_>, block: &Object<'_>) -> String {
     let remedy = if result.as_bytes().is_some() {
         "a bytes object was returned itself; put it into a list: return [b'...']"
     } else if block.is_text() {
@@ -188,7 +206,7 @@ fn not_bytes(result: &Object<'_>, block: &Object<'_>) -> String {
         "return [b'...']"
     };
     format!(
-        "the response must consist of bytes, not {} ({}) (PEP 3333: \"the application object must return an iterable yielding \
+        "the response of '{script}' must consist of bytes, not {} ({}) (PEP 3333: \"the application object must return an iterable yielding \
          zero or more bytestrings\"); {remedy}",
         block.type_name(),
         block.to_repr(60)

@@ -203,14 +203,17 @@ fn complete(py: Attached<'_>, answer: &Answer<'_>, head: &Head<'_>) -> Result<()
     match output.length(head.head_only) {
         Length::Right => Ok(()),
         Length::Short { declared, produced } => {
-            let text =
-                format!("the application declared Content-Length {declared} and produced {produced} bytes");
+            let text = format!(
+                "the application in '{}' declared Content-Length {declared} and produced {produced} bytes",
+                answer.script()
+            );
             report(answer.request, &codes::SHORT_BODY, &text);
             Err(Fault(rwsgi_wire::response::AbortReason::Application))
         }
         Length::Long { declared, produced } => {
             let text = format!(
-                "the application declared Content-Length {declared} and produced {produced} bytes; the rest was dropped"
+                "the application in '{}' declared Content-Length {declared} and produced {produced} bytes; the rest was dropped",
+                answer.script()
             );
             report(answer.request, &codes::LONG_BODY, &text);
             Ok(())
