@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         a_group_that_nobody_asks_for_costs_nothing,
+        ten_thousand_groups_cost_next_to_nothing,
         first_requests_at_once_start_one_worker,
         requests_that_wait_start_more_workers,
         idle_workers_end_down_to_the_minimum,
@@ -93,6 +94,37 @@ fn a_group_that_nobody_asks_for_costs_nothing(case: &Case) {
     assert_eq!(httpd.get("/a").status, 200);
     assert_eq!((httpd.workers().len(), sockets()), (2, 3));
     assert_eq!(starts(&httpd), 2);
+}
+
+fn ten_thousand_groups_cost_next_to_nothing(case: &Case) {
+    case.needs_ours("it starts them all");
+    let group = |n| {
+        format!(
+            "WSGIDaemonProcess g{n} min-processes=0 display-name=%{{GROUP}}\n\
+             WSGIScriptAlias /g{n} @SCRIPTS@/life.wsgi process-group=g{n}\n"
+        )
+    };
+    let httpd = case
+        .httpd()
+        .bare()
+        .script("life.wsgi")
+        .conf(&(0..10_000).map(group).collect::<String>())
+        .start();
+    let manager = || httpd.manager().expect("a manager");
+    let before = manager().descriptors();
+    assert_eq!(httpd.get("/g7777/pid").status, 200);
+    assert_eq!((httpd.workers().len(), httpd.socket_files().len()), (1, 2));
+    for _ in 0..3 {
+        httpd.graceful();
+    }
+    assert_eq!(httpd.workers().len(), 1);
+    let (peak, descriptors) = (manager().peak_kib(), manager().descriptors());
+    assert!(peak < 48 << 10, "the manager needed {peak} KiB");
+    // A socket, and two for the worker.
+    assert!(
+        descriptors <= before + 4,
+        "{before} descriptors, then {descriptors}"
+    );
 }
 
 fn first_requests_at_once_start_one_worker(case: &Case) {

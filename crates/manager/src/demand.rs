@@ -83,7 +83,7 @@ impl Demand {
 }
 
 /// The workers that a pool keeps.
-fn least(settings: &Settings) -> usize {
+pub(crate) fn least(settings: &Settings) -> usize {
     settings.scale.min_processes.min(settings.group.processes) as usize
 }
 

@@ -7,7 +7,8 @@ use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
 use crate::codes;
-use crate::demand::YIELD_LIMIT;
+use crate::demand::{YIELD_LIMIT, least};
+use crate::pools::Pool;
 use crate::supervise::{Manager, Token};
 use crate::workers::{State, Worker};
 
@@ -87,9 +88,9 @@ impl Manager {
         if self.starts.queue.is_empty() {
             return None;
         }
-        if self.is_full() {
+        let full = self.is_full();
+        if full {
             self.make_room();
-            return None;
         }
         let now = Instant::now();
         let mut of_user: HashMap<u32, usize> = HashMap::new();
@@ -99,16 +100,15 @@ impl Manager {
             }
         }
         let may = of_user.values().sum::<usize>() < self.starts.at_once;
-        let turn = |(place, id): (usize, &u64)| match self.pools.get(id) {
-            Some(pool) if may || !pool.is_elastic() => {
-                let uid = pool.settings.group.uid;
-                Some((of_user.get(&uid).copied().unwrap_or(0), place))
+        let candidates = self.starts.queue.iter().map(|id| match self.pools.get(id) {
+            Some(pool) => {
+                let may = (may || !pool.is_elastic()) && !full || self.is_service(*id);
+                may.then_some(pool.settings.group.uid)
             }
-            Some(_) => None,
             // Gone meanwhile.
-            None => Some((0, place)),
-        };
-        let (_, place) = self.starts.queue.iter().enumerate().filter_map(turn).min()?;
+            None => Some(u32::MAX),
+        });
+        let place = whose_turn(candidates, &of_user)?;
         let id = self.starts.queue.remove(place);
         if let Some(pool) = self.pools.get_mut(&id) {
             pool.demand.queued = None;
@@ -116,11 +116,12 @@ impl Manager {
         Some(id)
     }
 
-    /// There are as many workers as there may be. A worker that another takes the place of counts as one with it;
-    /// services do not count.
+    /// There are as many workers as there may be. A worker that another takes the place of counts as one with it, and so do those of
+    /// a pool and of the one that supersedes it; services do not count.
     fn is_full(&self) -> bool {
         let most = self.config.as_ref().map_or(0, |c| c.begin.max_workers) as usize;
-        let counts = |w: &&Worker| w.takes_a_place() && !self.is_service(w.pool);
+        let is_current = |w: &Worker| self.pools.get(&w.pool).is_some_and(Pool::is_current);
+        let counts = |w: &&Worker| w.takes_a_place() && is_current(w) && !self.is_service(w.pool);
         most > 0 && self.workers.values().filter(counts).count() >= most
     }
 
@@ -155,8 +156,12 @@ impl Manager {
             let Some(until) = pool.demand.queued.map(|queued| queued.since + limit) else {
                 continue;
             };
+            let (live, _) = self.census(*id);
+            if live > 0 && live < least(&pool.settings) {
+                // Its requests have workers, and it will have what it is to have when there is room.
+                continue;
+            }
             match until <= now {
-                // One that has workers goes on without another.
                 true => late.push(*id),
                 false => next = Some(next.map_or(until, |next: Instant| next.min(until))),
             }
@@ -164,9 +169,9 @@ impl Manager {
         for id in late {
             self.turn_away_all(id, now);
         }
-        if let Some(next) = next {
+        if !self.starts.queue.is_empty() {
             // A start that does not end makes room for others.
-            let look = next.min(now + TURN);
+            let look = next.map_or(now + TURN, |next| next.min(now + TURN));
             if self.starts.look.is_none_or(|set| set <= now || look < set) {
                 self.starts.look = Some(look);
                 self.timers.set(look, Token::Starts);
@@ -208,6 +213,18 @@ impl Manager {
     }
 }
 
+/// Which of these users' starts is next, `None` being one that has to wait: that of the user with the fewest under way, then the first.
+fn whose_turn(
+    candidates: impl Iterator<Item = Option<u32>>,
+    under_way: &HashMap<u32, usize>,
+) -> Option<usize> {
+    let ranked = candidates.enumerate().filter_map(|(place, uid)| {
+        let starts = under_way.get(&uid?).copied().unwrap_or(0);
+        Some((starts, place))
+    });
+    ranked.min().map(|(_, place)| place)
+}
+
 impl Worker {
     /// Its start keeps others waiting.
     fn is_having_its_turn(&self, now: Instant) -> bool {
@@ -225,5 +242,27 @@ impl Worker {
     /// It was asked a moment ago to end if it is idle, and has not answered yet.
     pub(crate) fn is_yielding(&self, now: Instant) -> bool {
         self.yielding.is_some_and(|since| now < since + YIELD_LIMIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_with_one_site_does_not_wait_behind_one_with_a_thousand() {
+        let (many, one) = (1000, 2000);
+        let queue = [vec![Some(many); 999], vec![Some(one)]].concat();
+        let turn = |under_way: &[(u32, usize)]| {
+            whose_turn(queue.iter().copied(), &under_way.iter().copied().collect())
+        };
+        assert_eq!(turn(&[(many, 3)]), Some(999));
+        assert_eq!(turn(&[(many, 3), (one, 3)]), Some(0), "the first of equals");
+        assert_eq!(turn(&[(one, 1)]), Some(0));
+        assert_eq!(
+            whose_turn([None, Some(many)].into_iter(), &HashMap::new()),
+            Some(1)
+        );
+        assert_eq!(whose_turn([None].into_iter(), &HashMap::new()), None);
     }
 }

@@ -17,6 +17,8 @@ pub fn tests(topic: &mut Topic) {
         a_request_waits_for_a_worker_that_becomes_idle,
         many_first_requests_at_once_are_all_answered,
         a_worker_and_its_successor_count_as_one,
+        a_group_of_fixed_size_is_complete_when_there_is_room,
+        a_changed_group_finds_room_for_its_new_workers,
     ]);
 }
 
@@ -188,4 +190,36 @@ fn a_worker_and_its_successor_count_as_one(case: &Case) {
     let text = std::fs::read_to_string(path).expect("script");
     httpd.rewrite_script("life.wsgi", &format!("{text}\n# newer\n"));
     assert_ne!(pid(&httpd, 0), before);
+}
+
+fn a_group_of_fixed_size_is_complete_when_there_is_room(case: &Case) {
+    let httpd = groups(case, 1, 2, "min-processes=0")
+        .conf("WSGIDaemonProcess fixed processes=2")
+        .conf("WSGIScriptAlias /fixed @SCRIPTS@/life.wsgi process-group=fixed")
+        .start();
+    let other = pid(&httpd, 0);
+    let mut busy = httpd.raw_get("/g0/wait");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    assert_eq!(httpd.get("/fixed/pid").status, 200);
+    assert_eq!(httpd.workers().len(), 2);
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    assert_eq!(busy.reply().head.status, 200);
+    until("both workers of the group", SLOW, || {
+        is_gone(other) && httpd.workers().len() == 2
+    });
+    // They stay, so there is no room for others.
+    let before: Vec<u32> = httpd.workers().iter().map(|worker| worker.pid).collect();
+    assert_eq!(httpd.get("/fixed/pid").status, 200);
+    assert!(before.iter().all(|pid| !is_gone(*pid)));
+}
+
+fn a_changed_group_finds_room_for_its_new_workers(case: &Case) {
+    let httpd = groups(case, 1, 1, "processes=1 umask=0022").start();
+    let before = pid(&httpd, 0);
+    httpd.rewrite_conf(|text| text.replace("umask=0022", "umask=0027"));
+    httpd.graceful();
+    until("a new worker", SLOW, || pid(&httpd, 0) != before);
+    until("the old one to end", SLOW, || is_gone(before));
 }
