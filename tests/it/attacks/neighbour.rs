@@ -27,7 +27,7 @@ fn r66_crashes_of_one_site_change_nothing_for_another(case: &Case) {
         .conf("WSGIScriptAlias /well @SCRIPTS@/well.wsgi process-group=two")
         .start();
     let first = httpd.get("/well").text();
-    for _ in 0..case.rounds(20, 500) {
+    for _ in 0..case.rounds(20, 150) {
         let status = httpd.get("/crash").status;
         assert!([500, 502, 503, 504].contains(&status), "{status}");
         let reply = httpd.get("/well");
