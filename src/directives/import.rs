@@ -43,7 +43,8 @@ pub const IMPORT_SCRIPT: Directive = Directive {
     usage: c"/path/to/script process-group=name application-group=name",
     text: "Loads a script when a process starts, before it serves its first request. Both options are required. Scripts are loaded in \
 the order in which they are written, those of aliases with both groups included. What fails is logged, and the process serves \
-nevertheless. A path that does not begin with `/` is relative to `ServerRoot`.\n",
+nevertheless. In a process group with `threads=0` the scripts are all that it runs: see \
+[services](WSGIDaemonProcess.md). A path that does not begin with `/` is relative to `ServerRoot`.\n",
     set,
 };
 

@@ -1,7 +1,8 @@
 //! Every file of `apache-conf`, loaded and exercised as its comments say.
 
 use crate::gate::get_as;
-use rwsgi_testkit::{Builder, Case, Topic, apps_venv, httpd_user, repository, test, test_file};
+use rwsgi_testkit::{Builder, Case, Topic, apps_venv, httpd_user, repository, test, test_file, until};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 pub fn tests(topic: &mut Topic) {
@@ -11,6 +12,7 @@ pub fn tests(topic: &mut Topic) {
         per_user_conf_starts_sites_when_asked_for,
         django_conf_serves_admin_and_static_files,
         auth_conf_asks_for_members,
+        service_conf_cleans_up,
         embedded_conf_serves,
         rwsgi_conf_sets_up_a_group,
         private_httpd_conf_is_enough_for_an_httpd,
@@ -18,7 +20,7 @@ pub fn tests(topic: &mut Topic) {
     ]);
 }
 
-const EXERCISED: [&str; 8] = [
+const EXERCISED: [&str; 9] = [
     "auth.conf",
     "django.conf",
     "embedded.conf",
@@ -26,6 +28,7 @@ const EXERCISED: [&str; 8] = [
     "per-user.conf",
     "private-httpd.conf",
     "rwsgi.conf",
+    "service.conf",
     "several-apps.conf",
 ];
 
@@ -167,6 +170,36 @@ fn auth_conf_asks_for_members(case: &Case) {
     assert_eq!(httpd.get("/a.txt").status, 401);
     httpd.announce("AH01617");
     httpd.announce("AH01618");
+}
+
+fn service_conf_cleans_up(case: &Case) {
+    let program = std::fs::read(example("clean_up.py")).expect("clean_up.py");
+    let builder = bare(case)
+        .file("shop/clean_up.py", program)
+        .file("shop/scratch/old", "")
+        .file("shop/scratch/new", "");
+    let scratch = builder.root().join("shop/scratch");
+    std::fs::set_permissions(&scratch, std::fs::Permissions::from_mode(0o777)).expect("chmod");
+    let (old, new) = (scratch.join("old"), scratch.join("new"));
+    let file = std::fs::File::options().write(true).open(&old).expect("old");
+    let days = std::time::Duration::from_secs(2 * 24 * 3600);
+    file.set_modified(std::time::SystemTime::now() - days)
+        .expect("a time");
+    let httpd = builder
+        .conf(&format!(
+            "Define CLEAN_UP @ROOT@/shop/clean_up.py\nDefine CLEAN_UP_USER {}\nDefine CLEAN_UP_PYTHON @VENV@",
+            another_user()
+        ))
+        .conf(&include("service.conf"))
+        .start();
+    until(
+        "the old file to be removed",
+        std::time::Duration::from_secs(20),
+        || !old.exists(),
+    );
+    assert!(new.exists());
+    httpd.stop();
+    httpd.wait_log("no more cleaning up");
 }
 
 fn embedded_conf_serves(case: &Case) {

@@ -18,6 +18,7 @@ pub fn tests(topic: &mut Topic) {
         a_script_that_fails_is_told_and_the_next_one_runs,
         a_service_that_dies_is_started_again,
         threads_keep_a_service_running,
+        a_process_that_a_script_forks_ends_by_itself,
         who_ignores_system_exit_is_ended_by_force,
         a_service_ends_with_httpd,
         a_restart_of_httpd_starts_anew_what_has_changed,
@@ -32,6 +33,7 @@ pub fn tests(topic: &mut Topic) {
         aliases_and_calls_cannot_name_a_service,
         a_service_without_a_script_is_named,
         a_service_ends_with_its_manager,
+        all_processes_of_a_service_always_run,
     ]);
 }
 
@@ -300,6 +302,30 @@ fn threads_keep_a_service_running(case: &Case) {
     noted(&httpd, "main", 2);
 }
 
+fn a_process_that_a_script_forks_ends_by_itself(case: &Case) {
+    // In the original it goes on as if it were the service: it loads the next script.
+    let text = "if os.fork() == 0:\n    \
+            note('child')\n\
+        else:\n    \
+            os.wait()\n    \
+            note('alone')\n    \
+            try:\n        stay()\n    \
+            finally:\n        note('end')\n";
+    let httpd = service(case, "shutdown-timeout=1", text)
+        .file("scripts/second.py", "")
+        .conf(&import("second.py", "%{GLOBAL}"))
+        .start();
+    let service = noted(&httpd, "alone", 1)[0];
+    assert_ne!(who(&httpd, "child"), [service]);
+    signal(service, Signal::SIGTERM);
+    assert_eq!(noted(&httpd, "end", 1), [service]);
+    assert_eq!(noted(&httpd, "alone", 2)[0], service);
+    if !case.theirs() {
+        let left = httpd.log_with(&format!("worker {service} leaves: "));
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
+
 const DEAF: &str =
     "note('start')\nwhile True:\n    try:\n        stay()\n    except SystemExit:\n        note('deaf')\n";
 
@@ -520,4 +546,20 @@ fn a_service_ends_with_its_manager(case: &Case) {
     let second = noted(&httpd, "start", 2)[1];
     assert_ne!(first, second);
     until("the first to end", SLOW, || is_gone(first));
+}
+
+fn all_processes_of_a_service_always_run(case: &Case) {
+    case.needs_ours("it knows no number of workers but the one that there always is");
+    let text = service(case, "processes=2 min-processes=1", START_AND_STAY).refused();
+    assert!(
+        text.contains("min-processes=1 has no effect with threads=0"),
+        "{text}"
+    );
+    // Nor do services wait for a place among the workers, or take one.
+    let httpd = service(case, "processes=2", START_AND_STAY)
+        .conf("WSGIMaxWorkers 1\nWSGIDaemonProcess site\nWSGIProcessGroup site")
+        .app("hello.wsgi")
+        .start();
+    noted(&httpd, "start", 2);
+    assert_eq!(httpd.get("/").status, 200);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::poll::readable;
-use rwsgi_os::process;
+use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::{self, Mask, Signal};
 use rwsgi_wire::control::Start;
 use rwsgi_wire::life::{LeaveReason, Life};
@@ -29,6 +29,8 @@ static SERVICE: OnceLock<Service> = OnceLock::new();
 
 /// What its two threads share.
 struct Service {
+    /// Not a process that a script has forked, which is on its own.
+    pid: Pid,
     control: Arc<Control>,
     life: Life,
     /// A script runs, in which an exception can be raised.
@@ -37,8 +39,16 @@ struct Service {
 }
 
 impl Service {
+    /// This process was forked by a script: the manager is not to hear of its end.
+    fn is_copy(&self) -> bool {
+        process::this() != self.pid
+    }
+
     /// It is to end; the first reason counts.
     fn leave(&self, reason: LeaveReason) {
+        if self.is_copy() {
+            return;
+        }
         {
             let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             if leaving.is_some() {
@@ -90,6 +100,7 @@ impl Service {
 pub fn run<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>) -> PyResult<'py, Object<'py>> {
     let interpreter = Interpreter::current(py, |py| set_up(py, start, control, None))?;
     let service = SERVICE.get_or_init(|| Service {
+        pid: process::this(),
         control: Arc::clone(control),
         life: start.life,
         is_running: AtomicBool::new(false),
@@ -114,6 +125,9 @@ pub fn run<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>) -> PyR
         for script in &start.preload {
             if !run_script(py, service, state, script) {
                 reason = LeaveReason::ServiceFailed;
+            }
+            if service.is_copy() {
+                return Ok(py.none());
             }
         }
     }
