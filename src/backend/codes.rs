@@ -11,11 +11,13 @@ codes! {
         "For a crash: run the application with PYTHONFAULTHANDLER or a core dump; look for mismatched binary packages in its venv. For memory: \
          give the host more, or the application less to do at a time.";
     MANAGER_SILENT = 301, "The manager cannot be asked",
-        "rwsgi-manager has died and is being restarted by httpd, or is being stopped and cannot answer.",
+        "rwsgi-manager has died and is being restarted by httpd, or is being stopped and cannot answer; or its socket lies below a directory \
+         that is closed to httpd's user, which the message says.",
         "503 with Retry-After for requests that need a pool this httpd child does not know yet; others are served.",
-        "Nothing if it passes within seconds. Otherwise look for rwsgi-manager's own messages in the main error log, and restart httpd.";
+        "Nothing if it passes within seconds. A closed directory: open it to httpd's user, or set WSGISocketPrefix to another place. Otherwise look for rwsgi-manager's own messages in the main error log, and restart httpd.";
     NO_CONNECTION = 302, "No connection to a pool of workers",
-        "All threads of all its workers are busy and its backlog is full for longer than connect-timeout, or its workers keep going away.",
+        "All threads of all its workers are busy and its backlog is full for longer than connect-timeout, or its workers keep going away, or \
+         their socket is closed to httpd's user.",
         "503 with Retry-After; the request was not run.",
         "Give the process group more processes= or threads=, find out what makes requests slow, or set request-timeout.";
     QUEUE_TIMEOUT = 303, "No worker was free in time",

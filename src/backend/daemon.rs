@@ -14,7 +14,7 @@ use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, 
 use super::client::{Client, Piece};
 use super::file;
 use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
-use super::pools::{Pool, PoolName, Pools};
+use super::pools::{OPEN_UP, Pool, PoolName, Pools, is_forbidden};
 use super::relay::Relay;
 use super::{Failure, Fault, Message, codes};
 use crate::request::relaying::Relaying;
@@ -170,7 +170,13 @@ fn still_time(start: Instant, limits: Limits, error: Option<&NoLink>) -> Result<
         return Err(Fault::QueueTimeout);
     }
     if let Some(NoLink::Broken(e)) = error {
-        return Err(Fault::NoConnection(format!("no connection to the workers: {e}")));
+        let remedy = match is_forbidden(e) {
+            true => format!("; {OPEN_UP}"),
+            false => String::new(),
+        };
+        return Err(Fault::NoConnection(format!(
+            "no connection to the workers: {e}{remedy}"
+        )));
     }
     if passed < limits.connect {
         return Ok(());

@@ -19,6 +19,9 @@ const MANAGER_LIMIT: Duration = Duration::from_secs(3);
 /// How long a manager that is being restarted is waited for.
 const MANAGER_RESTART: Duration = Duration::from_secs(4);
 
+/// The same while its socket is out of reach: a manager that starts opens its directory a moment after it has made it.
+const MANAGER_OPENS: Duration = Duration::from_millis(250);
+
 /// How often connections are looked through for closed ones, at most.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
@@ -180,29 +183,65 @@ impl Pools {
                         Fault::ManagerSilent(format!("rwsgi-manager's answer cannot be read: {e}"))
                     });
                 }
-                Err(_) if start.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
-                Err(e) => {
+                Err(silence) if start.elapsed() < patience.min(silence.patience) => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(Silence { text, .. }) => {
                     return Err(Fault::ManagerSilent(format!(
-                        "rwsgi-manager cannot be asked: {e}"
+                        "rwsgi-manager cannot be asked: {text}"
                     )));
                 }
             }
         }
     }
 
-    fn ask_once(&self, question: &Ask) -> Result<Vec<u8>, String> {
-        let sentence = |e: OsError| e.to_string();
-        let socket = connect_within(Kind::SeqPacket, &self.manager, MANAGER_LIMIT).map_err(sentence)?;
-        message::send_all(&socket, &question.encode()).map_err(sentence)?;
-        if !readable(&socket, Some(MANAGER_LIMIT)).map_err(sentence)? {
-            return Err(format!("no answer within {} s", MANAGER_LIMIT.as_secs()));
+    fn ask_once(&self, question: &Ask) -> Result<Vec<u8>, Silence> {
+        let socket = connect_within(Kind::SeqPacket, &self.manager, MANAGER_LIMIT)?;
+        message::send_all(&socket, &question.encode())?;
+        if !readable(&socket, Some(MANAGER_LIMIT))? {
+            return Err(format!("no answer within {} s", MANAGER_LIMIT.as_secs()).into());
         }
         let mut packet = vec![0; CONTROL_MAX];
-        let n = message::try_receive(&socket, &mut packet).map_err(sentence)?;
+        let n = message::try_receive(&socket, &mut packet)?;
         if n == 0 {
-            return Err("it closed the connection".into());
+            return Err("it closed the connection".to_owned().into());
         }
         packet.truncate(n);
         Ok(packet)
     }
+}
+
+/// Why the manager gave no answer, and how long that may pass by itself.
+struct Silence {
+    text: String,
+    patience: Duration,
+}
+
+impl From<String> for Silence {
+    fn from(text: String) -> Self {
+        let patience = Duration::MAX;
+        Self { text, patience }
+    }
+}
+
+impl From<OsError> for Silence {
+    fn from(error: OsError) -> Self {
+        if !is_forbidden(&error) {
+            return error.to_string().into();
+        }
+        Self {
+            text: format!("{error}; {OPEN_UP}"),
+            patience: MANAGER_OPENS,
+        }
+    }
+}
+
+/// What to do about a socket that this process may not reach.
+pub const OPEN_UP: &str =
+    "let httpd's user pass through every directory on the way, or set WSGISocketPrefix to another place";
+
+/// The error is one of permissions.
+pub fn is_forbidden(error: &OsError) -> bool {
+    let kind = std::io::Error::from_raw_os_error(error.errno).kind();
+    kind == std::io::ErrorKind::PermissionDenied
 }

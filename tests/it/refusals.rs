@@ -13,7 +13,11 @@ pub fn tests(topic: &mut Topic) {
     ]);
     topic.daemon(test![
         a_group_is_unknown_also_where_there_are_none,
-        a_socket_that_is_gone_costs_the_group_or_is_made_anew
+        a_socket_that_is_gone_costs_the_group_or_is_made_anew,
+        a_directory_of_sockets_that_is_gone_costs_the_group_or_is_made_anew,
+        sockets_below_a_closed_directory_are_a_503,
+        a_socket_without_permission_is_a_503,
+        a_script_that_is_outdated_again_and_again_is_a_503_or_served,
     ]);
     topic.embedded(test![a_python_that_cannot_start_is_a_500]);
 }
@@ -110,6 +114,115 @@ fn a_socket_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
     });
     httpd.wait_log("RW0458");
     httpd.provoked(&[codes::LATE]);
+}
+
+fn a_directory_of_sockets_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
+    let httpd = case.httpd().app("hello.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    for socket in httpd.socket_files() {
+        let directory = socket.parent().expect("directory").to_path_buf();
+        if directory.exists() {
+            // The original's sockets lie beside other files.
+            match case.theirs() {
+                true => fs::remove_file(&socket).expect("removed"),
+                false => fs::remove_dir_all(&directory).expect("removed"),
+            }
+        }
+    }
+    if case.theirs() {
+        assert_eq!(httpd.get("/").status, 503);
+        httpd.wait_log("WSGI0117");
+        return;
+    }
+    // The children use the connections that they have, and new children the socket that is made anew within seconds.
+    httpd.wait_log("RW0461");
+    httpd.graceful();
+    until("the group serves again", Duration::from_secs(20), || {
+        httpd.get("/").status == 200
+    });
+    httpd.provoked(&[codes::LATE, codes::MANAGER]);
+}
+
+/// What no httpd child may connect to.
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+fn sockets_below_a_closed_directory_are_a_503(case: &Case) {
+    case.needs_root();
+    let builder = case.httpd().app("hello.wsgi").file("closed/nothing", "");
+    let closed = builder.root().join("closed");
+    set_mode(&closed, 0o700);
+    let httpd = builder.conf("WSGISocketPrefix @ROOT@/closed/wsgi").start();
+    let since = std::time::Instant::now();
+    assert_eq!(httpd.get("/").status, 503);
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    let line = httpd.wait_log(case.said("RW0301", "WSGI0117")).text;
+    assert!(line.contains("Permission denied"), "{line}");
+    if !case.theirs() {
+        assert!(line.contains("; let httpd's user pass"), "{line}");
+        let line = httpd.wait_log("RW0470").text;
+        assert!(
+            line.contains(&*closed.to_string_lossy()) && line.contains("WSGISocketPrefix"),
+            "{line}"
+        );
+    }
+    set_mode(&closed, 0o711);
+    assert_eq!(httpd.get("/").status, 200, "as soon as it is open");
+}
+
+fn a_socket_without_permission_is_a_503(case: &Case) {
+    case.needs_root();
+    let httpd = case
+        .httpd()
+        .script("hello.wsgi")
+        .conf("WSGIScriptAlias / @SCRIPTS@/hello.wsgi process-group=site application-group=%{GLOBAL}")
+        .start();
+    let sockets = || {
+        let all = httpd.socket_files().into_iter();
+        all.filter(|path| !path.ends_with("manager.sock"))
+            .collect::<Vec<_>>()
+    };
+    until("the socket of the group", Duration::from_secs(10), || {
+        !sockets().is_empty()
+    });
+    let modes: Vec<_> = sockets()
+        .into_iter()
+        .map(|path| (fs::metadata(&path).expect("socket").permissions(), path))
+        .collect();
+    for (_, path) in &modes {
+        set_mode(path, 0);
+    }
+    assert_eq!(httpd.get("/").status, 503);
+    let line = httpd.wait_log(case.said("RW0302", "WSGI0117")).text;
+    assert!(line.contains("Permission denied"), "{line}");
+    for (mode, path) in modes {
+        fs::set_permissions(path, mode).expect("chmod");
+    }
+    assert_eq!(httpd.get("/").status, 200);
+}
+
+fn a_script_that_is_outdated_again_and_again_is_a_503_or_served(case: &Case) {
+    let always = "def reload_required(path):\n    return True\n\
+        def application(environ, start_response):\n    \
+            start_response('200 OK', [])\n    \
+            return [b'served']\n";
+    let httpd = case
+        .httpd()
+        .file("scripts/always.wsgi", always)
+        .conf("WSGIScriptAlias / @SCRIPTS@/always.wsgi process-group=site application-group=%{GLOBAL}")
+        .start();
+    for _ in 0..2 {
+        let reply = httpd.get("/");
+        if case.theirs() {
+            // A process that has loaded it at its start refuses its first request: the child gives up after a few.
+            assert_eq!(reply.status, 503);
+            httpd.wait_log("WSGI0124");
+        } else {
+            assert_eq!((reply.status, &*reply.text()), (200, "served"));
+        }
+    }
 }
 
 fn a_python_that_cannot_start_is_a_500(case: &Case) {

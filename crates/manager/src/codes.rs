@@ -179,6 +179,9 @@ codes! {
         "setrlimit failed.", "The worker is not started.", "See the reason in the text.";
     CAPABILITIES_KEPT = 469, "Capabilities cannot be given up",
         "capset failed.", "The worker is not started.", "See the reason in the text.";
+    OUT_OF_REACH = 470, "Sockets are out of httpd's reach",
+        "A directory above the sockets is closed to httpd's user, so its children cannot ask for workers.", "Requests for workers get 503.",
+        "Let that user pass through the directory (chmod o+x), or set WSGISocketPrefix to a path elsewhere.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

@@ -12,7 +12,7 @@ use rwsgi_wire::scale::Scale;
 
 use crate::codes;
 use crate::log::{Logs, Target};
-use crate::runtime_dir::RuntimeDir;
+use crate::runtime_dir::{RuntimeDir, closed_above};
 use crate::supervise::Manager;
 
 /// The configuration that is being received.
@@ -171,6 +171,14 @@ impl Manager {
             level,
         };
         self.log = target(begin.log, begin.log_level);
+        if let Some(closed) = closed_above(&begin.runtime_dir, begin.server_uid).filter(|_| self.root) {
+            let text = format!(
+                "httpd's user (uid {}) cannot pass through {closed}, below which the sockets are, so no request reaches a worker: \
+                 chmod o+x it, or set WSGISocketPrefix to a path elsewhere",
+                begin.server_uid
+            );
+            self.log.say(Level::Warn, codes::OUT_OF_REACH, &text);
+        }
         let groups: HashMap<_, _> = groups
             .into_iter()
             .map(|group| {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rwsgi_os::file::{self, Links, Status};
 use rwsgi_os::socket::{self, Access, Kind};
@@ -152,6 +153,24 @@ fn refuse_unless_safe_above(path: &[u8], shown: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The first directory above `path` through which a process of this user cannot pass, whatever its groups.
+pub fn closed_above(path: &[u8], uid: u32) -> Option<String> {
+    let mut above = Path::new(OsStr::from_bytes(path))
+        .ancestors()
+        .skip(1)
+        .collect::<Vec<_>>();
+    above.reverse();
+    let is_closed = |directory: &&Path| {
+        file::status_of(directory.as_os_str().as_bytes()).is_ok_and(|status| {
+            // Where its group may pass, or an access control list names somebody, httpd's user may be meant.
+            let own = if status.uid == uid { 0o100 } else { 0 };
+            status.mode & (0o011 | own) == 0
+        })
+    };
+    let closed = above.into_iter().find(is_closed);
+    closed.map(|directory| directory.display().to_string())
+}
+
 fn refuse_unless_ours(status: &Status, shown: &str) -> Result<(), String> {
     if status.uid == ids::user_ids().effective && status.mode & 0o022 == 0 {
         return Ok(());
@@ -185,6 +204,26 @@ mod tests {
         assert!(file::status_of(&socket).unwrap().is_socket());
         drop(made);
         assert!(file::status_of(path.as_bytes()).unwrap_err().is_not_found());
+        std::fs::remove_dir_all(above).unwrap();
+    }
+
+    #[test]
+    fn a_closed_directory_on_the_way_is_found_unless_the_user_or_a_group_may_pass() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = place("closed");
+        let (path, stranger) = (format!("{above}/run.3"), u32::MAX - 1);
+        let own = file::status_of(above.as_bytes()).unwrap().uid;
+        for (mode, uid, is_closed) in [
+            (0o755, stranger, false),
+            (0o700, stranger, true),
+            (0o710, stranger, false),
+            (0o700, own, false),
+            (0o600, own, true),
+        ] {
+            std::fs::set_permissions(&above, std::fs::Permissions::from_mode(mode)).unwrap();
+            let found = closed_above(path.as_bytes(), uid);
+            assert_eq!(found.is_some_and(|found| found == above), is_closed, "{mode:o}");
+        }
         std::fs::remove_dir_all(above).unwrap();
     }
 

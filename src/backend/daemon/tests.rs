@@ -200,6 +200,36 @@ fn a_request_that_was_not_taken_goes_elsewhere() {
 }
 
 #[test]
+fn a_request_that_no_worker_takes_is_given_up_after_connect_timeout() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut times = 0;
+        while readable(&listener, Some(Duration::from_millis(700))).unwrap() {
+            Worker::accept(&listener).expect().unwrap();
+            times += 1;
+        }
+        assert!(times > 3, "{times}");
+    });
+    let mut client = Recorder::default();
+    let limits = Limits {
+        connect: Duration::from_millis(500),
+        ..LIMITS
+    };
+    let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, limits) else {
+        panic!("it was answered");
+    };
+    assert_eq!((refusal.status, refusal.retry_after.is_some()), (503, true));
+    let message = refusal.message.unwrap();
+    assert_eq!(message.code.number, 309);
+    assert!(
+        message.text.contains("workers kept going away"),
+        "{}",
+        message.text
+    );
+    assert_eq!(client.seen.join(" "), "");
+    stage.end(worker);
+}
+
+#[test]
 fn a_death_after_taken_is_reported_with_its_cause_and_not_repeated() {
     let death = Answer::Death {
         kind: DeathKind::Signal,
