@@ -62,5 +62,7 @@ fn accept(worker: &Worker) -> Option<Arc<Connection>> {
     if worker.start.send_buffer != 0 {
         socket::set_send_buffer(&stream, worker.start.send_buffer).ok()?;
     }
+    // Its request may end this process, which then was ready.
+    worker.control.ready();
     Some(Arc::new(Connection::new(stream)))
 }

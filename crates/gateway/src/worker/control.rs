@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Once;
 use std::time::Duration;
 
 use rwsgi_os::message;
@@ -17,6 +18,7 @@ use crate::wsgi::request::ProcessLog;
 pub struct Control {
     socket: OwnedFd,
     level: u8,
+    ready: Once,
 }
 
 /// What the manager said.
@@ -42,6 +44,7 @@ impl Control {
                 Self {
                     socket,
                     level: start.log_level,
+                    ready: Once::new(),
                 },
                 *start,
             )),
@@ -70,9 +73,11 @@ impl Control {
         }
     }
 
-    /// Requests are accepted from now on.
+    /// Requests are accepted from now on. Goes out once, and before this returns.
     pub fn ready(&self) {
-        let _ = message::send(&self.socket, &FromWorker::Ready.encode());
+        self.ready.call_once(|| {
+            let _ = message::send(&self.socket, &FromWorker::Ready.encode());
+        });
     }
 
     /// No new request is accepted from now on.
