@@ -97,6 +97,7 @@ const FILTERED: &str = "import json\n\
     start_response('200 OK', [('X-Path', environ['PATH_INFO'])])\n    \
     return [json.dumps(seen + [environ['wsgi.input_terminated'], len(environ['wsgi.input'].read())]).encode()]\n";
 
+/// R46: no length is told that is not that of the bytes which the application gets.
 fn a_body_that_a_filter_changes_has_no_length(case: &Case) {
     let httpd = case
         .httpd()

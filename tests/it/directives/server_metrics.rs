@@ -289,6 +289,7 @@ def application(environ, start_response):
     return [b"fine"]
 "#;
 
+/// R40: it costs one thread of httpd's child one `socket-timeout`.
 fn a_worker_that_asks_for_the_scoreboard_and_does_not_listen_is_given_up(case: &Case) {
     case.needs_ours("it has another protocol");
     // Each child of prefork has a connection of its own to the worker, and the script could not tell them apart.
