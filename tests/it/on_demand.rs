@@ -127,6 +127,7 @@ fn ten_thousand_groups_cost_next_to_nothing(case: &Case) {
     );
 }
 
+/// R60: they cause one start.
 fn first_requests_at_once_start_one_worker(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=4 threads=20").start();
     let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/pid")).collect();

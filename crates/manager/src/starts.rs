@@ -249,6 +249,7 @@ impl Worker {
 mod tests {
     use super::*;
 
+    /// R60.
     #[test]
     fn a_user_with_one_site_does_not_wait_behind_one_with_a_thousand() {
         let (many, one) = (1000, 2000);
