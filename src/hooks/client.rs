@@ -22,6 +22,8 @@ pub struct RequestClient<'a, 'r> {
     body_refusal: Option<u16>,
     answered: bool,
     sent: bool,
+    /// httpd's filters took no more: the client is gone, or one of them answers by itself (416).
+    stopped: bool,
     /// Most time for which the client may take nothing.
     client_timeout: Option<Duration>,
     /// The time before.
@@ -41,6 +43,7 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             body_refusal: None,
             answered: false,
             sent: false,
+            stopped: false,
             client_timeout: None,
             usual_timeout: None,
             sees_scoreboard: false,
@@ -60,6 +63,11 @@ impl<'a, 'r> RequestClient<'a, 'r> {
     /// What httpd is to do in place of sending the application's answer.
     pub fn instead(&self) -> Option<&Instead> {
         self.instead.as_ref().filter(|_| !self.answered)
+    }
+
+    /// httpd's filters have stopped the answer, and know what becomes of it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The status with which the request body is to be refused, if nothing has been sent yet.
@@ -151,7 +159,9 @@ impl Client for RequestClient<'_, '_> {
             self.request.keep_whole();
         }
         self.sent = true;
-        self.request.send(pieces, self.sendfile)
+        let sent = self.request.send(pieces, self.sendfile);
+        self.stopped |= sent.is_err();
+        sent
     }
 
     fn watch_file(&mut self, file: OwnedFd, end: u64, why: Message) {

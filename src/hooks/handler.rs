@@ -346,8 +346,10 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
             (None, None) => Verdict::Ok,
         },
         Err(Failure::ClientGone) => {
-            // It may have closed its side only: an answer that looks whole would deceive it.
-            request.connection().abandon();
+            if !client.is_stopped() {
+                // It may have closed its side only: an answer that looks whole would deceive it.
+                request.connection().abandon();
+            }
             Verdict::Ok
         }
         Err(Failure::Truncated(message)) => {
