@@ -6,9 +6,11 @@ use super::rows::{Row, State, Table};
 
 const TOP: &str = "# Feature by feature against mod_wsgi 6.1.1
 
-**yes**: works as there. **better**: works, and the note says what is more. **no**: not built; a directive or option with \"no\" is known by name and the
-server refuses to start with a sentence saying so, or says it in a warning at start, so that nothing is ignored silently. Where we differ on purpose is explained in
-[quirks.md](quirks.md).
+This is about the module. The program mod_wsgi-express beside it has no counterpart here (configurations that it has written work; `make run`
+serves one application from a checkout), and there is nothing for Windows and macOS.
+
+**yes**: works as there. **better**: works, and the note says what is more. **no**: not built; the directive is known by name and says so in a warning
+at start, so that nothing is ignored silently. Where we differ on purpose is explained in [quirks.md](quirks.md).
 
 The last column names the tests that show it (`tests/it`, `topic::test`); they run on mod_wsgi and on this module, those marked with * on this module
 only. `make test` ends with checking that they passed. This page is made from `compat.toml` by `make doc`.
