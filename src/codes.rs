@@ -45,6 +45,10 @@ codes! {
         "an alias or WSGIProcessGroup names a process group that can never be used, or a directive names something that has no meaning",
         "httpd starts; requests for such a process group are answered with 500",
         "do what the sentence says";
+    GROUPS_LEFT_OUT = 15, "A process group runs without privileged groups of its user",
+        "the user of a WSGIDaemonProcess is a member of a group that gives power over the machine or over httpd; mod_wsgi gives it to the application",
+        "httpd serves; the application is not in that group",
+        "write the groups that the application shall have with supplementary-groups=";
     COMPANION = 20, "A file of the module is missing",
         "rwsgi-manager or _rwsgi.abi3.so is not beside mod_rwsgi.so, or cannot be read",
         "httpd does not start",

@@ -42,6 +42,8 @@ pub struct Group {
     pub client_timeout: Option<Duration>,
     /// Its applications may see the scoreboard.
     pub server_metrics: bool,
+    /// Says which groups of the user its workers do not have, if there are such.
+    pub left_out: Option<String>,
 }
 
 /// The owner that scripts must have.
@@ -70,7 +72,7 @@ impl Group {
         }
         let scripts_of = owner_of_scripts(raw, accounts)?;
         let socket_user = socket_user(raw, facts, accounts)?;
-        let groups = supplementary(raw, facts, accounts, &account, gid)?;
+        let (groups, left_out) = supplementary(raw, facts, accounts, &account, gid)?;
         let seconds = |option: Option<Seconds>, default: u32| option.map_or(default, |seconds| seconds.0);
         let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
         let python_home = options
@@ -169,6 +171,7 @@ impl Group {
                 header_limit: options.header_buffer_size.map_or(0, |bytes| bytes.0),
             },
             server_metrics: options.server_metrics.unwrap_or(false),
+            left_out,
             client_timeout: options
                 .response_socket_timeout
                 .and_then(Seconds::limit)
@@ -196,6 +199,7 @@ impl Group {
             server: _,
             server_names: _,
             is_of_virtual_host: _,
+            left_out: _,
             connect_timeout,
             socket_timeout,
             queue_timeout,
@@ -275,6 +279,7 @@ fn buffer(bytes: Option<Bytes<512>>) -> u32 {
 pub(super) mod tests {
     use super::*;
     use crate::config::identity::Account;
+    use crate::directives::choices::LoadedAs;
     use crate::directives::{Place, RawServer, Target, apply, daemon};
 
     pub(in crate::config) struct Book;
@@ -338,12 +343,17 @@ pub(super) mod tests {
             gid: 33,
             own_uid: own,
             own_gid: own,
+            loaded_as: LoadedAs::Rwsgi,
             server_root: "/etc/httpd".into(),
             runtime_dir: "/run/httpd/rwsgi".into(),
         }
     }
 
     fn group_of(line: &str, own: u32) -> Result<Group, String> {
+        group_as(LoadedAs::Rwsgi, line, own)
+    }
+
+    fn group_as(loaded_as: LoadedAs, line: &str, own: u32) -> Result<Group, String> {
         let mut server = RawServer::default();
         apply(
             &daemon::DAEMON_PROCESS,
@@ -351,7 +361,11 @@ pub(super) mod tests {
             line.as_bytes(),
             &Place::default(),
         )?;
-        Group::resolve(&server.groups[0], &facts(own), &Book, None).map_err(|refusal| refusal.to_string())
+        let facts = Facts {
+            loaded_as,
+            ..facts(own)
+        };
+        Group::resolve(&server.groups[0], &facts, &Book, None).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -410,6 +424,12 @@ pub(super) mod tests {
             );
             let listed = format!("g user={user} group=site supplementary-groups=media");
             assert_eq!(group_of(&listed, 0).unwrap().settings.groups, [1000, 50]);
+            // An existing configuration starts, and the application is not in that group.
+            let swapped = group_as(LoadedAs::Wsgi, &format!("g user={user} group=site"), 0).unwrap();
+            let said = swapped.left_out.unwrap();
+            assert!(said.contains(&format!("without {group}")), "{said}");
+            assert!(said.contains("supplementary-groups="), "{said}");
+            assert_eq!(swapped.settings.groups, [1000]);
         }
         // Who writes it down means it; httpd's group is what a user without a group= has.
         let listed = "g user=site group=site supplementary-groups=docker";

@@ -2,7 +2,8 @@
 
 use super::Refusal;
 use super::group::Owner;
-use super::privileged::{refuse_by_accident, refuse_root};
+use super::privileged::{refuse_root, without_privileged};
+use crate::directives::choices::LoadedAs;
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::Identity;
 
@@ -17,6 +18,8 @@ pub struct Facts {
     pub own_uid: u32,
     /// And of which group.
     pub own_gid: u32,
+    /// The module's name in `LoadModule`.
+    pub loaded_as: LoadedAs,
     /// `ServerRoot`.
     pub server_root: std::path::PathBuf,
     /// `rwsgi` in `DefaultRuntimeDir`.
@@ -286,17 +289,17 @@ pub(super) fn refuse_without_root(raw: &RawGroup) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Their other groups.
+/// Their other groups, and a sentence for the log when some are left out.
 pub(super) fn supplementary(
     raw: &RawGroup,
     facts: &Facts,
     accounts: &dyn Accounts,
     account: &Account,
     gid: u32,
-) -> Result<Vec<u32>, Refusal> {
+) -> Result<(Vec<u32>, Option<String>), Refusal> {
     let Some(list) = &raw.options.supplementary_groups else {
         if !facts.is_root() || account.name.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let groups = accounts.groups_of(account, gid).map_err(|why| {
             refuse(
@@ -306,8 +309,7 @@ pub(super) fn supplementary(
                 "repair the group database",
             )
         })?;
-        refuse_by_accident(raw, facts, accounts, account, &groups, gid)?;
-        return Ok(groups);
+        return without_privileged(raw, facts, accounts, account, groups, gid);
     };
     let option = "supplementary-groups";
     if !facts.is_root() {
@@ -335,5 +337,5 @@ pub(super) fn supplementary(
             "list fewer",
         ));
     }
-    Ok(groups)
+    Ok((groups, None))
 }

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use super::identity::{Account, Accounts, Facts, refuse, written};
+use crate::directives::choices::LoadedAs;
 use crate::directives::daemon::RawGroup;
 
 /// Their names. Who is in one of them can become root, or reads what only administrators and servers may read.
@@ -46,18 +47,18 @@ pub(super) fn refuse_root(raw: &RawGroup, option: &str, gid: u32) -> Result<(), 
     ))
 }
 
-/// The groups that a user has by the group database alone: powerful ones must be taken away, or written down by who means it.
-pub(super) fn refuse_by_accident(
+/// The groups that workers get, of those that their user has by the group database alone, and a sentence for the log when powerful ones are left
+/// out. As `rwsgi_module` these are refused: who means them writes them down. As `wsgi_module` httpd starts as before.
+pub(super) fn without_privileged(
     raw: &RawGroup,
     facts: &Facts,
     accounts: &dyn Accounts,
     account: &Account,
-    groups: &[u32],
+    groups: Vec<u32>,
     primary: u32,
-) -> Result<(), Refusal> {
-    let mut others = groups.iter().filter(|gid| **gid != primary).peekable();
-    if others.peek().is_none() {
-        return Ok(());
+) -> Result<(Vec<u32>, Option<String>), Refusal> {
+    if groups.iter().all(|gid| *gid == primary) {
+        return Ok((groups, None));
     }
     let known = accounts.privileged().map_err(|why| {
         refuse(
@@ -67,21 +68,38 @@ pub(super) fn refuse_by_accident(
             "repair the group database",
         )
     })?;
-    for gid in others {
-        let name = known.iter().find(|(_, id)| id == gid).map(|(name, _)| *name);
-        let what = match name {
-            _ if *gid == 0 => "the group root".to_owned(),
-            Some(name) => format!("the group '{name}'"),
-            None if *gid == facts.gid && account.uid != facts.uid => "httpd's own group".to_owned(),
-            None => continue,
-        };
-        let option = raw.options.user.as_ref().map(written);
-        return Err(refuse(
-            raw,
-            &option.map_or("without user=".to_owned(), |user| format!("user={user}")),
-            format!("would run the application in {what}, because the user is a member of it"),
-            "write the groups that it shall have, with supplementary-groups=, or take the user out of that group",
-        ));
+    let powerful = |gid: u32| {
+        let name = known.iter().find(|(_, id)| *id == gid).map(|(name, _)| *name);
+        match name {
+            _ if gid == primary => None,
+            _ if gid == 0 => Some("the group root".to_owned()),
+            Some(name) => Some(format!("the group '{name}'")),
+            None if gid == facts.gid && account.uid != facts.uid => Some("httpd's own group".to_owned()),
+            None => None,
+        }
+    };
+    let found: Vec<String> = groups.iter().filter_map(|gid| powerful(*gid)).collect();
+    if found.is_empty() {
+        return Ok((groups, None));
     }
-    Ok(())
+    let what = found.join(", ");
+    let option = match &raw.options.user {
+        Some(user) => format!("user={}", written(user)),
+        None => "without user=".to_owned(),
+    };
+    let remedy =
+        "write the groups that it shall have, with supplementary-groups=, or take the user out of the others";
+    if facts.loaded_as == LoadedAs::Rwsgi {
+        let problem = format!("would run the application in {what}, because the user is a member");
+        return Err(refuse(raw, &option, problem, remedy));
+    }
+    let left = groups
+        .into_iter()
+        .filter(|gid| powerful(*gid).is_none())
+        .collect();
+    let sentence = format!(
+        "WSGIDaemonProcess {} {option} runs the application without {what}, of which the user is a member; {remedy} ({})",
+        raw.name, raw.place
+    );
+    Ok((left, Some(sentence)))
 }

@@ -20,7 +20,8 @@ options! {
     group: Identity = "group";
 
     /// The supplementary groups of the workers, exactly. Default: the user's groups in the group database, none of which may be a
-    /// privileged one (`shadow`, `docker`, `sudo`, httpd's own, …): who means it lists them here. The group `root` is refused always.
+    /// privileged one (`shadow`, `docker`, `sudo`, httpd's own, …): who means it lists them here. With `LoadModule wsgi_module` privileged ones
+    /// are left out instead, with a warning. The group `root` is refused always.
     supplementary_groups: Identities = "supplementary-groups";
 
     /// Worker processes of each application group; the most, with `min-processes`. Default 1. Writing the option at all makes

@@ -108,6 +108,14 @@ pub fn post_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
     let Some(config) = main.config() else {
         return REFUSED;
     };
+    for sentence in config
+        .site
+        .groups
+        .values()
+        .filter_map(|group| group.left_out.as_ref())
+    {
+        log!(main, Level::Warning, codes::GROUPS_LEFT_OUT, "{sentence}");
+    }
     match manager_link::configure(pconf, main, &config.site) {
         Ok(()) => {
             log!(
@@ -150,6 +158,7 @@ fn facts(pconf: &Pool<'_>) -> Facts {
     Facts {
         uid,
         gid,
+        loaded_as: httpd::loaded_as(),
         own_uid: rwsgi_os::ids::user_ids().effective,
         own_gid: rwsgi_os::ids::group_ids().effective,
         server_root: httpd::in_server_root(pconf, ""),

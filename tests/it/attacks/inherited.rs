@@ -196,6 +196,14 @@ fn r18_privileged_groups_do_not_come_by_accident(case: &Case) {
             .app("environ.wsgi")
             .start();
         assert!(!groups(&httpd).contains(&shadow));
+        // In the original's place, its configurations still start.
+        let httpd = hosted(case, "threads=1")
+            .identity("wsgi_module")
+            .app("environ.wsgi")
+            .start();
+        assert!(!groups(&httpd).contains(&shadow));
+        httpd.wait_log("runs the application without the group 'shadow'");
+        httpd.provoked(&[&["RW0015"]]);
     });
     if !case.theirs() {
         for option in ["group=root", "group=#0", "supplementary-groups=mail,root"] {
