@@ -26,6 +26,7 @@ const SLOW: Duration = Duration::from_secs(40);
 const WHY: &str = "it has no such directive";
 
 fn max_workers_is_a_number(case: &Case) {
+    case.needs_ours(WHY);
     refuses(
         case,
         &[
@@ -34,9 +35,7 @@ fn max_workers_is_a_number(case: &Case) {
             ("WSGIMaxWorkers -1", &["'-1'"]),
         ],
     );
-    if !case.theirs() {
-        accepts(case, &["WSGIMaxWorkers 0"]);
-    }
+    accepts(case, &["WSGIMaxWorkers 0"]);
 }
 
 fn max_workers_is_for_the_whole_server(case: &Case) {
@@ -48,6 +47,7 @@ fn max_workers_is_for_the_whole_server(case: &Case) {
 }
 
 fn max_workers_leaves_room_for_every_group(case: &Case) {
+    case.needs_ours(WHY);
     refuses(
         case,
         &[
@@ -61,15 +61,13 @@ fn max_workers_leaves_room_for_every_group(case: &Case) {
             ),
         ],
     );
-    if !case.theirs() {
-        accepts(
-            case,
-            &[
-                "WSGIMaxWorkers 1",
-                "WSGIDaemonProcess g processes=3 min-processes=0",
-            ],
-        );
-    }
+    accepts(
+        case,
+        &[
+            "WSGIMaxWorkers 1",
+            "WSGIDaemonProcess g processes=3 min-processes=0",
+        ],
+    );
 }
 
 /// Groups `g0` and on, each with an application at `/g0` and on.
