@@ -12,7 +12,7 @@ use super::rows::{Row, State, Table};
 pub struct Registry {
     /// Directives that work.
     pub directives: BTreeSet<String>,
-    /// Directives that are known by name only, or checked and without effect.
+    /// Directives that are checked and without effect.
     pub unbuilt_directives: BTreeSet<String>,
     /// Options of `WSGIDaemonProcess`.
     pub options: BTreeSet<String>,
