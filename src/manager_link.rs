@@ -4,10 +4,10 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rwsgi_os::poll::readable;
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::spawn::spawn_manager;
-use rwsgi_os::{OsError, fd};
+use rwsgi_os::{OsError, fd, file};
 use rwsgi_wire::control::{Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 
@@ -112,7 +112,7 @@ impl Companions {
     }
 }
 
-fn companion(path: &std::path::Path, why: &std::io::Error) -> LinkError {
+fn companion(path: &Path, why: &std::io::Error) -> LinkError {
     LinkError::Companion(format!(
         "{}: {why}; mod_rwsgi.so, rwsgi-manager and _rwsgi.abi3.so belong into one directory",
         path.display()
@@ -185,7 +185,7 @@ impl Link {
         let (ours, theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking).map_err(failed)?;
         // Before anything is sent: or the first message would come from nobody.
         socket::pass_credentials(&theirs).map_err(failed)?;
-        let null = rwsgi_os::file::null().map_err(failed)?;
+        let null = file::null().map_err(failed)?;
         let program = self.companions.manager.as_os_str().as_encoded_bytes();
         let time_zone = std::env::var_os("TZ").map(std::ffi::OsString::into_encoded_bytes);
         let pid = match main.error_log() {
@@ -199,6 +199,10 @@ impl Link {
     fn tell(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Option<String>> {
         let gone = |_: OsError| None;
         let logs = Logs::of(main);
+        let audit = match &self.site.audit_log {
+            Some(path) => Some(open_audit_log(path)?),
+            None => None,
+        };
         let facts = rwsgi_os::ids::user_ids();
         let (server_uid, server_gid) = match facts.effective {
             0 => httpd::unix_identity(),
@@ -212,10 +216,16 @@ impl Link {
             gateway: self.companions.gateway.as_os_str().as_encoded_bytes().to_vec(),
             log: logs.index(0),
             log_level: main.log_level(),
+            audit: match &audit {
+                Some(_) => logs.count(),
+                None => NO_LOG,
+            },
             max_workers: self.site.max_workers,
             httpd: httpd::facts(),
         });
-        message::send_descriptors(socket, &begin.encode(), &logs.descriptors).map_err(gone)?;
+        let mut descriptors = logs.descriptors.clone();
+        descriptors.extend(audit.as_ref().map(AsFd::as_fd));
+        message::send_descriptors(socket, &begin.encode(), &descriptors).map_err(gone)?;
         let servers = main.and_following();
         for group in self.site.groups.values() {
             let mut settings = group.settings.clone();
@@ -249,6 +259,17 @@ impl Link {
             },
         }
     }
+}
+
+/// `WSGIAuditLog`, made if it is not there.
+fn open_audit_log(path: &Path) -> Result<OwnedFd, String> {
+    file::open_to_append(path.as_os_str().as_bytes(), 0o600).map_err(|why| {
+        format!(
+            "WSGIAuditLog {}: {}; name a regular file, not a link, in a directory that exists",
+            path.display(),
+            why.reason()
+        )
+    })
 }
 
 /// A service whose scripts have changed is another one, and is started anew at a restart of httpd.
@@ -301,6 +322,10 @@ impl<'s> Logs<'s> {
             logs.of_server.push(index);
         }
         logs
+    }
+
+    fn count(&self) -> u8 {
+        u8::try_from(self.descriptors.len()).unwrap_or(NO_LOG)
     }
 
     fn index(&self, server: usize) -> u8 {

@@ -32,6 +32,8 @@ pub struct Site {
     pub max_workers: u32,
     /// Embedded mode.
     pub embedded: Embedded,
+    /// `WSGIAuditLog`.
+    pub audit_log: Option<PathBuf>,
     /// The sockets' directory, without the process id that is added to its name.
     pub socket_prefix: PathBuf,
     /// The manager's part in it, once it is known.

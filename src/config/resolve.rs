@@ -128,6 +128,7 @@ pub fn resolve(
         None => facts.runtime_dir.clone(),
     };
     let site = Arc::new(Site {
+        audit_log: global.audit_log.map(|path| facts.server_root.join(path.0)),
         max_workers: max_workers(global.max_workers, &groups)?,
         groups,
         embedded,

@@ -38,6 +38,12 @@ settings! {
     /// worker wait for `startup-timeout`, or for 30 seconds; then the client gets 503 with `Retry-After`. A worker that is being
     /// replaced and its successor count as one, and services (`threads=0`) do not count.
     max_workers: Count<0> = c"WSGIMaxWorkers" in Global;
+
+    /// File that says for each worker when it was started, became ready, was told to go, was killed and ended, why, and what it had used, and
+    /// has every message of the manager at warning or above: one JSON object per line. Relative to `ServerRoot`. Made with mode 0600 if
+    /// it is not there, never by following a link, and appended to; opened anew at each restart of httpd, graceful or not, so that it can be
+    /// rotated. Names and texts are escaped as in the error log; headers, bodies, query strings and environments are never in it. Default: none.
+    audit_log: BelowServerRoot = c"WSGIAuditLog" in Global;
 }
 
 impl Global {

@@ -6,6 +6,7 @@ use rwsgi_os::{OsError, fd, file};
 use rwsgi_wire::control::DeathKind;
 use rwsgi_wire::response::Level;
 
+use crate::audit::Record;
 use crate::codes;
 use crate::deaths::{self, Cause};
 use crate::journey::Step;
@@ -40,7 +41,7 @@ impl Manager {
         self.on_worker(id);
         // What it left behind in its process group goes with it; the number is still its own until it is reaped.
         let _ = process::signal_group(pid, Signal::KILL);
-        let end = process::reap(pid);
+        let end = process::reap_with_usage(pid);
         self.by_pid.remove(&pid);
         let Some(mut worker) = self.workers.remove(&id) else {
             return;
@@ -57,8 +58,8 @@ impl Manager {
         worker.tell_dropped();
         let kills = memory::kills();
         worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);
-        let cause = match end {
-            Ok(Some(end)) => deaths::cause(end, &worker.known),
+        let cause = match &end {
+            Ok(Some((end, _))) => deaths::cause(*end, &worker.known),
             _ => Cause {
                 kind: DeathKind::Unknown,
                 text: "ended, and how is not known".to_owned(),
@@ -67,6 +68,16 @@ impl Manager {
         if cause.kind == DeathKind::Memory {
             self.memory_kills = kills;
         }
+        target.logs.record(|| {
+            let record = Record::new("end")
+                .of_worker(pid, self.pools.get(&worker.pool))
+                .text("kind", cause.kind.word().as_bytes())
+                .text("why", cause.text.as_bytes());
+            match &end {
+                Ok(Some((_, usage))) => record.usage(usage),
+                _ => record,
+            }
+        });
         self.deaths.record(pid, cause.clone());
         self.tell_death(pid);
         if let Some(pool) = self.pools.get_mut(&worker.pool) {

@@ -1,6 +1,7 @@
 //! Configurations: received from httpd's parent message by message, checked, then put in force as a whole.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use rwsgi_os::file::{self, Links};
@@ -10,6 +11,7 @@ use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 use rwsgi_wire::scale::Scale;
 
+use crate::audit::Record;
 use crate::codes;
 use crate::log::{Logs, Target};
 use crate::runtime_dir::{RuntimeDir, closed_above};
@@ -61,6 +63,13 @@ impl Settings {
     pub(crate) fn is_elastic(&self) -> bool {
         self.scale.is_elastic(self.group.processes)
     }
+}
+
+/// Tells configurations apart, in the audit log.
+fn hash_of(groups: &[Group]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    groups.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Manager {
@@ -119,7 +128,8 @@ impl Manager {
     fn on_message(&mut self, message: FromHttpd, fds: Vec<OwnedFd>) {
         match message {
             FromHttpd::Begin(begin) => {
-                self.pending = Pending::Open(begin, Rc::new(Logs::new(fds)), Vec::new());
+                let logs = Rc::new(Logs::new(fds, begin.audit));
+                self.pending = Pending::Open(begin, logs, Vec::new());
             }
             FromHttpd::Group(group) => {
                 if let Pending::Open(_, _, groups) = &mut self.pending {
@@ -179,6 +189,12 @@ impl Manager {
             );
             self.log.say(Level::Warn, codes::OUT_OF_REACH, &text);
         }
+        logs.record(|| {
+            Record::new("configuration")
+                .number("generation", begin.generation)
+                .number("groups", groups.len())
+                .text("hash", format!("{:016x}", hash_of(&groups)).as_bytes())
+        });
         let groups: HashMap<_, _> = groups
             .into_iter()
             .map(|group| {

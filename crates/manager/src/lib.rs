@@ -12,6 +12,7 @@
 //! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
+//! - [`audit`]: the same and more, for machines
 //! - [`codes`]: every message at warning or above
 //!
 //! # The journey
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod asking;
+pub mod audit;
 pub mod back_off;
 mod burial;
 pub mod codes;

@@ -11,6 +11,8 @@ use rwsgi_wire::code::Code;
 use rwsgi_wire::control::NO_LOG;
 use rwsgi_wire::response::Level;
 
+use crate::audit::{Audit, Record};
+
 /// Longest line written in one piece, bytes: what a pipe that is writable takes without waiting.
 const PIECE_MAX: usize = 4096;
 
@@ -18,15 +20,26 @@ const PIECE_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Logs {
     files: Vec<OwnedFd>,
+    audit: Option<Audit>,
     syslog: Option<UnixDatagram>,
 }
 
 impl Logs {
-    /// These descriptors, in the order of their index.
-    pub fn new(files: Vec<OwnedFd>) -> Self {
+    /// These descriptors, in the order of their index. That of the audit log is the last, if there is one.
+    pub fn new(mut files: Vec<OwnedFd>, audit: u8) -> Self {
+        let has_audit = audit != NO_LOG && usize::from(audit) + 1 == files.len();
+        let audit = if has_audit { files.pop() } else { None };
         Self {
+            audit: audit.map(Audit::new),
             files,
             syslog: syslog(),
+        }
+    }
+
+    /// Writes to the audit log, if there is one.
+    pub fn record(&self, record: impl FnOnce() -> Record) {
+        if let Some(audit) = &self.audit {
+            audit.record(&record());
         }
     }
 
@@ -36,6 +49,7 @@ impl Logs {
             fd::duplicate(fd::standard(fd::Standard::Err), 3)
                 .into_iter()
                 .collect(),
+            NO_LOG,
         )
     }
 
@@ -119,8 +133,14 @@ impl Target {
         }
     }
 
-    /// A message of the manager at warning or above.
+    /// A message of the manager at warning or above. The audit log has it whatever the level of the error log.
     pub fn coded(&self, level: Level, code: u16, text: &str) {
+        self.logs.record(|| {
+            Record::new("message")
+                .text("level", name(level).as_bytes())
+                .text("code", format!("RW{code:04}").as_bytes())
+                .text("text", text.as_bytes())
+        });
         if self.wants(level) {
             let text = format!("RW{code:04}: {text}");
             self.logs.write(self.index, level, process::this(), &text);
@@ -166,7 +186,7 @@ mod tests {
     fn lines_below_the_level_are_not_written_and_others_reach_the_descriptor() {
         let (read_end, write_end) = fd::pipe().unwrap();
         let target = Target {
-            logs: Rc::new(Logs::new(vec![write_end])),
+            logs: Rc::new(Logs::new(vec![write_end], NO_LOG)),
             index: 0,
             level: Level::Warn as u8,
         };
@@ -186,7 +206,7 @@ mod tests {
     fn a_full_pipe_loses_the_line_instead_of_waiting() {
         let (_read_end, write_end) = fd::pipe().unwrap();
         let target = Target {
-            logs: Rc::new(Logs::new(vec![write_end])),
+            logs: Rc::new(Logs::new(vec![write_end], NO_LOG)),
             index: 0,
             level: 7,
         };

@@ -15,6 +15,7 @@ use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
 use rwsgi_wire::response::Level;
 
 use crate::asking::{Asker, Door};
+use crate::audit::Record;
 use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
@@ -300,6 +301,9 @@ impl Manager {
         self.log.note(Level::Info, || {
             format!("the manager ends its workers because {why}")
         });
+        self.log
+            .logs
+            .record(|| Record::new("stop").text("why", why.as_bytes()));
         for entrance in self.pools.values().filter_map(|pool| pool.entrance.as_ref()) {
             entrance.remove();
         }

@@ -10,6 +10,7 @@ use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 
+use crate::audit::Record;
 use crate::codes;
 use crate::deaths::Known;
 use crate::journey::{Event, Refusal, Step};
@@ -117,6 +118,9 @@ impl Manager {
         target.note(Level::Info, || {
             format!("worker {} starts for {}", ends.pid, pool.title())
         });
+        target
+            .logs
+            .record(|| Record::new("start").of_worker(ends.pid, Some(pool)));
         let id = self.fresh_id();
         let now = Instant::now();
         let startup = self.life(pool_id).startup_timeout;
@@ -215,6 +219,7 @@ impl Manager {
                     .target
                     .note(Level::Info, || format!("worker {} is ready", worker.pid));
                 let (pool, renewal) = (worker.pool, worker.renewal.take());
+                self.audit(id, "ready", "");
                 if let Some(silence) = self.life(pool).silence() {
                     self.timers.set(Instant::now() + silence, Token::Worker(id));
                 }
@@ -262,6 +267,7 @@ impl Manager {
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
         let (pool, asked) = (worker.pool, worker.known.asked);
+        self.audit(id, "leave", reason.words());
         if reason.is_for_idle() || reason == LeaveReason::InactivityTimeout {
             self.on_surplus(pool);
         }
@@ -381,6 +387,7 @@ impl Manager {
     }
 
     fn kill(&mut self, id: u64, why: &str) {
+        self.audit(id, "kill", why);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.deadline = None;
             worker.known.killed.get_or_insert_with(|| why.to_owned());

@@ -1,6 +1,6 @@
 //! Local time as httpd's error log writes it. Intervals are measured with `std::time::Instant`, which is monotonic.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// "Fri Nov 20 12:33:06.123456 2026" in local time (`localtime_r`): weekday, month, day, time with microseconds, year; English
 /// names whatever the locale.
@@ -22,6 +22,38 @@ pub fn log_time(at: SystemTime) -> String {
         since.subsec_micros(),
         i64::from(t.tm_year) + 1900
     )
+}
+
+/// "2026-11-20T12:33:06.123456Z" (RFC 3339, UTC; `gmtime_r`).
+pub fn utc(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX);
+    // SAFETY: all zeroes is a valid tm (its zone pointer may be null).
+    let mut t: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both structures live through the call. A year out of range leaves the zeroes.
+    unsafe { libc::gmtime_r(&raw const seconds, &raw mut t) };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        i64::from(t.tm_year) + 1900,
+        t.tm_mon + 1,
+        t.tm_mday,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+        since.subsec_micros()
+    )
+}
+
+/// Time since the start of the system that no setting of the clock changes (`CLOCK_MONOTONIC`): the same for all processes.
+pub fn monotonic() -> Duration {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a place for the answer; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut t) };
+    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(t.tv_nsec).unwrap_or(0))
 }
 
 fn name(names: &[&'static str], index: libc::c_int) -> &'static str {
@@ -50,5 +82,13 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with(":20.001234 2023"), "{text}");
+    }
+
+    #[test]
+    fn utc_is_rfc_3339_and_the_monotonic_clock_goes_forward() {
+        let text = utc(UNIX_EPOCH + Duration::new(1_700_000_000, 1_234_000));
+        assert_eq!(text, "2023-11-14T22:13:20.001234Z");
+        let before = monotonic();
+        assert!(before > Duration::ZERO && monotonic() >= before);
     }
 }

@@ -78,6 +78,30 @@ pub fn open_to_write(path: &[u8]) -> Result<OwnedFd, OsError> {
     open_at(None, path, libc::O_WRONLY | libc::O_NOCTTY, Links::Follow)
 }
 
+/// Opens a regular file for appending, close-on-exec; makes it with this mode, less the umask, if it is not there. A link at the end of
+/// the path is not followed (ELOOP). EINVAL: it is something other than a regular file.
+pub fn open_to_append(path: &[u8], mode: u32) -> Result<OwnedFd, OsError> {
+    let c = c_path("open", path)?;
+    let flags = libc::O_WRONLY
+        | libc::O_APPEND
+        | libc::O_CREAT
+        | libc::O_NOFOLLOW
+        | libc::O_NONBLOCK
+        | libc::O_NOCTTY
+        | libc::O_CLOEXEC;
+    // SAFETY: a C string, and the mode that O_CREAT wants.
+    let fd = unsafe { libc::open(c.as_ptr(), flags, mode) };
+    if fd < 0 {
+        return Err(OsError::last_on("open", path));
+    }
+    let file = own(fd);
+    if !status(&file)?.is_file() {
+        let path = String::from_utf8_lossy(path).into_owned();
+        return Err(OsError::new("open", path, libc::EINVAL));
+    }
+    Ok(file)
+}
+
 /// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.
 pub fn open_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     open_at(None, path, libc::O_RDONLY | libc::O_DIRECTORY, links)

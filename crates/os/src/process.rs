@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use crate::error::{c_path, retry};
 use crate::fd::own;
 use crate::signal::Signal;
+use crate::usage::{self, Usage};
 use crate::{OsError, fd, file};
 
 /// A process id.
@@ -128,32 +129,40 @@ pub fn adopt_orphans() -> Result<(), OsError> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
 }
 
-/// Reaps a child if it has ended (`waitpid` with WNOHANG). ECHILD: not a child, or reaped already.
+/// Reaps a child if it has ended (`wait4` with WNOHANG). ECHILD: not a child, or reaped already.
 pub fn reap(pid: Pid) -> Result<Option<End>, OsError> {
+    Ok(wait_with(pid, libc::WNOHANG)?.map(|(end, _)| end))
+}
+
+/// As [`reap`], with what it and the children that it waited for have used.
+pub fn reap_with_usage(pid: Pid) -> Result<Option<(End, Usage)>, OsError> {
     wait_with(pid, libc::WNOHANG)
 }
 
-/// Waits for a child to end and reaps it (`waitpid`).
+/// Waits for a child to end and reaps it (`wait4`).
 pub fn wait(pid: Pid) -> Result<End, OsError> {
     loop {
-        if let Some(end) = wait_with(pid, 0)? {
+        if let Some((end, _)) = wait_with(pid, 0)? {
             return Ok(end);
         }
     }
 }
 
-fn wait_with(pid: Pid, flags: libc::c_int) -> Result<Option<End>, OsError> {
+fn wait_with(pid: Pid, flags: libc::c_int) -> Result<Option<(End, Usage)>, OsError> {
     let mut status = 0;
-    // SAFETY: the status is writable.
-    let got = retry("waitpid", || unsafe {
-        libc::waitpid(pid.0, &raw mut status, flags)
+    // SAFETY: all zeroes is a valid rusage.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: status and usage are writable.
+    let got = retry("wait4", || unsafe {
+        libc::wait4(pid.0, &raw mut status, flags, &raw mut used)
     })?;
-    Ok(match got {
-        0 => None,
-        _ if libc::WIFEXITED(status) => Some(End::Exit(libc::WEXITSTATUS(status))),
-        _ if libc::WIFSIGNALED(status) => Some(End::Signal(libc::WTERMSIG(status))),
-        _ => None,
-    })
+    let end = match got {
+        0 => return Ok(None),
+        _ if libc::WIFEXITED(status) => End::Exit(libc::WEXITSTATUS(status)),
+        _ if libc::WIFSIGNALED(status) => End::Signal(libc::WTERMSIG(status)),
+        _ => return Ok(None),
+    };
+    Ok(Some((end, usage::from_c(&used))))
 }
 
 /// Becomes the leader of a new session and process group (`setsid`). EPERM: it leads a group already.

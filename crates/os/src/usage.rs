@@ -28,6 +28,11 @@ fn usage(who: libc::c_int) -> Usage {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: a place for the answer. It fails for an unknown `who` only, and then leaves the zeroes.
     unsafe { libc::getrusage(who, &raw mut usage) };
+    from_c(&usage)
+}
+
+/// What the kernel counted.
+pub(crate) fn from_c(usage: &libc::rusage) -> Usage {
     let time = |t: libc::timeval| {
         let seconds = Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0));
         seconds + Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0))

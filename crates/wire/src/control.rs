@@ -40,6 +40,8 @@ pub struct Begin {
     pub log: u8,
     /// Level of the main server.
     pub log_level: u8,
+    /// Index of the audit log among the descriptors, or [`NO_LOG`]: there is none.
+    pub audit: u8,
     /// Most workers of all groups together; 0: as many as come.
     pub max_workers: u32,
     /// What workers are told about httpd. A change of it replaces no worker.
@@ -242,6 +244,7 @@ impl FromHttpd {
                 out.put_bytes(&b.gateway);
                 out.put_u8(b.log);
                 out.put_u8(b.log_level);
+                out.put_u8(b.audit);
                 out.put_u32(b.max_workers);
                 b.httpd.put(&mut out);
             }
@@ -269,6 +272,7 @@ impl FromHttpd {
                         gateway: f.bytes("gateway")?.into(),
                         log: f.u8("log")?,
                         log_level: f.u8("log level")?,
+                        audit: f.u8("audit log")?,
                         max_workers: f.u32("most workers")?,
                         httpd: Httpd::take(f)?,
                     })
@@ -441,6 +445,21 @@ numbered! {
         Alive = 6,
         /// The manager knows no such worker.
         Unknown = 7,
+    }
+}
+
+impl DeathKind {
+    /// As the audit log has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Exit => "exit",
+            Self::Memory => "memory",
+            Self::TimeLimit => "limit",
+            Self::Asked => "asked",
+            Self::Alive => "alive",
+            Self::Unknown => "unknown",
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use rwsgi_testkit::{Case, Httpd, Topic};
 mod accept_mutex;
 mod access_script;
 mod application_group;
+mod audit_log;
 mod auth_group_script;
 mod auth_user_script;
 mod callable_object;
@@ -54,6 +55,7 @@ pub fn tests(topic: &mut Topic) {
     accept_mutex::tests(topic);
     access_script::tests(topic);
     application_group::tests(topic);
+    audit_log::tests(topic);
     auth_group_script::tests(topic);
     auth_user_script::tests(topic);
     callable_object::tests(topic);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{ids, message, poll, spawn};
-use rwsgi_wire::control::{Answer, Ask, Begin, FromHttpd, Group, ToHttpd};
+use rwsgi_wire::control::{Answer, Ask, Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::frame::{self, Decoder};
 use rwsgi_wire::life::Life;
 use rwsgi_wire::response::{Abort, AbortReason};
@@ -136,6 +136,7 @@ impl Httpd {
             gateway: self.place.join("gateway").to_str().unwrap().into(),
             log: 0,
             log_level: 7,
+            audit: NO_LOG,
             max_workers: self.max_workers,
             httpd: Default::default(),
         };
