@@ -109,6 +109,18 @@ codes! {
         "groups_for_user() of the script returned no group that Require wsgi-group names",
         "the requirement is not met; others of the same place may be",
         "add the user to one of the groups, or the group to the requirement";
+    REQUEST_LIMIT = 75, "An application or a user has as many requests under way as it may have",
+        "request-limit or user-request-limit of a WSGIDaemonProcess is reached; the sentence says which, and whose",
+        "503 with Retry-After at once for further ones; other applications and users are served as ever. A line of level notice says when it is over, and how many were refused",
+        "find out what keeps its requests waiting (queue-timeout, request-timeout), give it more threads= or processes=, or raise the limit";
+    NOT_COUNTED = 76, "A child of httpd cannot count requests",
+        "the memory that children share for that cannot be used by this one; the sentence has the cause",
+        "request-limit and user-request-limit do not hold for the requests of this child",
+        "do what the sentence says; report it if there is no reason in it";
+    NO_COUNTING = 77, "There is no memory to count requests in",
+        "the system refuses a file in memory; the sentence has the cause",
+        "httpd does not start",
+        "do what the sentence says, or remove request-limit and user-request-limit";
     DOUBLED_TYPE = 85, "Content-Type is there twice",
         "the request has two Content-Type headers, which say different things to different readers",
         "400",

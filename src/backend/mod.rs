@@ -4,10 +4,12 @@
 //! - [`file`]: a file as the rest of an answer, checked
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
+//! - [`caps`]: how many requests an application and a user may have under way
 //! - [`calls`]: a question to a script and its verdict, from both; [`kept`]: verdicts that are remembered
 //! - [`Failure`]: every way an answer can fail, and the only place where that becomes an HTTP status
 
 pub mod calls;
+pub mod caps;
 pub mod client;
 pub mod codes;
 pub mod daemon;

@@ -11,6 +11,7 @@ use super::identity::{
     Accounts, Facts, group, owner_of_scripts, refuse_other_identity, refuse_without_root, socket_user,
     supplementary, user,
 };
+use crate::directives::cap::Cap;
 use crate::directives::daemon::RawGroup;
 use crate::directives::kinds::{Bytes, Seconds, Threads};
 use crate::request::relaying::Relaying;
@@ -42,6 +43,10 @@ pub struct Group {
     pub client_timeout: Option<Duration>,
     /// Its applications may see the scoreboard.
     pub server_metrics: bool,
+    /// Most requests at once of each application.
+    pub request_limit: Cap,
+    /// Most requests at once of the user, in all groups that have such a limit.
+    pub user_request_limit: Cap,
     /// Says which groups of the user its workers do not have, if there are such.
     pub left_out: Option<String>,
 }
@@ -171,12 +176,19 @@ impl Group {
                 header_limit: options.header_buffer_size.map_or(0, |bytes| bytes.0),
             },
             server_metrics: options.server_metrics.unwrap_or(false),
+            request_limit: options.request_limit.unwrap_or_default(),
+            user_request_limit: options.user_request_limit.unwrap_or_default(),
             left_out,
             client_timeout: options
                 .response_socket_timeout
                 .and_then(Seconds::limit)
                 .or(options.socket_timeout.and_then(Seconds::limit)),
         })
+    }
+
+    /// Its requests are counted.
+    pub fn is_capped(&self) -> bool {
+        self.request_limit != Cap::None || self.user_request_limit != Cap::None
     }
 
     /// A path as the workers see it; `None` when it is not below their root directory.
@@ -208,6 +220,8 @@ impl Group {
             relaying,
             client_timeout,
             server_metrics,
+            request_limit,
+            user_request_limit,
         } = self;
         *settings == other.settings
             && *connect_timeout == other.connect_timeout
@@ -218,6 +232,8 @@ impl Group {
             && *relaying == other.relaying
             && *client_timeout == other.client_timeout
             && *server_metrics == other.server_metrics
+            && *request_limit == other.request_limit
+            && *user_request_limit == other.user_request_limit
     }
 }
 

@@ -43,6 +43,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// The requests of some process group are counted over all children.
+    pub fn is_capped(&self) -> bool {
+        self.groups.values().any(Group::is_capped)
+    }
+
     /// `WSGICaseSensitivity Off`, which holds for the whole server.
     pub fn folds_case(&self) -> bool {
         self.embedded.python.fold_case

@@ -1,5 +1,6 @@
 //! `WSGIDaemonProcess` and its options.
 
+use super::cap::Cap;
 use super::kinds::{
     Absolute, Bytes, Count, Identities, Identity, Milliseconds, PathList, Priority, Seconds, Text, Threads,
     Umask,
@@ -111,6 +112,15 @@ options! {
     /// Most time from the arrival of a request until a worker takes it. Default 0: no limit. Then the client gets 504, and the application
     /// has not seen the request.
     queue_timeout: Seconds = "queue-timeout";
+
+    /// Most requests that each application group of this process group may have under way in all of httpd's children together, those that wait
+    /// for a worker included: a number, or a share of `MaxRequestWorkers` as in `25%`. Default 0: no limit. One more is answered 503 with
+    /// `Retry-After` at once, so that an application that hangs cannot take all of httpd's threads. The log has a line when that begins, and
+    /// one with the number of refused requests when it is over.
+    request_limit: Cap = "request-limit";
+
+    /// The same for the user of the process group: most requests under way in all process groups of that user that have this option.
+    user_request_limit: Cap = "user-request-limit";
 
     /// Most time for one request. Default 0: no limit. Then the worker is replaced, and the client gets 504 or an answer that
     /// visibly breaks off; the log has the stack. With more than one thread the limit grows, because requests then wait for one another: it is

@@ -18,6 +18,7 @@
 
 pub mod accepted;
 pub mod calls;
+pub mod cap;
 pub mod choices;
 pub mod daemon;
 pub mod handler_script;

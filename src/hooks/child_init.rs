@@ -5,6 +5,7 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 use rwsgi_embedding::host::Guest;
 
+use super::admission;
 use super::client::{file_of, level_of};
 use crate::backend::embedded::{self, Python};
 use crate::backend::pools::Pools;
@@ -61,6 +62,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
             .into_encoded_bytes();
         let _ = POOLS.set(Pools::new(manager, run.generation));
     }
+    admission::join(main, &site);
     let _ = START.set(embedded::Start {
         python_home: site.embedded.python_home.clone(),
         python: site.embedded.python.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::admission;
 use crate::codes;
 use crate::config::identity::{Account, Accounts, Facts};
 use crate::config::privileged;
@@ -115,6 +116,15 @@ pub fn post_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
         .filter_map(|group| group.left_out.as_ref())
     {
         log!(main, Level::Warning, codes::GROUPS_LEFT_OUT, "{sentence}");
+    }
+    if let Err(why) = admission::prepare(main, &config.site) {
+        log!(
+            main,
+            Level::Crit,
+            codes::NO_COUNTING,
+            "the memory in which children count requests for request-limit and user-request-limit cannot be made: {why}"
+        );
+        return REFUSED;
     }
     match manager_link::configure(pconf, main, &config.site) {
         Ok(()) => {

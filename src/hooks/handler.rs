@@ -1,5 +1,6 @@
 //! Content: the checks that need no application, then the backend.
 
+use super::admission;
 use super::dispatch::dispatch;
 use super::head::{self, Body, Queue};
 use super::names::RequestNames;
@@ -259,11 +260,18 @@ fn serve_by_worker(
             return Verdict::Status(403);
         }
     }
-    let now = micros_now();
     let name = PoolName {
         group: target.process_group.clone().into_bytes(),
         application_group: target.application_group.clone().into_bytes(),
     };
+    let place = match admission::admit(request, group, &name) {
+        Ok(place) => place,
+        Err(seconds) => {
+            request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
+            return Verdict::Status(503);
+        }
+    };
+    let now = micros_now();
     let limits = limits(request, group);
     let queue = Queue {
         start: now,
@@ -284,6 +292,8 @@ fn serve_by_worker(
     client.limit_client(group.client_timeout);
     client.show_scoreboard(group.server_metrics);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
+    // Before httpd answers in the application's place, perhaps with another request for it.
+    drop(place);
     verdict(request, &client, result)
 }
 

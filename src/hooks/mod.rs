@@ -10,6 +10,7 @@
 //! | access_checker | after mod_ssl, before mod_authz_host | access scripts; users and groups are asked through providers ([`auth`]) |
 //! | handler | – | |
 
+mod admission;
 pub mod auth;
 mod calls;
 mod child_init;

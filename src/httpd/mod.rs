@@ -47,7 +47,7 @@ pub use mpm::{
     Mpm, RunState, add_version_component, banner, facts, httpd_version, in_runtime_dir, in_server_root,
     unix_identity,
 };
-pub use other_child::{Memory, watch_child, with_main_server};
+pub use other_child::{Counting, Memory, watch_child, with_main_server};
 pub use pool::Pool;
 pub use regex::Regex;
 pub use request::{FileKind, Request};

@@ -43,6 +43,15 @@ impl Mpm {
         }
     }
 
+    /// As [`query`](Self::query), but what no restart can exceed: `ServerLimit` and `ThreadLimit`.
+    pub fn limits() -> Self {
+        let many = |query| ask(query).and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
+        Self {
+            threads: many(c::AP_MPMQ_HARD_LIMIT_THREADS),
+            children: many(c::AP_MPMQ_HARD_LIMIT_DAEMONS),
+        }
+    }
+
     /// The configuration's generation: one more after each restart.
     pub fn generation() -> u32 {
         ask(c::AP_MPMQ_GENERATION)

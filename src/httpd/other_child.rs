@@ -1,6 +1,6 @@
 //! A process that httpd's parent watches for us, and what it remembers over restarts.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 
 use super::bindings as c;
 use super::entry::guard;
@@ -19,31 +19,65 @@ pub struct Memory {
     pub generation: u32,
 }
 
+/// The memory in which children count requests, as [`Memory`] is kept: one for all configurations, for old children count in it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counting {
+    /// The file, or -1.
+    pub fd: i32,
+    /// Children that fit.
+    pub rows: u32,
+    /// Requests of each.
+    pub places: u32,
+}
+
 /// Names what is in the record: a changed layout needs a new name.
-const KEY: &core::ffi::CStr = c"rwsgi.manager.1";
+const KEY: &CStr = c"rwsgi.manager.1";
+/// The same for [`Counting`].
+const COUNTING: &CStr = c"rwsgi.counting.1";
 
 impl Server<'_> {
     /// Reads and writes the record; made, empty, at its first use.
     pub fn with_memory<T>(&self, body: impl FnOnce(&mut Memory) -> T) -> T {
+        let empty = Memory {
+            fd: -1,
+            pid: 0,
+            generation: 0,
+        };
+        // SAFETY: `KEY` is for this type.
+        unsafe { self.with_record(KEY, empty, body) }
+    }
+
+    /// The same for the memory in which children count requests.
+    pub fn with_counting<T>(&self, body: impl FnOnce(&mut Counting) -> T) -> T {
+        let empty = Counting {
+            fd: -1,
+            rows: 0,
+            places: 0,
+        };
+        // SAFETY: `COUNTING` is for this type.
+        unsafe { self.with_record(COUNTING, empty, body) }
+    }
+
+    /// # Safety
+    /// * `key` is for records of this type only.
+    unsafe fn with_record<R: Copy, T>(&self, key: &CStr, empty: R, body: impl FnOnce(&mut R) -> T) -> T {
+        const { assert!(align_of::<R>() <= 8) };
         let pool = self.process_pool();
         let mut found = core::ptr::null_mut();
         // SAFETY: H1: the process pool; `found` is writable.
-        unsafe { c::apr_pool_userdata_get(&raw mut found, KEY.as_ptr(), pool) };
+        unsafe { c::apr_pool_userdata_get(&raw mut found, key.as_ptr(), pool) };
         if found.is_null() {
             // SAFETY: H5.
-            found = unsafe { c::apr_palloc(pool, size_of::<Memory>()) };
-            let empty = Memory {
-                fd: -1,
-                pid: 0,
-                generation: 0,
-            };
+            found = unsafe { c::apr_palloc(pool, size_of::<R>()) };
             // SAFETY: fresh memory, large and aligned enough (APR aligns to 8 bytes).
-            unsafe { found.cast::<Memory>().write(empty) };
+            unsafe { found.cast::<R>().write(empty) };
             // SAFETY: the key is copied.
-            unsafe { c::apr_pool_userdata_set(found, KEY.as_ptr(), None, pool) };
+            unsafe { c::apr_pool_userdata_set(found, key.as_ptr(), None, pool) };
         }
-        // SAFETY: H9: only the parent's only thread, or a child's first, uses the record; not reentrant: `body` gets no server.
-        body(unsafe { &mut *found.cast::<Memory>() })
+        // SAFETY: the caller's promise. H9: only the parent's only thread, or a child's first, uses the record; not reentrant: `body` gets no
+        // server.
+        body(unsafe { &mut *found.cast::<R>() })
     }
 }
 

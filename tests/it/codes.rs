@@ -57,3 +57,6 @@ pub const CALLS: &[&str] = &[
 
 /// No worker could be started for a pool, because of how many there are.
 pub const CROWDED: &[&str] = &["RW0327", "RW0462"];
+
+/// An application or a user has as many requests under way as it may have.
+pub const REQUEST_LIMIT: &[&str] = &["RW0075"];

@@ -55,6 +55,7 @@ mod refusals;
 mod refuse_to_start;
 mod relaying;
 mod reload;
+mod request_limits;
 mod response;
 mod restart;
 mod sent;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
     suite.topic("refusals", refusals::tests);
     suite.topic("reload", reload::tests);
     suite.topic("relaying", relaying::tests);
+    suite.topic("request_limits", request_limits::tests);
     suite.topic("response", response::tests);
     suite.topic("restart", restart::tests);
     suite.topic("sent", sent::tests);

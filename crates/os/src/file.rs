@@ -318,32 +318,45 @@ fn remove_with(directory: libc::c_int, name: &[u8], flags: libc::c_int) -> Resul
 /// Takes the lock that processes hold while they write what belongs together to a file; `false`: another has it. It is this process's,
 /// not the thread's, and nobody is obliged to ask for it. Errors: EINVAL and EBADF where there is nothing to lock (a pipe).
 pub fn try_lock(fd: impl AsFd) -> Result<bool, OsError> {
-    match set_lock(fd.as_fd(), libc::F_WRLCK) {
-        Ok(()) => Ok(true),
+    try_lock_byte(fd.as_fd(), NO_BYTE)
+}
+
+/// Gives it back.
+pub fn unlock(fd: impl AsFd) -> Result<(), OsError> {
+    lock(fd.as_fd(), libc::F_SETLK, libc::F_UNLCK, NO_BYTE).map(drop)
+}
+
+/// A byte that no file has, so that it is nobody else's.
+const NO_BYTE: libc::off_t = libc::off_t::MAX - 1;
+
+/// As [`try_lock`], of one byte.
+pub(crate) fn try_lock_byte(fd: BorrowedFd<'_>, at: libc::off_t) -> Result<bool, OsError> {
+    match lock(fd, libc::F_SETLK, libc::F_WRLCK, at) {
+        Ok(_) => Ok(true),
         Err(e) if matches!(e.errno, libc::EAGAIN | libc::EACCES) => Ok(false),
         Err(e) => Err(e),
     }
 }
 
-/// Gives it back.
-pub fn unlock(fd: impl AsFd) -> Result<(), OsError> {
-    set_lock(fd.as_fd(), libc::F_UNLCK)
+/// Whether another process has the lock of that byte.
+pub(crate) fn is_byte_locked(fd: BorrowedFd<'_>, at: libc::off_t) -> Result<bool, OsError> {
+    let found = lock(fd, libc::F_GETLK, libc::F_WRLCK, at)?;
+    Ok(i32::from(found.l_type) != libc::F_UNLCK)
 }
 
-fn set_lock(fd: BorrowedFd<'_>, kind: i32) -> Result<(), OsError> {
+fn lock(fd: BorrowedFd<'_>, command: i32, kind: i32, at: libc::off_t) -> Result<libc::flock, OsError> {
     // SAFETY: all fields are numbers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    // A byte that no file has, so that it is nobody else's.
-    lock.l_start = libc::off_t::MAX - 1;
+    lock.l_start = at;
     lock.l_len = 1;
-    // SAFETY: the descriptor is open while it is borrowed; the kernel only reads the struct.
-    let done = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLK, &raw const lock) };
+    // SAFETY: the descriptor is open while it is borrowed; the kernel reads the struct, and for F_GETLK writes it.
+    let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) };
     if done < 0 {
         Err(OsError::last("fcntl(F_SETLK)", ""))
     } else {
-        Ok(())
+        Ok(lock)
     }
 }
 

@@ -6,7 +6,7 @@
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
 //! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`], [`capability`]
-//! - [`clock`]: local time for log lines; [`dl`]: shared libraries
+//! - [`clock`]: local time for log lines; [`dl`]: shared libraries; [`shared`]: memory that processes share
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
 //! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks is
@@ -27,6 +27,7 @@ pub mod message;
 pub mod poll;
 pub mod process;
 pub mod rlimit;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -51,6 +51,11 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
                 &["idle-timeout=5", "always has 2 workers", "min-processes"],
             ),
             ("WSGIDaemonProcess g threads=70000", &["threads=70000"]),
+            ("WSGIDaemonProcess g request-limit=-1", &["request-limit"]),
+            (
+                "WSGIDaemonProcess g user-request-limit=-1",
+                &["user-request-limit"],
+            ),
             ("WSGIDaemonProcess g threads=", &["threads", "empty"]),
             (
                 "WSGIDaemonProcess g home=relative",
