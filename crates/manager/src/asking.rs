@@ -11,6 +11,7 @@ use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::codes;
+use crate::lines::escape;
 use crate::runtime_dir::{ASK_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
@@ -205,6 +206,10 @@ impl Manager {
                 let answer = self.pool_for(&group, &application_group);
                 self.reply(id, &answer);
             }
+            Ask::Application { base, user, .. } => {
+                let answer = self.application_of(base, &user);
+                self.reply(id, &answer);
+            }
             Ask::Waits {
                 group,
                 application_group,
@@ -222,6 +227,22 @@ impl Manager {
                     self.reply(id, &answer);
                 }
             }
+        }
+    }
+
+    fn application_of(&self, base: u32, user: &[u8]) -> Answer {
+        let config = self.config.as_ref();
+        let known = config
+            .and_then(|config| config.bases.get(base as usize))
+            .is_some();
+        let text = match known {
+            true => format!("applications of users are not built yet ({})", escape(user)),
+            false => format!("there is no base {base}"),
+        };
+        Answer::Refused {
+            reason: AbortReason::Refused,
+            retry_after: 0,
+            text: text.into_bytes(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rwsgi_os::file::{self, Links};
 use rwsgi_os::{OsError, OwnedFd, message};
+use rwsgi_wire::base::{self, Base};
 use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
@@ -22,15 +23,24 @@ pub(crate) enum Pending {
     /// None.
     Nothing,
     /// So far.
-    Open(Begin, Rc<Logs>, Vec<Group>),
+    Open(Box<Received>),
     /// A part could not be read and httpd has been told: what follows up to the next beginning is ignored.
     Broken,
+}
+
+/// What has come of it.
+pub(crate) struct Received {
+    begin: Begin,
+    logs: Rc<Logs>,
+    groups: Vec<Group>,
+    bases: Vec<Base>,
 }
 
 /// The configuration in force.
 pub(crate) struct Config {
     pub(crate) begin: Begin,
     pub(crate) groups: HashMap<Vec<u8>, (Rc<Settings>, Target)>,
+    pub(crate) bases: Vec<Base>,
     pub(crate) directory: Rc<RuntimeDir>,
 }
 
@@ -129,16 +139,26 @@ impl Manager {
         match message {
             FromHttpd::Begin(begin) => {
                 let logs = Rc::new(Logs::new(fds, begin.audit));
-                self.pending = Pending::Open(begin, logs, Vec::new());
+                self.pending = Pending::Open(Box::new(Received {
+                    begin,
+                    logs,
+                    groups: Vec::new(),
+                    bases: Vec::new(),
+                }));
             }
             FromHttpd::Group(group) => {
-                if let Pending::Open(_, _, groups) = &mut self.pending {
-                    groups.push(*group);
+                if let Pending::Open(received) = &mut self.pending {
+                    received.groups.push(*group);
+                }
+            }
+            FromHttpd::Base(base) => {
+                if let Pending::Open(received) = &mut self.pending {
+                    received.bases.push(*base);
                 }
             }
             FromHttpd::Commit => match std::mem::replace(&mut self.pending, Pending::Nothing) {
-                Pending::Open(begin, logs, groups) => {
-                    let done = self.commit(begin, logs, groups);
+                Pending::Open(received) => {
+                    let done = self.commit(*received);
                     self.answer(match done {
                         Ok(()) => ToHttpd::Ready,
                         Err(text) => {
@@ -158,9 +178,19 @@ impl Manager {
         }
     }
 
-    fn commit(&mut self, begin: Begin, logs: Rc<Logs>, groups: Vec<Group>) -> Result<(), String> {
+    fn commit(&mut self, received: Received) -> Result<(), String> {
+        let Received {
+            begin,
+            logs,
+            groups,
+            bases,
+        } = received;
         for group in &groups {
             self.refuse_unless_allowed(group)?;
+        }
+        for base in &bases {
+            let pattern = String::from_utf8_lossy(&base.pattern);
+            base::check_pattern(&base.pattern).map_err(|why| format!("the base {pattern} {why}"))?;
         }
         let gateway_path = String::from_utf8_lossy(&begin.gateway).into_owned();
         let missing = |e: OsError| {
@@ -229,6 +259,7 @@ impl Manager {
         self.config = Some(Config {
             begin,
             groups,
+            bases,
             directory,
         });
         self.log.note(Level::Info, || text);

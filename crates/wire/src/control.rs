@@ -1,6 +1,7 @@
 //! Control messages: httpd's parent to the manager, httpd's children to the manager, the manager to its workers. One message is
 //! one SEQPACKET packet of at most [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes; its first byte says which message it is.
 
+use crate::base::{Base, Tuning};
 use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
 use crate::life::{Bounds, LeaveReason, Life};
@@ -9,7 +10,7 @@ use crate::response::{AbortReason, Level, numbered};
 use crate::scale::Scale;
 use crate::{VERSION, WireError};
 
-/// From httpd's parent to the manager. A configuration is `Begin`, any number of `Group`, `Commit`; the manager answers the
+/// From httpd's parent to the manager. A configuration is `Begin`, any number of `Group` and `Base`, `Commit`; the manager answers the
 /// `Commit` with a [`ToHttpd`]. Until then the previous configuration stays in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromHttpd {
@@ -17,6 +18,8 @@ pub enum FromHttpd {
     Begin(Begin),
     /// One process group of it.
     Group(Box<Group>),
+    /// One base of it; their order is that of the configuration, and their numbers are those of [`Ask::Application`].
+    Base(Box<Base>),
     /// It is complete.
     Commit,
     /// httpd ends: end all workers, remove the runtime directory, exit.
@@ -164,7 +167,7 @@ fn put_ids(out: &mut Vec<u8>, ids: &[u32]) {
 }
 
 impl Group {
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.put_bytes(&self.name);
         out.put_u8(self.log);
         out.put_u8(self.log_level);
@@ -194,7 +197,7 @@ impl Group {
         Preload::put(&self.preload, out);
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+    pub(crate) fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
         Ok(Self {
             name: f.bytes("group name")?.into(),
             log: f.u8("log")?,
@@ -254,6 +257,10 @@ impl FromHttpd {
             }
             Self::Commit => out.put_u8(3),
             Self::Stop => out.put_u8(4),
+            Self::Base(b) => {
+                out.put_u8(5);
+                b.put(&mut out);
+            }
         }
         out
     }
@@ -280,6 +287,7 @@ impl FromHttpd {
                 2 => Self::Group(Box::new(Group::take(f)?)),
                 3 => Self::Commit,
                 4 => Self::Stop,
+                5 => Self::Base(Box::new(Base::take(f)?)),
                 found => return unknown(found),
             })
         })
@@ -371,6 +379,22 @@ pub enum Ask {
         /// Its process id.
         pid: u32,
     },
+    /// Where is the pool of this application below a base? Its process group is `~` and the user's name, its application group the script's
+    /// absolute path. The answer may take as long as a look-up of the user does.
+    Application {
+        /// The child's configuration generation.
+        generation: u32,
+        /// Number of the base.
+        base: u32,
+        /// Login name.
+        user: Vec<u8>,
+        /// Directory of the application, relative to the user's directory of the base; may be empty.
+        directory: Vec<u8>,
+        /// Name of the script in it.
+        script: Vec<u8>,
+        /// What the user has said of it, within the base's limits (which the manager checks again).
+        tuning: Tuning,
+    },
 }
 
 impl Ask {
@@ -403,6 +427,23 @@ impl Ask {
                 out.put_bytes(group);
                 out.put_bytes(application_group);
             }
+            Self::Application {
+                generation,
+                base,
+                user,
+                directory,
+                script,
+                tuning,
+            } => {
+                out.put_u8(4);
+                out.put_u16(VERSION);
+                out.put_u32(*generation);
+                out.put_u32(*base);
+                out.put_bytes(user);
+                out.put_bytes(directory);
+                out.put_bytes(script);
+                tuning.put(&mut out);
+            }
         }
         out
     }
@@ -421,6 +462,14 @@ impl Ask {
                 3 => Self::Waits {
                     group: f.bytes("group")?.into(),
                     application_group: f.bytes("application group")?.into(),
+                },
+                4 => Self::Application {
+                    generation: f.u32("generation")?,
+                    base: f.u32("base")?,
+                    user: f.bytes("user")?.into(),
+                    directory: f.bytes("directory")?.into(),
+                    script: f.bytes("script")?.into(),
+                    tuning: Tuning::take(f)?,
                 },
                 found => return unknown(found),
             })
@@ -765,6 +814,7 @@ impl FromWorker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::BaseRules;
 
     fn refuses_every_truncation<T: std::fmt::Debug>(
         bytes: &[u8],
@@ -804,6 +854,18 @@ mod tests {
         };
         for message in [
             FromHttpd::Begin(begin),
+            FromHttpd::Base(Box::new(Base {
+                pattern: b"/home/*/wsgi".to_vec(),
+                template: group.clone(),
+                rules: BaseRules {
+                    min_uid: 1000,
+                    max_uid: 60000,
+                    denied: vec![b"bob".to_vec()],
+                    refused_gids: vec![0, 33],
+                    user_log: b"logs/wsgi.log".to_vec(),
+                    ..BaseRules::default()
+                },
+            })),
             FromHttpd::Group(Box::new(group)),
             FromHttpd::Commit,
             FromHttpd::Stop,
@@ -823,6 +885,17 @@ mod tests {
                 application_group: b"a|/x".to_vec(),
             },
             Ask::Death { pid: 12 },
+            Ask::Application {
+                generation: 1,
+                base: 2,
+                user: b"ann".to_vec(),
+                directory: b"blog".to_vec(),
+                script: b"app.wsgi".to_vec(),
+                tuning: Tuning {
+                    processes: Some(1),
+                    ..Tuning::default()
+                },
+            },
             Ask::Waits {
                 group: b"g".to_vec(),
                 application_group: b"a|/x".to_vec(),

@@ -24,6 +24,7 @@
 //! - [`mod@httpd`]: what applications may ask about httpd; [`scoreboard`]: what it is doing
 //! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
+//! - [`base`]: applications that run as the user below whose directory they are
 //! - [`python`]: how a Python is to be started, set up and ended
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place
@@ -32,6 +33,7 @@
 //! If you read only one test: `frame::tests::every_truncation_point_waits_for_more`.
 #![forbid(unsafe_code)]
 
+pub mod base;
 pub mod bytes;
 pub mod call;
 pub mod code;

@@ -1,5 +1,6 @@
 //! Hostile bytes: no decoder panics, loops or accepts what it would not have written.
 
+use rwsgi_wire::base::{Base, BaseRules, Tuning};
 use rwsgi_wire::control::{
     Answer, Ask, Begin, FromHttpd, FromWorker, Group, Preload, Start, ToHttpd, ToWorker,
 };
@@ -94,9 +95,20 @@ fn control_messages() {
         }],
         ..Group::default()
     };
+    let base = Base {
+        pattern: b"/home/*/w".to_vec(),
+        template: group.clone(),
+        rules: BaseRules {
+            denied: vec![b"bob".to_vec()],
+            refused_gids: vec![0, 4],
+            python_versions: vec![b"/opt".to_vec()],
+            ..BaseRules::default()
+        },
+    };
     for message in [
         FromHttpd::Begin(Begin::default()),
         FromHttpd::Group(Box::new(group)),
+        FromHttpd::Base(Box::new(base)),
         FromHttpd::Commit,
     ] {
         survives(&message.encode(), FromHttpd::decode, FromHttpd::encode);
@@ -110,6 +122,18 @@ fn control_messages() {
         generation: 1,
         group: b"g".to_vec(),
         application_group: b"a".to_vec(),
+    };
+    survives(&ask.encode(), Ask::decode, Ask::encode);
+    let ask = Ask::Application {
+        generation: 1,
+        base: 0,
+        user: b"ann".to_vec(),
+        directory: b"a/b".to_vec(),
+        script: b"app.wsgi".to_vec(),
+        tuning: Tuning {
+            threads: Some(2),
+            ..Tuning::default()
+        },
     };
     survives(&ask.encode(), Ask::decode, Ask::encode);
     let answer = Answer::Refused {
