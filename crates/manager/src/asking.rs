@@ -10,8 +10,8 @@ use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::{AbortReason, Level};
 
+use crate::applications::Question;
 use crate::codes;
-use crate::lines::escape;
 use crate::runtime_dir::{ASK_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
@@ -38,10 +38,17 @@ pub(crate) struct Door {
 /// A connected child.
 pub(crate) struct Asker {
     socket: OwnedFd,
-    /// Whose death it waits for, and until when.
-    waiting: Option<(Pid, Instant)>,
+    waiting: Option<Waiting>,
     /// When it connected or was last heard.
     heard: Instant,
+}
+
+/// What an answer waits for.
+enum Waiting {
+    /// This death, until then.
+    Death(Pid, Instant),
+    /// The user of an application to be looked up, which has a limit of its own.
+    User(Question),
 }
 
 impl Manager {
@@ -206,9 +213,23 @@ impl Manager {
                 let answer = self.pool_for(&group, &application_group);
                 self.reply(id, &answer);
             }
-            Ask::Application { base, user, .. } => {
-                let answer = self.application_of(base, &user);
-                self.reply(id, &answer);
+            Ask::Application {
+                generation,
+                base,
+                user,
+                directory,
+                script,
+                tuning,
+            } => {
+                let question = Question {
+                    generation,
+                    base,
+                    user,
+                    directory,
+                    script,
+                    tuning,
+                };
+                self.consider_application(id, question);
             }
             Ask::Waits {
                 group,
@@ -220,7 +241,7 @@ impl Manager {
                     let until = Instant::now() + DEATH_WAIT;
                     self.timers.set(until, Token::Asker(id));
                     if let Some(asker) = self.askers.get_mut(&id) {
-                        asker.waiting = Some((pid, until));
+                        asker.waiting = Some(Waiting::Death(pid, until));
                     }
                 } else {
                     let answer = self.death_of(pid);
@@ -230,19 +251,27 @@ impl Manager {
         }
     }
 
-    fn application_of(&self, base: u32, user: &[u8]) -> Answer {
-        let config = self.config.as_ref();
-        let known = config
-            .and_then(|config| config.bases.get(base as usize))
-            .is_some();
-        let text = match known {
-            true => format!("applications of users are not built yet ({})", escape(user)),
-            false => format!("there is no base {base}"),
-        };
-        Answer::Refused {
-            reason: AbortReason::Refused,
-            retry_after: 0,
-            text: text.into_bytes(),
+    fn consider_application(&mut self, id: u64, question: Question) {
+        // Before it is looked up: the answer may be there at once.
+        if let Some(asker) = self.askers.get_mut(&id) {
+            asker.waiting = Some(Waiting::User(question.clone()));
+        }
+        if let Some(answer) = self.application_for(&question) {
+            self.reply(id, &answer);
+        }
+    }
+
+    /// A user has been looked up: who asked for an application of that user is answered.
+    pub(crate) fn answer_waiting(&mut self, user: &[u8]) {
+        let waiting = self.askers.iter().filter_map(|(id, asker)| match &asker.waiting {
+            Some(Waiting::User(question)) if question.user == user => Some((*id, question.clone())),
+            _ => None,
+        });
+        let waiting: Vec<_> = waiting.collect();
+        for (id, question) in waiting {
+            if let Some(answer) = self.application_for(&question) {
+                self.reply(id, &answer);
+            }
         }
     }
 
@@ -264,7 +293,7 @@ impl Manager {
         let waiting: Vec<u64> = self
             .askers
             .iter()
-            .filter(|(_, a)| a.waiting.is_some_and(|(p, _)| p == pid))
+            .filter(|(_, a)| matches!(a.waiting, Some(Waiting::Death(waited, _)) if waited == pid))
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
@@ -278,7 +307,7 @@ impl Manager {
         let late = self
             .askers
             .get(&id)
-            .is_some_and(|a| a.waiting.is_some_and(|(_, until)| until <= now));
+            .is_some_and(|a| matches!(a.waiting, Some(Waiting::Death(_, until)) if until <= now));
         if late {
             let answer = Answer::Death {
                 kind: DeathKind::Alive,

@@ -182,6 +182,82 @@ codes! {
     OUT_OF_REACH = 470, "Sockets are out of httpd's reach",
         "A directory above the sockets is closed to httpd's user, so its children cannot ask for workers.", "Requests for workers get 503.",
         "Let that user pass through the directory (chmod o+x), or set WSGISocketPrefix to a path elsewhere.";
+    NO_ACCOUNT = 480, "No such user (C6)",
+        "A path below a base names a user whom the system does not know, or not any more.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Create the account, or remove the directory.";
+    LOOKUP_FAILED = 481, "User cannot be looked up (C6)",
+        "The name service failed or did not answer within 5 s; the text has its words.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Look after the name service (nsswitch.conf, sssd, LDAP); it is asked again after 5 s.";
+    ACCOUNT_AMBIGUOUS = 482, "Name and user id do not lead to one another (C6)",
+        "Two names share a user id, or the name service spells the name differently.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Give each user an id of its own, and name the directory as the account.";
+    NO_GROUP = 483, "No such group (C7)",
+        "The user's primary group has no entry.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Create the group, or change the account.";
+    ACCOUNT_NOT_ALLOWED = 484, "User may not run applications (C9)",
+        "The user is root, httpd's own user or nobody, has an id outside of min-uid and max-uid, or is in deny-users.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Nothing if that is meant; else change the options of the base.";
+    GROUP_NOT_ALLOWED = 485, "User is in a privileged group (C10)",
+        "One of the user's groups gives power over the machine (root, shadow, disk, docker, sudo, …) or is httpd's own.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Take the user out of that group.";
+    ACCOUNT_EXPIRED = 486, "Account has expired (C22)",
+        "The shadow entry names a day of expiry that has come.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Nothing if that is meant; else chage -E.";
+    HOME_NOT_OWN = 487, "Home directory is missing or not the user's (C22)",
+        "The account's home directory does not exist, is no directory or belongs to somebody else.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Create it and give it to the user.";
+    WAY_NOT_SAFE = 488, "A directory on the way can be changed by others (C13)",
+        "It belongs to another user, or its group or everybody may write it: they could exchange what the user runs.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Do what the text says (chown, chmod go-w).";
+    WAY_LEADS_OUT = 489, "Application cannot be reached within its base (C12)",
+        "A component of the path is missing, closed to the user, no directory, or a symbolic link.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Use a directory where the text names something else; above a base root's own links are followed.";
+    SCRIPT_NOT_A_FILE = 490, "Script is not a regular file (C14)",
+        "It is missing, a symbolic link, a directory, a FIFO or a device.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Put the script itself there.";
+    SCRIPT_WRITABLE = 491, "Script can be written by others (C15)",
+        "Its group or everybody may write it.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "chmod go-w it.";
+    SCRIPT_SETUID = 492, "Script is set-id (C16)",
+        "The set-user-id or set-group-id bit is on.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "chmod ug-s it.";
+    NOT_OWN = 493, "Script or directory belongs to somebody else (C17)",
+        "What runs as a user must belong to that user (or root, with root-owned-scripts=On).",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "chown it.";
+    SCRIPT_UNREADABLE = 494, "Script is closed to its user (C18)",
+        "The user may not read it.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "chmod u+r it.";
+    PYTHON_NOT_OWN = 495, "Python can be changed by others (C24)",
+        "The venv or version that the application names belongs to another user, or others may write its program.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Create the venv as the user, from a Python of root or of that user.";
+    NO_SUCH_VERSION = 496, "Python version is not there (C24)",
+        ".python-version is unreadable, names no version, or one that is neither in python-versions nor in the user's ~/.pyenv/versions.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Name a version that is there, or create a venv.";
+    NO_APPLICATION = 497, "A child asked for something that cannot be an application (C5)",
+        "The user, directory or script in a question is empty, has '..' or control characters, or is too long; or there is no such base.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Find out why: httpd's children do not ask that, a compromised one may.";
+    USER_FULL = 498, "User has as many workers as user-processes allows (C25)",
+        "All workers of the user are busy and another application of the same user needs one.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Raise user-processes of the base if the machine has room for more.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

@@ -12,9 +12,11 @@ use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::Level;
 use rwsgi_wire::scale::Scale;
 
+use crate::applications::Application;
 use crate::audit::Record;
 use crate::codes;
 use crate::log::{Logs, Target};
+use crate::place::Place;
 use crate::runtime_dir::{RuntimeDir, closed_above};
 use crate::supervise::Manager;
 
@@ -40,8 +42,36 @@ pub(crate) struct Received {
 pub(crate) struct Config {
     pub(crate) begin: Begin,
     pub(crate) groups: HashMap<Vec<u8>, (Rc<Settings>, Target)>,
-    pub(crate) bases: Vec<Base>,
+    pub(crate) bases: Vec<(Base, Target)>,
+    pub(crate) common: Common,
     pub(crate) directory: Rc<RuntimeDir>,
+}
+
+/// What the settings of all groups have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    server_uid: u32,
+    server_gid: u32,
+    gateway: Rc<OwnedFd>,
+    gateway_identity: ((u64, u64), i64),
+}
+
+impl Common {
+    pub(crate) fn settings(&self, group: Group) -> Settings {
+        Settings {
+            scale: group.scale,
+            group: Group {
+                log: 0,
+                scale: Scale::default(),
+                ..group
+            },
+            application: None,
+            server_uid: self.server_uid,
+            server_gid: self.server_gid,
+            gateway: Rc::clone(&self.gateway),
+            gateway_identity: self.gateway_identity,
+        }
+    }
 }
 
 /// All that makes a difference to a running worker: pools whose settings are equal are kept.
@@ -51,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) group: Group,
     /// How many workers a pool has, which makes no difference either; that of `group` is empty.
     pub(crate) scale: Scale,
+    /// What is run, where a child has asked for an application below a base.
+    pub(crate) application: Option<Application>,
     pub(crate) server_uid: u32,
     server_gid: u32,
     /// The Python half, open.
@@ -63,12 +95,18 @@ impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
         self.group == other.group
             && self.is_elastic() == other.is_elastic()
+            && self.place() == other.place()
             && (self.server_uid, self.server_gid) == (other.server_uid, other.server_gid)
             && self.gateway_identity == other.gateway_identity
     }
 }
 
 impl Settings {
+    /// Where the application is, if it is below a base.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.application.as_ref().map(|application| &application.place)
+    }
+
     /// Pools have as many workers as requests need. (Then these say when they are idle.)
     pub(crate) fn is_elastic(&self) -> bool {
         self.scale.is_elastic(self.group.processes)
@@ -191,6 +229,11 @@ impl Manager {
         for base in &bases {
             let pattern = String::from_utf8_lossy(&base.pattern);
             base::check_pattern(&base.pattern).map_err(|why| format!("the base {pattern} {why}"))?;
+            if base.template.processes == 0 || base.template.threads == 0 {
+                return Err(format!(
+                    "the base {pattern} has no processes or no threads: set at least 1 of each"
+                ));
+            }
         }
         let gateway_path = String::from_utf8_lossy(&begin.gateway).into_owned();
         let missing = |e: OsError| {
@@ -203,7 +246,12 @@ impl Manager {
                 "{gateway_path} is not a file: reinstall the Python half of rwsgi beside the module"
             ));
         }
-        let gateway = Rc::new(gateway);
+        let common = Common {
+            server_uid: begin.server_uid,
+            server_gid: begin.server_gid,
+            gateway: Rc::new(gateway),
+            gateway_identity: (status.identity, status.modified),
+        };
         let directory = self.directory_for(&begin)?;
         let target = |index, level| Target {
             logs: Rc::clone(&logs),
@@ -229,21 +277,18 @@ impl Manager {
             .into_iter()
             .map(|group| {
                 let target = target(group.log, group.log_level);
-                let settings = Settings {
-                    scale: group.scale,
-                    group: Group {
-                        log: 0,
-                        scale: Scale::default(),
-                        ..group
-                    },
-                    server_uid: begin.server_uid,
-                    server_gid: begin.server_gid,
-                    gateway: Rc::clone(&gateway),
-                    gateway_identity: (status.identity, status.modified),
-                };
+                let settings = common.settings(group);
                 (settings.group.name.clone(), (Rc::new(settings), target))
             })
             .collect();
+        let bases: Vec<_> = bases
+            .into_iter()
+            .map(|base| {
+                let target = target(base.template.log, base.template.log_level);
+                (base, target)
+            })
+            .collect();
+        self.patterns.remember(begin.generation, &bases);
         let first = self.config.is_none();
         let text = format!(
             "the manager {} configuration {} with {} process groups{}",
@@ -260,6 +305,7 @@ impl Manager {
             begin,
             groups,
             bases,
+            common,
             directory,
         });
         self.log.note(Level::Info, || text);
@@ -269,6 +315,11 @@ impl Manager {
 
     fn refuse_unless_allowed(&self, group: &Group) -> Result<(), String> {
         let name = String::from_utf8_lossy(&group.name);
+        if group.name.starts_with(b"~") {
+            return Err(format!(
+                "process group {name} has the name of a user's: give it one that does not begin with ~"
+            ));
+        }
         if group.uid == 0 {
             return Err(format!(
                 "process group {name} would run as root, which is never done: set user= to another user"

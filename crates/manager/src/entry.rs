@@ -5,6 +5,8 @@ use rwsgi_wire::bytes::{Fields, Put};
 use rwsgi_wire::life::Bounds;
 use rwsgi_wire::python::Python;
 
+use crate::place::Place;
+
 /// Settings of a journey.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -46,6 +48,8 @@ pub struct Entry {
     pub lang: Vec<u8>,
     /// As in `Group`.
     pub locale: Vec<u8>,
+    /// The application below a base that is to be run; `None`: the group is the administrator's.
+    pub place: Option<Place>,
 }
 
 impl Entry {
@@ -75,6 +79,10 @@ impl Entry {
         out.put_u64(self.descriptors.1);
         out.put_bytes(&self.lang);
         out.put_bytes(&self.locale);
+        out.put_u8(self.place.is_some().into());
+        if let Some(place) = &self.place {
+            place.put(&mut out);
+        }
         out
     }
 
@@ -103,6 +111,10 @@ impl Entry {
             descriptors: (f.u64("descriptors")?, f.u64("descriptors")?),
             lang: f.bytes("lang")?.into(),
             locale: f.bytes("locale")?.into(),
+            place: match f.bool("place")? {
+                true => Some(Place::take(&mut f)?),
+                false => None,
+            },
         };
         f.end()?;
         Ok(entry)
@@ -127,6 +139,10 @@ mod tests {
                 ..Bounds::default()
             },
             descriptors: (1024, 4096),
+            place: Some(Place {
+                script: b"app.wsgi".to_vec(),
+                ..Place::default()
+            }),
             ..Entry::default()
         };
         assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);

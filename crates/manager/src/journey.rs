@@ -12,6 +12,8 @@ use rwsgi_wire::python::Python;
 
 use crate::codes;
 use crate::entry::Entry;
+use crate::interpreters;
+use crate::place::{self, Owner, Place};
 use crate::python::{self, PATH};
 
 macro_rules! steps {
@@ -59,6 +61,8 @@ steps! {
     Privileges = 7, "giving up new privileges";
     /// Ends with the manager.
     Parent = 8, "binding itself to the manager";
+    /// The application below a base, looked at as the user.
+    Application = 17, "looking at the application";
     /// Which Python, looked for as the user.
     Python = 9, "looking for the Python";
     /// Environment from nothing.
@@ -109,6 +113,8 @@ struct Journey<'a, S, W> {
     system: &'a mut S,
     entry: &'a Entry,
     witness: W,
+    /// The change of user is done and verified: what is done from here on the user could do.
+    is_user: bool,
 }
 
 /// Makes the journey. Comes back only if a step failed; the witness has been told of that too.
@@ -117,11 +123,15 @@ pub fn travel<S: System>(system: &mut S, entry: &Entry, witness: impl FnMut(&Eve
         system,
         entry,
         witness,
+        is_user: false,
     };
     // A journey that arrives does not come back.
     match journey.run() {
         Ok(never) => match never {},
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            journey.note(&refusal);
+            refusal
+        }
     }
 }
 
@@ -140,11 +150,12 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         self.step(Step::Verify, Self::verify)?;
         self.step(Step::Privileges, Self::privileges)?;
         self.step(Step::Parent, Self::parent)?;
-        let program = self.step(Step::Python, |j| {
-            python::find(j.system, &j.entry.python_home, &j.user_name())
-        })?;
+        self.is_user = true;
+        let application = self.step(Step::Application, Self::application)?;
+        let program = self.step(Step::Python, |j| j.python(application.as_ref()))?;
         let environment = self.step(Step::Environment, Self::environment)?;
-        self.step(Step::Directory, Self::directory)?;
+        self.step(Step::Directory, |j| j.directory(application.as_ref()))?;
+        drop(application);
         self.step(Step::Descriptors, Self::descriptors)?;
         self.step(Step::Exec, |j| j.exec(&program, &environment))
     }
@@ -351,6 +362,53 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         .map_err(|e| Stop::call(codes::ORPHANED, &e))
     }
 
+    /// Answers the application's directory.
+    fn application(&mut self) -> Result<Option<S::Opened>, Stop> {
+        let name = self.user_name();
+        let owner = owner(self.entry, &name);
+        match &self.entry.place {
+            Some(place) => place::check(self.system, place, owner).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn python(&mut self, application: Option<&S::Opened>) -> Result<Vec<u8>, Stop> {
+        let e = self.entry;
+        let name = self.user_name();
+        match (&e.place, application) {
+            (Some(place), Some(directory)) => {
+                interpreters::choose(self.system, place, directory, owner(e, &name), &e.python_home)
+            }
+            _ => python::find(self.system, &e.python_home, &name),
+        }
+    }
+
+    /// Tells the user, in the user's own log and as the user, why an application does not start.
+    fn note(&mut self, refusal: &Refusal) {
+        let Some(place) = self.entry.place.as_ref().filter(|_| self.is_user) else {
+            return;
+        };
+        if place.user_log.is_empty() {
+            return;
+        }
+        let path = [&self.entry.user_home[..], b"/", &place.user_log].concat();
+        if let Some(end) = path.iter().rposition(|b| *b == b'/') {
+            // It may be there, and where it cannot be made neither can the log.
+            let _ = self
+                .system
+                .make_directory(path.get(..end).unwrap_or_default(), 0o700);
+        }
+        let line = format!(
+            "[{}] RW{:04}: {}: {}\n",
+            rwsgi_os::clock::log_time(std::time::SystemTime::now()),
+            refusal.code,
+            crate::lines::escape(&place.script_path()),
+            refusal.text
+        );
+        // The administrator's log has it in any case.
+        let _ = self.system.append(&path, line.as_bytes());
+    }
+
     /// Only these names, whatever httpd or its starter had.
     fn environment(&mut self) -> Result<Vec<Vec<u8>>, Stop> {
         let e = self.entry;
@@ -382,23 +440,32 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         Ok(all)
     }
 
-    /// The `home` option; else the user's home if the user is not httpd's own; else `/`.
-    fn directory(&mut self) -> Result<(), Stop> {
+    /// The application's directory below a base; else the `home` option; else the user's home if the user is not httpd's own; else `/`.
+    fn directory(&mut self, application: Option<&S::Opened>) -> Result<(), Stop> {
         let e = self.entry;
-        let (path, what): (&[u8], _) = if !e.home.is_empty() {
-            (&e.home, "the directory of the home option")
-        } else if e.uid != e.server_uid && !e.user_home.is_empty() {
-            (&e.user_home, "the user's home directory")
-        } else {
-            (b"/", "the root directory")
+        let (entered, what, path) = match application {
+            Some(directory) => {
+                let path = e.place.as_ref().map(Place::path).unwrap_or_default();
+                (self.system.enter(directory), "the application's directory", path)
+            }
+            None => {
+                let (path, what): (&[u8], _) = if !e.home.is_empty() {
+                    (&e.home, "the directory of the home option")
+                } else if e.uid != e.server_uid && !e.user_home.is_empty() {
+                    (&e.user_home, "the user's home directory")
+                } else {
+                    (b"/", "the root directory")
+                };
+                (self.system.change_directory(path), what, path.to_vec())
+            }
         };
-        self.system.change_directory(path).map_err(|error| {
+        entered.map_err(|error| {
             Stop::new(
                 codes::DIRECTORY_FAILED,
                 format!(
-                    "{} cannot enter {what}, {}: {}; set home=DIRECTORY to one that this user may enter",
+                    "{} cannot enter {what}, {}: {}; set home=DIRECTORY to one that this user may enter, or give the user the right to",
                     self.user_name(),
-                    String::from_utf8_lossy(path),
+                    String::from_utf8_lossy(&path),
                     error.reason()
                 ),
             )
@@ -450,6 +517,14 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
             ),
             ..Stop::call(codes::EXEC_FAILED, &error)
         })
+    }
+}
+
+fn owner<'a>(entry: &'a Entry, name: &'a str) -> Owner<'a> {
+    Owner {
+        uid: entry.uid,
+        name,
+        home: &entry.user_home,
     }
 }
 

@@ -287,3 +287,62 @@ fn a_gateway_closed_to_the_user_is_refused_before_the_python_runs() {
     let refusal = travel(&mut fake, &entry(), |_| {});
     assert_eq!((refusal.step, refusal.code), (Step::Descriptors, 449));
 }
+
+/// An application of ann's that passes all checks.
+fn application() -> (Fake, Entry) {
+    let mut fake = machine();
+    fake.directory("/home");
+    for directory in ["/home/ann", "/home/ann/w"] {
+        fake.directory(directory);
+        fake.give(directory, 1000, 0o755);
+    }
+    fake.file("/home/ann/w/app.wsgi", "");
+    fake.give("/home/ann/w/app.wsgi", 1000, 0o644);
+    let place = Place {
+        base: b"/home/ann/w".to_vec(),
+        script: b"app.wsgi".to_vec(),
+        user_log: b"logs/wsgi.log".to_vec(),
+        ..Place::default()
+    };
+    let entry = Entry {
+        place: Some(place),
+        ..entry()
+    };
+    (fake, entry)
+}
+
+// C12 to C18, R28, R29
+#[test]
+fn c13_an_application_is_looked_at_only_as_the_user_and_entered_by_its_descriptor() {
+    let (mut fake, entry) = application();
+    travel(&mut fake, &entry, |_| {});
+    let names = fake.names();
+    let dropped = names.iter().position(|n| *n == "no_new_privileges").unwrap();
+    let looked = names.iter().position(|n| *n == "root_directory").unwrap();
+    assert!(dropped < looked);
+    assert!(
+        fake.calls.contains(&"enter(/home/ann/w)".to_owned()),
+        "{:?}",
+        fake.calls
+    );
+    assert!(!fake.names().contains(&"change_directory"));
+    // The double's exec comes back, which is noted as every failure is.
+    let names = fake.names();
+    assert_eq!(names.iter().rev().nth(2), Some(&"exec"), "{names:?}");
+}
+
+#[test]
+fn what_is_refused_as_the_user_is_noted_in_the_users_own_log() {
+    let (mut fake, entry) = application();
+    fake.give("/home/ann/w/app.wsgi", 1000, 0o666);
+    let refusal = travel(&mut fake, &entry, |_| {});
+    assert_eq!((refusal.step, refusal.code), (Step::Application, 491));
+    let noted = fake.calls.last().unwrap();
+    assert!(noted.starts_with("append(/home/ann/logs/wsgi.log: ["), "{noted}");
+    assert!(noted.contains("RW0491: /home/ann/w/app.wsgi: "), "{noted}");
+    // Before the change of user nothing is written there.
+    let (mut fake, entry) = application();
+    fake.fails = Some(("set_user", 1));
+    travel(&mut fake, &entry, |_| {});
+    assert!(!fake.names().contains(&"append"));
+}

@@ -88,6 +88,7 @@ impl Manager {
             python: g.python.clone(),
             lang: g.lang.clone(),
             locale: g.locale.clone(),
+            place: pool.settings.place().cloned(),
         }
     }
 

@@ -10,6 +10,8 @@
 //! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `services`, `workers`, `launch`, `burial`, `turned_away`: what happens to
 //!   each part
 //! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
+//! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
+//!   [`place`], [`interpreters`]: what is looked at as the user before one runs
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
@@ -17,11 +19,13 @@
 //!
 //! # The journey
 //!
-//! Limits and umask, session, groups, gid, uid, capabilities, verified for ever, no new privileges, bound to the manager's life, the Python (looked for as
+//! Limits and umask, session, groups, gid, uid, capabilities, verified for ever, no new privileges, bound to the manager's life, the application below a base (looked at as the user), the Python (looked for as
 //! the user), environment from nothing, working directory, descriptors, exec. A step that fails is told to the manager over a pipe that exec
 //! closes, and becomes what waiting requests are answered with.
 #![forbid(unsafe_code)]
 
+pub mod account;
+mod applications;
 mod asking;
 pub mod audit;
 pub mod back_off;
@@ -32,11 +36,15 @@ pub mod deaths;
 mod demand;
 pub mod enter;
 pub mod entry;
+pub mod interpreters;
 pub mod journey;
 mod launch;
 pub mod lines;
 pub mod log;
+pub mod lookup;
+mod lookups;
 mod memory;
+pub mod place;
 mod pools;
 pub mod python;
 mod renewals;

@@ -8,6 +8,10 @@ fn main() -> ExitCode {
     match arguments.next() {
         None => rwsgi_manager::supervise::main(),
         Some(word) if word == "enter" => rwsgi_manager::enter::main(),
+        Some(word) if word == "lookup" => match arguments.next() {
+            Some(name) => rwsgi_manager::lookup::main(&name),
+            None => ExitCode::from(2),
+        },
         Some(word) if word == "--version" => {
             println!(
                 "rwsgi-manager {} (protocol {})",

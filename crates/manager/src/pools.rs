@@ -1,6 +1,6 @@
 //! Pools: made when first asked for, kept while their settings stay, answered for while they cannot serve.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::codes;
 use crate::commit::{Config, Settings};
 use crate::demand::Demand;
 use crate::log::Target;
+use crate::place::Place;
 use crate::renewals::Renewals;
 use crate::runtime_dir::RuntimeDir;
 use crate::services::takes_no_requests;
@@ -115,29 +116,62 @@ impl Manager {
         if self.ending {
             return later("httpd is stopping");
         }
-        if let Some(id) = self.current_pool(group, application_group) {
-            let Some(pool) = self.pools.get(&id) else {
-                return later("the pool is being made");
-            };
-            let Some(entrance) = &pool.entrance else {
-                return takes_no_requests(group);
-            };
-            if file::status_of_link(&entrance.path).is_ok_and(|s| s.is_socket()) {
-                return Answer::Pool {
-                    path: entrance.path.clone(),
-                };
-            }
-            let text = format!(
-                "the socket of {} has vanished: the pool is made anew",
-                pool.title()
-            );
-            pool.target.say(Level::Warn, codes::SPOILED_POOL, &text);
-            self.retire(id);
+        let found = self.current_pool(group, application_group);
+        if let Some(answer) = found.and_then(|id| self.way_to(id)) {
+            return answer;
         }
         if self.is_service_group(group) {
             return takes_no_requests(group);
         }
         match self.make_pool(group, application_group, true) {
+            Ok(path) => Answer::Pool { path },
+            Err(answer) => answer,
+        }
+    }
+
+    /// The answer to who has asked for a pool that there is; `None` if it was spoiled and is gone now.
+    fn way_to(&mut self, id: u64) -> Option<Answer> {
+        let pool = self.pools.get(&id)?;
+        let Some(entrance) = &pool.entrance else {
+            return Some(takes_no_requests(&pool.settings.group.name));
+        };
+        if file::status_of_link(&entrance.path).is_ok_and(|s| s.is_socket()) {
+            return Some(Answer::Pool {
+                path: entrance.path.clone(),
+            });
+        }
+        let text = format!(
+            "the socket of {} has vanished: the pool is made anew",
+            pool.title()
+        );
+        pool.target.say(Level::Warn, codes::SPOILED_POOL, &text);
+        self.retire(id);
+        None
+    }
+
+    /// The answer to a child that asks for an application below a base, for which these settings hold now.
+    pub(crate) fn pool_of(&mut self, settings: &Rc<Settings>, target: &Target) -> Answer {
+        if self.ending {
+            return later("httpd is stopping");
+        }
+        let script = settings.place().map(Place::script_path).unwrap_or_default();
+        if let Some(id) = self.current_pool(&settings.group.name, &script) {
+            let (now, config) = (Instant::now(), self.config.as_ref());
+            let Some(pool) = self.pools.get_mut(&id) else {
+                return later("the pool is being made");
+            };
+            if config.is_some_and(|config| pool.is_as_wanted(settings, config)) {
+                pool.settings = Rc::clone(settings);
+                pool.demand.adjust(settings);
+                if let Some(answer) = self.way_to(id) {
+                    return answer;
+                }
+            } else {
+                pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
+                self.timers.set(now + SUPERSEDED_GRACE, Token::Pool(id));
+            }
+        }
+        match self.make_pool_of(settings, target, &script, true) {
             Ok(path) => Answer::Pool { path },
             Err(answer) => answer,
         }
@@ -152,18 +186,31 @@ impl Manager {
 
     /// Makes a pool; answers the path of its socket, which that of a service has not. `asked`: a request is on its way.
     fn make_pool(&mut self, group: &[u8], application_group: &[u8], asked: bool) -> Result<Vec<u8>, Answer> {
-        if self.pools.len() >= POOLS_MAX {
-            self.put_one_away();
-        }
         let Some(config) = &self.config else {
             return Err(later("the manager has no configuration yet"));
         };
-        let Some((settings, target)) = config.groups.get(group) else {
+        let Some((settings, target)) = config.groups.get(group).cloned() else {
             return Err(Answer::Refused {
                 reason: AbortReason::Refused,
                 retry_after: 0,
                 text: format!("there is no process group '{}'", crate::lines::escape(group)).into_bytes(),
             });
+        };
+        self.make_pool_of(&settings, &target, application_group, asked)
+    }
+
+    fn make_pool_of(
+        &mut self,
+        settings: &Rc<Settings>,
+        target: &Target,
+        application_group: &[u8],
+        asked: bool,
+    ) -> Result<Vec<u8>, Answer> {
+        if self.pools.len() >= POOLS_MAX {
+            self.put_one_away();
+        }
+        let Some(config) = &self.config else {
+            return Err(later("the manager has no configuration yet"));
         };
         if self.pools.len() >= POOLS_MAX || application_group.len() > NAME_MAX {
             let text =
@@ -198,13 +245,18 @@ impl Manager {
 
     /// After a new configuration: pools that are as before are kept, others are superseded, those to be started at once are made.
     pub(crate) fn adjust_pools(&mut self) {
+        let now_hold: HashMap<u64, (Rc<Settings>, Target)> = self
+            .pools
+            .iter()
+            .filter_map(|(id, pool)| Some((*id, self.settings_like(&pool.settings)?)))
+            .collect();
         let Some(config) = &self.config else {
             return;
         };
         let now = Instant::now();
         let (mut superseded, mut kept) = (Vec::new(), Vec::new());
         for (id, pool) in self.pools.iter_mut().filter(|(_, p)| p.is_current()) {
-            let settings = config.groups.get(&pool.settings.group.name);
+            let settings = now_hold.get(id);
             match settings.filter(|(settings, _)| pool.is_as_wanted(settings, config)) {
                 Some((settings, _)) => {
                     // Somebody may have put right what was wrong: the next connection tries at once.
@@ -225,8 +277,8 @@ impl Manager {
             }
         }
         // The error logs may have been opened anew (rotated): what still runs writes to those.
-        for pool in self.pools.values_mut() {
-            let Some((_, target)) = config.groups.get(&pool.settings.group.name) else {
+        for (id, pool) in &mut self.pools {
+            let Some((_, target)) = now_hold.get(id) else {
                 continue;
             };
             pool.target = target.clone();
@@ -259,6 +311,14 @@ impl Manager {
         for id in kept {
             self.tend(id, false);
             self.wake_idle(id);
+        }
+    }
+
+    /// What holds now for what had these settings.
+    fn settings_like(&self, settings: &Settings) -> Option<(Rc<Settings>, Target)> {
+        match &settings.application {
+            Some(application) => self.resolve(application).ok(),
+            None => self.config.as_ref()?.groups.get(&settings.group.name).cloned(),
         }
     }
 
@@ -362,7 +422,7 @@ impl Manager {
                 return;
             };
             let text = match &pool.trouble {
-                _ if pool.demand.is_crowded(now) => self.crowd().to_owned(),
+                _ if pool.demand.is_crowded(now) => self.crowd(id).to_owned(),
                 Some(trouble) => trouble.clone(),
                 None => "no worker is running".to_owned(),
             };

@@ -86,6 +86,13 @@ impl Manager {
         if !is_idle || self.ending || pool.is_retired() {
             return;
         }
+        if self.knows_user(pool_id) != Ok(true) {
+            self.timers.set(now + GAP, Token::Pool(pool_id));
+            return;
+        }
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
         let waiting = pool.back_off.waiting(now);
         let time = pool.renewals.started.map(|at| at + GAP).max(waiting);
         if let Some(time) = time.filter(|time| *time > now) {

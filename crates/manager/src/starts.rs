@@ -1,6 +1,6 @@
 //! Whose turn it is to start a worker: so many at once, so many in all, and every user gets a share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rwsgi_wire::life::LeaveReason;
@@ -69,7 +69,8 @@ impl Manager {
         if self.starts.queue.is_empty() {
             return;
         }
-        while let Some(id) = self.next_start() {
+        let unknown = self.starts_of_unknown();
+        while let Some(id) = self.next_start(&unknown) {
             if self.lacks(id, true) && self.start_worker(id, None) {
                 self.tend(id, false);
             } else {
@@ -81,7 +82,7 @@ impl Manager {
     }
 
     /// Takes the pool whose turn it is out of the queue: that of the user with the fewest starts under way, then the first that came.
-    fn next_start(&mut self) -> Option<u64> {
+    fn next_start(&mut self, unknown: &HashSet<u64>) -> Option<u64> {
         if self.ending {
             self.starts.queue.clear();
         }
@@ -100,9 +101,12 @@ impl Manager {
             }
         }
         let may = of_user.values().sum::<usize>() < self.starts.at_once;
+        let shares = self.shares();
+        self.make_room_in_shares(&shares);
         let candidates = self.starts.queue.iter().map(|id| match self.pools.get(id) {
             Some(pool) => {
                 let may = (may || !pool.is_elastic()) && !full || self.is_service(*id);
+                let may = may && !unknown.contains(id) && !pool.is_share_full(&shares);
                 may.then_some(pool.settings.group.uid)
             }
             // Gone meanwhile.
@@ -114,6 +118,66 @@ impl Manager {
             pool.demand.queued = None;
         }
         Some(id)
+    }
+
+    /// Those that wait for their user to be looked up. Who could not be is not waited for.
+    fn starts_of_unknown(&mut self) -> HashSet<u64> {
+        let mut unknown = HashSet::new();
+        for id in self.starts.queue.clone() {
+            match self.knows_user(id) {
+                Ok(true) => {}
+                Ok(false) => drop(unknown.insert(id)),
+                Err(why) => {
+                    self.starts.queue.retain(|queued| *queued != id);
+                    if let Some(pool) = self.pools.get_mut(&id) {
+                        pool.demand.queued = None;
+                    }
+                    self.back_off(id, &why);
+                    self.watch_while_empty(id);
+                }
+            }
+        }
+        unknown
+    }
+
+    /// C25: how many workers each user has below a base that limits them.
+    fn shares(&self) -> HashMap<Share, usize> {
+        let mut shares = HashMap::new();
+        for worker in self.workers.values().filter(|w| w.takes_a_place()) {
+            let pool = self.pools.get(&worker.pool).filter(|pool| pool.is_current());
+            if let Some((share, _)) = pool.and_then(Pool::share) {
+                *shares.entry(share).or_default() += 1;
+            }
+        }
+        shares
+    }
+
+    /// A user's idle workers make room for the user's other applications.
+    fn make_room_in_shares(&mut self, shares: &HashMap<Share, usize>) {
+        let now = Instant::now();
+        let queued = self.starts.queue.iter().filter_map(|id| self.pools.get(id));
+        let full: HashSet<Share> = queued
+            .filter(|pool| pool.is_share_full(shares))
+            .filter_map(|pool| Some(pool.share()?.0))
+            .collect();
+        for share in full {
+            let of_share = |w: &Worker| {
+                let pool = self.pools.get(&w.pool);
+                pool.and_then(Pool::share).is_some_and(|(its, _)| its == share)
+            };
+            let on_its_way =
+                |w: &Worker| w.is_yielding(now) || (w.state == State::Leaving && w.takes_a_place());
+            if self.workers.values().any(|w| of_share(w) && on_its_way(w)) {
+                continue;
+            }
+            let spare = self
+                .workers
+                .iter()
+                .filter(|(_, w)| of_share(w) && self.is_spare(w, now));
+            if let Some((_, id)) = spare.filter_map(|(id, w)| Some((w.idle?, *id))).min() {
+                self.ask_to_yield(id, LeaveReason::Evicted);
+            }
+        }
     }
 
     /// There are as many workers as there may be. A worker that another takes the place of counts as one with it, and so do those of
@@ -182,7 +246,11 @@ impl Manager {
     fn turn_away_all(&mut self, id: u64, now: Instant) {
         self.starts.queue.retain(|queued| *queued != id);
         let (live, _) = self.census(id);
-        let text = self.crowd().to_owned();
+        let text = self.crowd(id).to_owned();
+        let code = match self.is_share_full(id) {
+            true => codes::USER_FULL,
+            false => codes::CROWDED,
+        };
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };
@@ -197,19 +265,48 @@ impl Manager {
         let target = pool.target.clone();
         if self.starts.told.is_none_or(|told| told + TELL_AGAIN <= now) {
             self.starts.told = Some(now);
-            target.say(Level::Warn, codes::CROWDED, &text);
+            target.say(Level::Warn, code, &text);
         }
         self.watch_while_empty(id);
     }
 
     /// Why pools wait in vain.
-    pub(crate) fn crowd(&self) -> &'static str {
-        if self.is_full() {
+    pub(crate) fn crowd(&self, id: u64) -> &'static str {
+        if self.is_share_full(id) {
+            "its user has as many workers as user-processes allows, and none is idle: raise it if there is memory for more, or find out what \
+             keeps the others busy"
+        } else if self.is_full() {
             "there are as many workers as WSGIMaxWorkers allows, and none is idle: raise it if there is memory for more, or find out \
              what keeps the others busy"
         } else {
             "too many applications start at once: the machine is too slow for this many first requests"
         }
+    }
+}
+
+/// A user below a base: pattern and user id.
+type Share = (Vec<u8>, u32);
+
+impl Pool {
+    /// Whose workers below which base its own count among, and how many these may be; `None`: they are not limited.
+    fn share(&self) -> Option<(Share, usize)> {
+        let application = self.settings.application.as_ref()?;
+        let most = application.user_processes;
+        let share = (application.pattern.clone(), self.settings.group.uid);
+        (most > 0).then_some((share, most))
+    }
+
+    fn is_share_full(&self, shares: &HashMap<Share, usize>) -> bool {
+        self.share()
+            .is_some_and(|(share, most)| shares.get(&share).is_some_and(|count| *count >= most))
+    }
+}
+
+impl Manager {
+    fn is_share_full(&self, id: u64) -> bool {
+        self.pools
+            .get(&id)
+            .is_some_and(|pool| pool.is_share_full(&self.shares()))
     }
 }
 

@@ -14,12 +14,14 @@ use rwsgi_os::signal::{self, Mask, Signal};
 use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
 use rwsgi_wire::response::Level;
 
+use crate::applications::Patterns;
 use crate::asking::{Asker, Door};
 use crate::audit::Record;
 use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
 use crate::log::{Logs, Target};
+use crate::lookups::Lookups;
 use crate::pools::Pool;
 use crate::starts::Starts;
 use crate::timers::Timers;
@@ -62,6 +64,8 @@ pub(crate) enum Token {
     Output(u64),
     Status(u64),
     Starts,
+    /// A look-up of an account.
+    Lookup(u64),
 }
 
 const ID_BITS: u32 = 56;
@@ -80,6 +84,7 @@ impl Token {
             Self::Output(id) => (8, id),
             Self::Status(id) => (9, id),
             Self::Starts => (10, 0),
+            Self::Lookup(id) => (11, id),
         };
         (kind << ID_BITS) | id
     }
@@ -98,6 +103,7 @@ impl Token {
             8 => Self::Output(id),
             9 => Self::Status(id),
             10 => Self::Starts,
+            11 => Self::Lookup(id),
             _ => return None,
         })
     }
@@ -129,6 +135,8 @@ pub(crate) struct Manager {
     pub(crate) turned_away: HashMap<u64, TurnedAway>,
     pub(crate) deaths: Deaths,
     pub(crate) starts: Starts,
+    pub(crate) lookups: Lookups,
+    pub(crate) patterns: Patterns,
     /// Kills for want of memory that have been told already.
     pub(crate) memory_kills: u64,
     /// When a foreign or malformed peer was last told of; they could flood the log.
@@ -219,6 +227,8 @@ impl Manager {
             turned_away: HashMap::new(),
             deaths: Deaths::default(),
             starts: Starts::new(),
+            lookups: Lookups::default(),
+            patterns: Patterns::default(),
             memory_kills: crate::memory::kills(),
             told_peer: None,
             last_id: 0,
@@ -260,6 +270,7 @@ impl Manager {
             Token::Worker(id) => self.on_worker(id),
             Token::Output(id) => self.on_output(id),
             Token::Status(id) => self.on_status(id),
+            Token::Lookup(id) => self.on_lookup(id),
             // A timer only.
             Token::Starts => {}
         }
@@ -273,6 +284,7 @@ impl Manager {
             Token::Pool(id) => self.wake_pool(id),
             Token::TurnedAway(id) => self.wake_turned_away(id),
             Token::Worker(id) => self.wake_worker(id),
+            Token::Lookup(id) => self.wake_lookup(id),
             Token::Control
             | Token::Parent
             | Token::Signals
@@ -354,6 +366,7 @@ mod tests {
             Token::Signals,
             Token::Door(1),
             Token::Status(77),
+            Token::Lookup(3),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -10,6 +10,7 @@ use crate::process::Pid;
 use crate::rlimit::Resource;
 use crate::signal::Signal;
 use crate::system::System;
+use crate::walk::Kind;
 
 /// The double. It behaves as a process of root would: ids change when they are set, and a drop cannot be undone.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Fake {
     pub parent: Pid,
     /// The files: path to mode, contents (or target of a link). What is not here does not exist.
     pub files: BTreeMap<Vec<u8>, (u32, Vec<u8>)>,
+    /// Who owns them; what is not here is root's.
+    pub owners: BTreeMap<Vec<u8>, u32>,
     /// Paths that may not be passed, read or executed.
     pub forbidden: Vec<Vec<u8>>,
 }
@@ -57,6 +60,7 @@ impl Default for Fake {
             },
             parent: Pid(2),
             files: BTreeMap::new(),
+            owners: BTreeMap::new(),
             forbidden: Vec::new(),
         }
     }
@@ -83,6 +87,13 @@ impl Fake {
     pub fn link(&mut self, path: &str, target: &str) {
         self.files
             .insert(path.into(), (libc::S_IFLNK | 0o777, target.into()));
+    }
+    /// Gives what is there to a user, with these permission bits.
+    pub fn give(&mut self, path: &str, uid: u32, permissions: u32) {
+        self.owners.insert(path.into(), uid);
+        if let Some((mode, _)) = self.files.get_mut(path.as_bytes()) {
+            *mode = *mode & libc::S_IFMT | permissions;
+        }
     }
     /// The names of the calls so far, without arguments.
     pub fn names(&self) -> Vec<&str> {
@@ -119,6 +130,17 @@ impl Fake {
             .ok_or(OsError::new(call, text, libc::ENOENT))
     }
 
+    fn described(&self, path: &[u8], mode: u32, contents: &[u8]) -> Status {
+        Status {
+            identity: (0, 0),
+            mode,
+            uid: self.owners.get(path).copied().unwrap_or(0),
+            gid: 0,
+            size: contents.len() as u64,
+            modified: 0,
+        }
+    }
+
     /// Follows links of the last component (absolute ones only); answers what is there in the end, and where that is.
     fn follow(&mut self, call: &'static str, path: &[u8]) -> Result<(u32, Vec<u8>, Vec<u8>), OsError> {
         let mut path = path.to_vec();
@@ -134,6 +156,9 @@ impl Fake {
 }
 
 impl System for Fake {
+    /// Its path.
+    type Opened = Vec<u8>;
+
     fn set_limit(&mut self, resource: Resource, soft: u64, _hard: u64) -> Result<(), OsError> {
         self.turn("set_limit", format_args!("{resource:?} {soft}"))
             .map(drop)
@@ -227,15 +252,8 @@ impl System for Fake {
             .map(drop)
     }
     fn status_of(&mut self, path: &[u8]) -> Result<Status, OsError> {
-        let (mode, contents, _) = self.follow("status_of", path)?;
-        Ok(Status {
-            identity: (0, 0),
-            mode,
-            uid: 0,
-            gid: 0,
-            size: contents.len() as u64,
-            modified: 0,
-        })
+        let (mode, contents, real) = self.follow("status_of", path)?;
+        Ok(self.described(&real, mode, &contents))
     }
     fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, OsError> {
         let (mode, target) = self.look("read_link", path)?;
@@ -253,6 +271,61 @@ impl System for Fake {
         let (_, contents, _) = self.follow("read_file", path)?;
         self.check(path, Right::Read)?;
         Ok(contents)
+    }
+    fn names_in(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, OsError> {
+        self.look("names_in", path)?;
+        let prefix = [path, b"/"].concat();
+        let below = self
+            .files
+            .keys()
+            .filter_map(|file| file.strip_prefix(&prefix[..]));
+        let names = below.filter(|name| !name.contains(&b'/'));
+        Ok(names.map(<[u8]>::to_vec).collect())
+    }
+    fn root_directory(&mut self) -> Result<Vec<u8>, OsError> {
+        self.turn("root_directory", "").map(|_| Vec::new())
+    }
+    fn component(&mut self, directory: &Vec<u8>, name: &[u8]) -> Result<Vec<u8>, OsError> {
+        let path = [&directory[..], b"/", name].concat();
+        self.look("component", &path)?;
+        Ok(path)
+    }
+    fn target(&mut self, link: &Vec<u8>) -> Result<Vec<u8>, OsError> {
+        self.look("target", link).map(|(_, target)| target)
+    }
+    fn beneath(&mut self, directory: &Vec<u8>, path: &[u8], kind: Kind) -> Result<Vec<u8>, OsError> {
+        let path = [&directory[..], b"/", path].concat();
+        let (mode, _) = self.look("beneath", &path)?;
+        let errno = match (mode & libc::S_IFMT, kind) {
+            (libc::S_IFLNK, _) => libc::ELOOP,
+            (other, Kind::Directory) if other != libc::S_IFDIR => libc::ENOTDIR,
+            (_, Kind::File) if self.forbidden.contains(&path) => libc::EACCES,
+            _ => return Ok(path),
+        };
+        Err(OsError::new("beneath", "", errno))
+    }
+    fn status(&mut self, opened: &Vec<u8>) -> Result<Status, OsError> {
+        let (mode, contents) = match &opened[..] {
+            b"" => (libc::S_IFDIR | 0o755, Vec::new()),
+            path => self.look("status", path)?,
+        };
+        Ok(self.described(opened, mode, &contents))
+    }
+    fn read(&mut self, opened: &Vec<u8>, _limit: usize) -> Result<Vec<u8>, OsError> {
+        self.look("read", opened).map(|(_, contents)| contents)
+    }
+    fn enter(&mut self, directory: &Vec<u8>) -> Result<(), OsError> {
+        self.turn("enter", String::from_utf8_lossy(directory)).map(drop)
+    }
+    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError> {
+        let path = String::from_utf8_lossy(path).into_owned();
+        self.turn("make_directory", format_args!("{path} {mode:o}"))
+            .map(drop)
+    }
+    fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError> {
+        let (path, line) = (String::from_utf8_lossy(path), String::from_utf8_lossy(line));
+        let text = format!("{path}: {line}");
+        self.turn("append", text).map(drop)
     }
     fn close_from(&mut self, first: u32) -> Result<(), OsError> {
         self.turn("close_from", first).map(drop)

@@ -32,6 +32,10 @@ impl Status {
     pub fn is_file(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG
     }
+    /// A symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFLNK
+    }
     /// A socket.
     pub fn is_socket(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFSOCK
@@ -100,6 +104,19 @@ pub fn open_to_append(path: &[u8], mode: u32) -> Result<OwnedFd, OsError> {
         return Err(OsError::new("open", path, libc::EINVAL));
     }
     Ok(file)
+}
+
+/// The names in a directory, without `.` and `..`, in no order.
+pub fn names_in(path: &[u8]) -> Result<Vec<Vec<u8>>, OsError> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let failed = |e: std::io::Error| {
+        let errno = e.raw_os_error().unwrap_or(libc::EIO);
+        OsError::new("readdir", String::from_utf8_lossy(path).into_owned(), errno)
+    };
+    let entries = std::fs::read_dir(std::ffi::OsStr::from_bytes(path)).map_err(failed)?;
+    entries
+        .map(|entry| Ok(entry.map_err(failed)?.file_name().into_vec()))
+        .collect()
 }
 
 /// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.

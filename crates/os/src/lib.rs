@@ -3,7 +3,7 @@
 //! What a face may do: make one system call (or the fixed few that only make sense together), own or borrow descriptors by type,
 //! and say in its error which call failed, on what, and why ([`OsError`]). It decides nothing: policy lives with the callers.
 //!
-//! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`rlimit`]
+//! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`walk`]: directories by descriptor; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
 //! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`], [`capability`]
 //! - [`clock`]: local time for log lines; [`dl`]: shared libraries; [`shared`]: memory that processes share
@@ -34,6 +34,7 @@ pub mod spawn;
 pub mod system;
 pub mod usage;
 pub mod users;
+pub mod walk;
 
 pub use error::OsError;
 pub use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

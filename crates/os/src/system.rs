@@ -7,11 +7,14 @@ use crate::ids::Ids;
 use crate::process::Pid;
 use crate::rlimit::Resource;
 use crate::signal::Signal;
-use crate::{OsError, capability, fd, file, ids, process, rlimit};
+use crate::walk::Kind;
+use crate::{OsError, OwnedFd, capability, fd, file, ids, process, rlimit, walk};
 
 /// One method per call; each documented at the face of the same name.
 #[allow(missing_docs)]
 pub trait System {
+    /// A file or directory that has been opened.
+    type Opened;
     fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError>;
     fn set_limit(&mut self, resource: Resource, soft: u64, hard: u64) -> Result<(), OsError>;
     fn set_priority(&mut self, nice: i32) -> Result<(), OsError>;
@@ -38,6 +41,17 @@ pub trait System {
     fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, OsError>;
     fn check(&mut self, path: &[u8], right: Right) -> Result<(), OsError>;
     fn read_file(&mut self, path: &[u8], limit: usize) -> Result<Vec<u8>, OsError>;
+    fn names_in(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, OsError>;
+    fn root_directory(&mut self) -> Result<Self::Opened, OsError>;
+    fn component(&mut self, directory: &Self::Opened, name: &[u8]) -> Result<Self::Opened, OsError>;
+    fn target(&mut self, link: &Self::Opened) -> Result<Vec<u8>, OsError>;
+    fn beneath(&mut self, directory: &Self::Opened, path: &[u8], kind: Kind)
+    -> Result<Self::Opened, OsError>;
+    fn status(&mut self, opened: &Self::Opened) -> Result<Status, OsError>;
+    fn read(&mut self, opened: &Self::Opened, limit: usize) -> Result<Vec<u8>, OsError>;
+    fn enter(&mut self, directory: &Self::Opened) -> Result<(), OsError>;
+    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError>;
+    fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError>;
     fn close_from(&mut self, first: u32) -> Result<(), OsError>;
     fn exec(&mut self, program: &[u8], arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> OsError;
 }
@@ -47,6 +61,8 @@ pub trait System {
 pub struct Real;
 
 impl System for Real {
+    type Opened = OwnedFd;
+
     fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError> {
         rlimit::of(resource)
     }
@@ -126,6 +142,36 @@ impl System for Real {
         let opened = file::open(path, file::Links::Follow)?;
         fd::read_all(&opened, limit)
             .map_err(|e| OsError::new(e.call, String::from_utf8_lossy(path).into_owned(), e.errno))
+    }
+    fn names_in(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, OsError> {
+        file::names_in(path)
+    }
+    fn root_directory(&mut self) -> Result<OwnedFd, OsError> {
+        walk::root()
+    }
+    fn component(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd, OsError> {
+        walk::component(directory, name)
+    }
+    fn target(&mut self, link: &OwnedFd) -> Result<Vec<u8>, OsError> {
+        walk::target(link)
+    }
+    fn beneath(&mut self, directory: &OwnedFd, path: &[u8], kind: Kind) -> Result<OwnedFd, OsError> {
+        walk::beneath(directory, path, kind)
+    }
+    fn status(&mut self, opened: &OwnedFd) -> Result<Status, OsError> {
+        file::status(opened)
+    }
+    fn read(&mut self, opened: &OwnedFd, limit: usize) -> Result<Vec<u8>, OsError> {
+        fd::read_all(opened, limit)
+    }
+    fn enter(&mut self, directory: &OwnedFd) -> Result<(), OsError> {
+        walk::enter(directory)
+    }
+    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError> {
+        file::make_directory(path, mode)
+    }
+    fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError> {
+        fd::write_all(file::open_to_append(path, 0o640)?, line)
     }
     fn close_from(&mut self, first: u32) -> Result<(), OsError> {
         fd::close_from(first)

@@ -111,10 +111,31 @@ pub fn groups_of(name: &[u8], gid: u32) -> Result<Vec<u32>, OsError> {
     }
 }
 
+/// Whether the account of this name has expired by now, where there is a shadow entry that says when (`getspnam_r`). Needs root.
+pub fn has_expired(name: &[u8]) -> Result<bool, OsError> {
+    let c = c_path("getspnam", name)?;
+    let found = look_up(
+        "getspnam",
+        name,
+        |record: *mut libc::spwd, buffer, size, found| {
+            // SAFETY: a C string, and room for the record and `size` bytes of its strings.
+            unsafe { libc::getspnam_r(c.as_ptr(), record, buffer, size, found) }
+        },
+    )?;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let today = since.map_or(0, |since| since.as_secs() / 86_400);
+    Ok(found.is_some_and(|(record, _strings)| is_over(record.sp_expire, today)))
+}
+
+/// The day on which an account expires is the first on which it cannot be used; -1 (and, as `login` has it, 0) is none.
+fn is_over(expires: libc::c_long, today: u64) -> bool {
+    u64::try_from(expires).is_ok_and(|day| day > 0 && day <= today)
+}
+
 /// A record and the buffer that its strings lie in.
 type Looked<T> = (T, Vec<libc::c_char>);
 
-/// Calls with a growing buffer until the record fits. Zeroes are valid for both records: null strings and ids of 0.
+/// Calls with a growing buffer until the record fits. Zeroes are valid for all records: null strings and numbers of 0.
 fn look_up<T>(
     call: &'static str,
     name: &[u8],
@@ -188,6 +209,13 @@ mod tests {
         let group = group_by_id(0).unwrap().unwrap();
         assert_eq!(group_by_name(&group.name).unwrap().unwrap().gid, 0);
         assert!(groups_of(b"root", 0).unwrap().contains(&0));
+    }
+
+    // C22
+    #[test]
+    fn c22_an_account_expires_with_the_day_that_its_entry_names() {
+        assert!(is_over(1, 20_000) && is_over(20_000, 20_000));
+        assert!(!is_over(20_001, 20_000) && !is_over(-1, 20_000) && !is_over(0, 20_000));
     }
 
     #[test]

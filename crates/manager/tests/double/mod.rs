@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{ids, message, poll, spawn};
+use rwsgi_wire::base::Base;
 use rwsgi_wire::control::{Answer, Ask, Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::frame::{self, Decoder};
 use rwsgi_wire::life::Life;
@@ -24,6 +25,8 @@ pub struct Httpd {
     pub manager: Pid,
     generation: u32,
     pub max_workers: u32,
+    /// Of the next configuration.
+    pub bases: Vec<Base>,
     gone: bool,
 }
 
@@ -72,6 +75,7 @@ impl Httpd {
             manager,
             generation: 0,
             max_workers: 0,
+            bases: Vec::new(),
             gone: false,
         }
     }
@@ -144,6 +148,9 @@ impl Httpd {
         message::send_descriptors(&self.control, &FromHttpd::Begin(begin).encode(), &[log.as_fd()]).unwrap();
         for group in groups {
             self.say(&FromHttpd::Group(Box::new(group.clone())));
+        }
+        for base in &self.bases {
+            self.say(&FromHttpd::Base(Box::new(base.clone())));
         }
         self.say(&FromHttpd::Commit);
         assert!(
