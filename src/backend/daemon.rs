@@ -118,7 +118,7 @@ pub(super) fn hand_over(
     let (mut connects, mut restarts) = (0, 0);
     loop {
         connects += 1;
-        let pool = pools.find(name)?;
+        let pool = pools.find(name, head)?;
         let (mut link, was_idle) = match pool.take_idle() {
             Some(link) => (link, true),
             None => match Link::connect(&pool.path, limits.socket, limits.send_buffer) {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use rwsgi_os::poll::readable;
 use rwsgi_os::socket::{Kind, Mode, connect, connect_within};
 use rwsgi_os::{OsError, message};
+use rwsgi_wire::call::Call;
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
+use rwsgi_wire::frame::HEADER_LEN;
+use rwsgi_wire::head::Head;
 use rwsgi_wire::limits::CONTROL_MAX;
 
 use super::Fault;
@@ -87,8 +90,8 @@ impl Pools {
         }
     }
 
-    /// The pool of this name; asks the manager the first time.
-    pub fn find(&self, name: &PoolName) -> Result<Arc<Pool>, Fault> {
+    /// The pool of this name; asks the manager the first time. `head` is the frame of the request that needs it.
+    pub fn find(&self, name: &PoolName, head: &[u8]) -> Result<Arc<Pool>, Fault> {
         if let Some(pool) = lock(&self.known).get(name) {
             return Ok(Arc::clone(pool));
         }
@@ -96,6 +99,7 @@ impl Pools {
             generation: self.generation,
             group: name.group.clone(),
             application_group: name.application_group.clone(),
+            script: application_of(head),
         };
         self.tidy();
         match self.ask(&question, MANAGER_RESTART)? {
@@ -209,6 +213,13 @@ impl Pools {
         packet.truncate(n);
         Ok(packet)
     }
+}
+
+/// The script of an application that a request is for; empty when it asks for another call.
+fn application_of(head: &[u8]) -> Vec<u8> {
+    let head = Head::decode(head.get(HEADER_LEN..).unwrap_or_default());
+    let application = head.ok().filter(|head| head.call == Call::Application);
+    application.map_or_else(Vec::new, |head| head.script.to_vec())
 }
 
 /// Why the manager gave no answer, and how long that may pass by itself.

@@ -157,6 +157,7 @@ impl Group {
                 priority: options.cpu_priority.map_or(0, |priority| priority.0),
             },
             preload: Vec::new(),
+            template: template(raw)?,
         };
         Ok(Self {
             settings,
@@ -239,6 +240,20 @@ impl Group {
 
 fn processes(raw: &RawGroup) -> u32 {
     raw.options.processes.map_or(1, |count| count.0)
+}
+
+/// Whether there is a template.
+fn template(raw: &RawGroup) -> Result<bool, Refusal> {
+    let wanted = raw.options.preload.unwrap_or(false);
+    if wanted && raw.options.threads == Some(Threads(0)) {
+        return Err(Refusal {
+            place: raw.place.to_string(),
+            subject: format!("WSGIDaemonProcess {} preload=On", raw.name),
+            problem: "has no effect with threads=0, for what a service loads is its program".into(),
+            remedy: "remove it".into(),
+        });
+    }
+    Ok(wanted)
 }
 
 /// What `idle-timeout` is unless it is given.

@@ -39,6 +39,10 @@ options! {
     /// `WSGIIgnoreActivity On` do not count. No request is lost: one that comes meanwhile goes to another worker.
     idle_timeout: Seconds = "idle-timeout";
 
+    /// On: workers are forked by a *template*, a process of the same user that has loaded the application and does nothing else, so that they
+    /// share its memory and are there in milliseconds. Default Off. See "Preloading" below.
+    preload: super::kinds::OnOff = "preload";
+
     /// Request threads of each worker. Default 15. 0 makes it a *service*: it takes no requests and runs, in the main thread of a process,
     /// what `WSGIImportScript` names for it. See "Services" below.
     threads: Threads = "threads";
@@ -222,7 +226,16 @@ may have a handler of its own: `signal.signal` works); then exit functions run, 
 with the stacks of its threads in the log. When the last script has returned, or was ended by `sys.exit()`, and no thread is left that is not a \
 daemon, the service is started again after a second; when a script failed, after 1, 2, 4 … 60 seconds. A restart of httpd, graceful or not, \
 starts a service anew if its options or one of its scripts have changed (touch the script), and leaves it alone else. Two of it never overlap. \
-Of the time limits, `shutdown-timeout`, `restart-interval` and `cpu-time-limit` hold for it; the others are about requests.\n",
+Of the time limits, `shutdown-timeout`, `restart-interval` and `cpu-time-limit` hold for it; the others are about requests.\n\n\
+**Preloading.** With `preload=On` the first worker of an application group is preceded by a template: an ordinary worker, already the group's \
+user, that takes no requests. It loads what `WSGIImportScript` names for it, or the script of the first request, and then forks the workers, \
+as `os.fork()` does: functions of `os.register_at_fork()` run, `random` is seeded anew. When a script changes, a new template loads it \
+first, and the workers that replace the others come from that. A template has no thread: an application that starts one when it is \
+imported cannot be preloaded, nor one that does not load or whose template dies. Then the workers start each by itself, and the log says why; it is \
+tried again with a start after a minute, and when a script changes. What the application opens when it is imported (files, sockets, connections to \
+databases) is shared by all workers: open it with the first request, or in `os.register_at_fork(after_in_child=...)`. What other \
+libraries keep of random numbers or process numbers is theirs to renew there, too. Exit functions do not run in a template. With fewer \
+`min-processes` than `processes` it ends when no worker has run for `idle-timeout`. It is no worker in what `processes` and `WSGIMaxWorkers` count.\n",
     set,
 };
 

@@ -55,6 +55,9 @@ pub const CALLS: &[&str] = &[
     "RW0051", "RW0052", "RW0055", "RW0056", "RW0640", "RW0641", "RW0642",
 ];
 
+/// There is no template for a group that is to have one.
+pub const NO_TEMPLATE: &[&str] = &["RW0463"];
+
 /// No worker could be started for a pool, because of how many there are.
 pub const CROWDED: &[&str] = &["RW0327", "RW0462"];
 

@@ -46,6 +46,7 @@ mod logging;
 mod neighbours;
 mod on_demand;
 mod passed;
+mod preload;
 mod proxies;
 mod python_home;
 mod python_side;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
     suite.topic("neighbours", neighbours::tests);
     suite.topic("on_demand", on_demand::tests);
     suite.topic("passed", passed::tests);
+    suite.topic("preload", preload::tests);
     suite.topic("proxies", proxies::tests);
     suite.topic("python_home", python_home::tests);
     suite.topic("python_side", python_side::tests);

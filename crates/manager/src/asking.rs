@@ -208,9 +208,11 @@ impl Manager {
             Ask::Pool {
                 group,
                 application_group,
+                script,
                 ..
             } => {
                 let answer = self.pool_for(&group, &application_group);
+                self.note_script(&group, &application_group, script);
                 self.reply(id, &answer);
             }
             Ask::Application {

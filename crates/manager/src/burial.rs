@@ -23,7 +23,12 @@ impl Manager {
             match self.by_pid.get(&pid).copied() {
                 Some(id) => self.bury(id, pid),
                 None => {
-                    let _ = process::reap(pid);
+                    // It may be a worker that was forked a moment ago.
+                    self.hear_unborn();
+                    match self.by_pid.get(&pid).copied() {
+                        Some(id) => self.bury(id, pid),
+                        None => drop(process::reap(pid)),
+                    }
                 }
             }
             strays = true;
@@ -82,6 +87,7 @@ impl Manager {
         self.tell_death(pid);
         if let Some(pool) = self.pools.get_mut(&worker.pool) {
             pool.workers.remove(&id);
+            pool.templates.forget(id);
         }
         self.after_death(&worker, &cause);
         self.tend(worker.pool, false);
@@ -106,6 +112,13 @@ impl Manager {
             || worker.known.asked && !started
         {
             return target.note(Level::Info, || why);
+        }
+        if worker.is_template && worker.known.asked {
+            return target.note(Level::Info, || why);
+        }
+        if worker.is_template && worker.state != State::Entering {
+            let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
+            return self.without_template(pool, why);
         }
         if let Some(refusal) = &worker.refusal {
             if !refusal.passing {

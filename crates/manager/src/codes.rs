@@ -167,6 +167,13 @@ codes! {
         "There are as many workers as WSGIMaxWorkers allows and none of them is idle and may be ended; or so many applications get their first request at once that this one's turn to start did not come in time.",
         "Its requests have waited for startup-timeout, or for 30 seconds, and get 503 with Retry-After. Told at most once a minute.",
         "Raise WSGIMaxWorkers if there is memory for more workers; find out what keeps the others busy; give groups min-processes=0, so that idle workers make room.";
+    NO_TEMPLATE = 463, "Pool has no template",
+        "The application starts threads when it is imported, does not load, or kills the template that loads it for its workers (preload=On).",
+        "Its workers start each by itself, without shared memory. A template is tried again with a start after a minute, and when a script changes.",
+        "The text says why: start threads with the first request; mend what does not load; or remove preload=On.";
+    NOT_FORKED = 464, "A template cannot fork a worker",
+        "The system refused: the user is at its limit of processes, or memory is short.", "The pool waits before the next try; its requests get 503 with Retry-After unless other workers serve.",
+        "See the reason in the text; raise the limit, or lower processes.";
     ROOT_DIRECTORY_FAILED = 465, "Root directory cannot be changed",
         "The directory of the chroot option is missing, or the manager lacks CAP_SYS_CHROOT.", "The worker is not started.",
         "Correct chroot, or the capabilities of httpd's service.";

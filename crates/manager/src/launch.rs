@@ -13,30 +13,52 @@ use crate::pools::Pool;
 use crate::renewals::Renewal;
 use crate::supervise::Manager;
 
-/// The descriptors of a new worker: the manager's ends.
+/// A new worker, and the manager's ends of its descriptors.
 pub(crate) struct Ends {
     pub(crate) pid: Pid,
     pub(crate) control: OwnedFd,
     pub(crate) output: OwnedFd,
-    pub(crate) status: OwnedFd,
+    /// On which it tells of its journey, if it makes one.
+    pub(crate) status: Option<OwnedFd>,
+}
+
+/// What connects the manager and a worker for the worker's life: one end of each.
+pub(crate) struct Channels {
+    pub(crate) control: OwnedFd,
+    pub(crate) output: OwnedFd,
+}
+
+impl Channels {
+    /// The manager's ends, which never wait, and the worker's.
+    pub(crate) fn make() -> Result<(Self, Self), OsError> {
+        let (output, output_theirs) = fd::pipe()?;
+        let (control, control_theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking)?;
+        for end in [&output, &control] {
+            fd::set_nonblocking(end, true)?;
+        }
+        let theirs = Self {
+            control: control_theirs,
+            output: output_theirs,
+        };
+        Ok((Self { control, output }, theirs))
+    }
 }
 
 impl Manager {
     /// Starts the process and sends it its settings.
-    pub(crate) fn launch(&self, pool: &Pool, renewal: Option<&Renewal>) -> Result<Ends, OsError> {
+    pub(crate) fn launch(
+        &self,
+        pool: &Pool,
+        renewal: Option<&Renewal>,
+        is_template: bool,
+    ) -> Result<Ends, OsError> {
         let null = file::null()?;
-        let (output, output_theirs) = fd::pipe()?;
+        let (Channels { control, output }, theirs) = Channels::make()?;
         let (status, status_theirs) = fd::pipe()?;
-        let (control, control_theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking)?;
-        for end in [&output, &status, &control] {
-            fd::set_nonblocking(end, true)?;
-        }
+        fd::set_nonblocking(&status, true)?;
         let settings = fd::memory_file("rwsgi-settings")?;
         fd::write_all(&settings, &self.entry_of(pool).encode())?;
-        message::send(
-            &control,
-            &ToWorker::Start(Box::new(self.start_of(pool, renewal))).encode(),
-        )?;
+        message::send(&control, &self.start_of(pool, renewal, is_template))?;
         let listener = pool
             .entrance
             .as_ref()
@@ -47,10 +69,10 @@ impl Manager {
             environment: &[],
             descriptors: &[
                 null.as_fd(),
-                output_theirs.as_fd(),
-                output_theirs.as_fd(),
+                theirs.output.as_fd(),
+                theirs.output.as_fd(),
                 listener,
-                control_theirs.as_fd(),
+                theirs.control.as_fd(),
                 pool.settings.gateway.as_fd(),
                 status_theirs.as_fd(),
                 settings.as_fd(),
@@ -62,7 +84,7 @@ impl Manager {
             pid,
             control,
             output,
-            status,
+            status: Some(status),
         })
     }
 
@@ -92,26 +114,15 @@ impl Manager {
         }
     }
 
-    fn start_of(&self, pool: &Pool, renewal: Option<&Renewal>) -> Start {
+    /// The first packet to a worker.
+    pub(crate) fn start_of(&self, pool: &Pool, renewal: Option<&Renewal>, is_template: bool) -> Vec<u8> {
         let g = &pool.settings.group;
-        let preload = g
-            .preload
-            .iter()
-            .filter(|p| p.application_group == pool.application_group)
-            .map(|p| &p.script);
-        let loaded = renewal.map_or(&pool.renewals.scripts, |r| &r.scripts);
-        let mut scripts: Vec<Vec<u8>> = Vec::new();
-        for script in loaded.iter().chain(preload) {
-            if !scripts.contains(script) {
-                scripts.push(script.clone());
-            }
-        }
         let display_name = if g.display_name == b"%{GROUP}" {
             [b"(wsgi:", &g.name[..], b")"].concat()
         } else {
             g.display_name.clone()
         };
-        Start {
+        let start = Start {
             group: g.name.clone(),
             application_group: pool.application_group.clone(),
             server_uid: pool.settings.server_uid,
@@ -126,13 +137,32 @@ impl Manager {
             send_buffer: g.send_buffer,
             tells_idle: pool.is_elastic(),
             log_level: g.log_level,
-            preload: scripts,
+            preload: pool.scripts_in_advance(renewal, is_template),
             renews: renewal.is_some(),
+            template: is_template,
             httpd: self
                 .config
                 .as_ref()
                 .map(|config| config.begin.httpd.clone())
                 .unwrap_or_default(),
+        };
+        ToWorker::Start(Box::new(start)).encode()
+    }
+}
+
+impl Pool {
+    /// What a worker loads before it serves.
+    pub(crate) fn scripts_in_advance(&self, renewal: Option<&Renewal>, is_template: bool) -> Vec<Vec<u8>> {
+        let group = self.settings.group.preload.iter();
+        let configured = group.filter(|p| p.application_group == self.application_group);
+        let asked = self.templates.asked.iter().filter(|_| is_template);
+        let loaded = renewal.map_or(&self.renewals.scripts, |r| &r.scripts);
+        let mut scripts: Vec<Vec<u8>> = Vec::new();
+        for script in loaded.iter().chain(configured.map(|p| &p.script)).chain(asked) {
+            if !scripts.contains(script) {
+                scripts.push(script.clone());
+            }
         }
+        scripts
     }
 }

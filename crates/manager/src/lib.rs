@@ -12,6 +12,7 @@
 //! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
+//! - `templates`: workers that fork others
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
@@ -53,6 +54,7 @@ mod runtime_dir;
 mod services;
 mod starts;
 pub mod supervise;
+mod templates;
 mod timers;
 mod turned_away;
 mod workers;

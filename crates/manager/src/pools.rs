@@ -23,6 +23,7 @@ use crate::runtime_dir::RuntimeDir;
 use crate::services::takes_no_requests;
 use crate::starts::CROWDED_RETRY;
 use crate::supervise::{Manager, Token};
+use crate::templates::Templates;
 use crate::workers::State;
 
 /// Most pools at once.
@@ -46,6 +47,7 @@ pub(crate) struct Pool {
     pub(crate) workers: HashSet<u64>,
     pub(crate) back_off: BackOff,
     pub(crate) renewals: Renewals,
+    pub(crate) templates: Templates,
     pub(crate) demand: Demand,
     /// Why it cannot serve, as last told in the log.
     pub(crate) trouble: Option<String>,
@@ -231,6 +233,7 @@ impl Manager {
             workers: HashSet::new(),
             back_off: BackOff::default(),
             renewals: Renewals::default(),
+            templates: Templates::default(),
             demand: Demand::new(settings, asked),
             trouble: None,
             refused: None,
@@ -343,6 +346,7 @@ impl Manager {
         }
         self.watch_while_empty(id);
         self.note_empty(id);
+        self.note_unneeded(id);
     }
 
     /// Whether one more worker should be started, and may be.
@@ -356,23 +360,25 @@ impl Manager {
             .refused
             .is_some_and(|since| !demand || now < since + REFUSED_PAUSE);
         let doubtful = pool.refused.is_some() || pool.back_off.is_doubtful();
+        let waits = pool.templates.is_awaited() || doubtful && starting > 0;
         live < pool.demand.wanted
             && !refused
             && !pool.demand.is_crowded(now)
             && pool.back_off.waiting(now).is_none()
-            && !(doubtful && starting > 0)
+            && !waits
     }
 
     /// Workers that serve or will, and how many of them are not ready yet.
     pub(crate) fn census(&self, id: u64) -> (usize, usize) {
-        let states = self
-            .pools
-            .get(&id)
-            .into_iter()
-            .flat_map(|p| &p.workers)
-            .filter_map(|w| self.workers.get(w));
-        let (mut live, mut starting) = (0, 0);
-        for worker in states.filter(|w| !w.is_doomed()) {
+        let Some(pool) = self.pools.get(&id) else {
+            return (0, 0);
+        };
+        let states = pool.workers.iter().filter_map(|w| self.workers.get(w));
+        let unborn = self.unborn.values().filter(|unborn| unborn.pool == id).count();
+        // One at least comes after a template.
+        let starting = unborn + usize::from(pool.templates.is_awaited());
+        let (mut live, mut starting) = (starting, starting);
+        for worker in states.filter(|w| w.is_live()) {
             match worker.state {
                 State::Ready => live += 1,
                 State::Entering | State::Booting => {
@@ -565,6 +571,7 @@ impl Manager {
         if over || self.is_long_empty(id) {
             self.retire(id);
         } else {
+            self.end_unneeded(id);
             self.tend(id, false);
             self.renew(id);
         }
@@ -580,6 +587,7 @@ impl Manager {
             entrance.remove();
         }
         let workers: Vec<u64> = pool.workers.iter().copied().collect();
+        self.unborn.retain(|_, unborn| unborn.pool != id);
         self.watch_while_empty(id);
         for worker in workers {
             self.drain(worker, LeaveReason::ShutdownSignal);

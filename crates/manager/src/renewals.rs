@@ -134,8 +134,7 @@ impl Manager {
             )
         });
         for other in others {
-            let serves = |w: &Worker| w.state == State::Ready && !w.is_doomed();
-            if self.workers.get(&other).is_some_and(serves) {
+            if self.workers.get(&other).is_some_and(Worker::serves) {
                 self.drain(other, LeaveReason::ScriptReload);
             }
         }
@@ -152,7 +151,7 @@ impl Manager {
             .workers
             .iter()
             .filter_map(|w| self.workers.get(w))
-            .filter(|w| w.state == State::Ready && !w.is_doomed())
+            .filter(|w| w.serves())
             .collect();
         let script = escape(&version.script);
         let rest = if serving.is_empty() {

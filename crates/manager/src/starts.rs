@@ -95,8 +95,12 @@ impl Manager {
         }
         let now = Instant::now();
         let mut of_user: HashMap<u32, usize> = HashMap::new();
-        for worker in self.workers.values().filter(|w| w.is_having_its_turn(now)) {
-            if let Some(pool) = self.pools.get(&worker.pool) {
+        let starting = self.workers.values().filter(|w| w.is_having_its_turn(now));
+        for pool in starting
+            .map(|w| w.pool)
+            .chain(self.unborn.values().map(|u| u.pool))
+        {
+            if let Some(pool) = self.pools.get(&pool) {
                 *of_user.entry(pool.settings.group.uid).or_default() += 1;
             }
         }

@@ -24,6 +24,7 @@ use crate::log::{Logs, Target};
 use crate::lookups::Lookups;
 use crate::pools::Pool;
 use crate::starts::Starts;
+use crate::templates::Unborn;
 use crate::timers::Timers;
 use crate::turned_away::TurnedAway;
 use crate::workers::Worker;
@@ -131,6 +132,8 @@ pub(crate) struct Manager {
     pub(crate) askers: HashMap<u64, Asker>,
     pub(crate) pools: HashMap<u64, Pool>,
     pub(crate) workers: HashMap<u64, Worker>,
+    /// Workers that templates are about to fork, under the numbers that they will have.
+    pub(crate) unborn: HashMap<u64, Unborn>,
     pub(crate) by_pid: HashMap<Pid, u64>,
     pub(crate) turned_away: HashMap<u64, TurnedAway>,
     pub(crate) deaths: Deaths,
@@ -223,6 +226,7 @@ impl Manager {
             askers: HashMap::new(),
             pools: HashMap::new(),
             workers: HashMap::new(),
+            unborn: HashMap::new(),
             by_pid: HashMap::new(),
             turned_away: HashMap::new(),
             deaths: Deaths::default(),
@@ -319,6 +323,8 @@ impl Manager {
         for entrance in self.pools.values().filter_map(|pool| pool.entrance.as_ref()) {
             entrance.remove();
         }
+        // Whoever is born now finds its connection closed, and ends.
+        self.unborn.clear();
         self.end_workers();
     }
 

@@ -14,12 +14,14 @@ use crate::audit::Record;
 use crate::codes;
 use crate::deaths::Known;
 use crate::journey::{Event, Refusal, Step};
+use crate::launch::Ends;
 use crate::lines::{Flow, LINE_MAX, Lines, escape};
 use crate::log::Target;
 use crate::memory;
 use crate::renewals::Renewal;
 use crate::report;
 use crate::supervise::{Manager, Token};
+use crate::templates::Way;
 
 /// Longest time from start to ready without a startup-timeout. Imports can be slow; what hangs is killed.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -39,7 +41,7 @@ pub(crate) enum State {
     Entering,
     /// Its Python runs.
     Booting,
-    /// It accepts requests.
+    /// It accepts requests; a template forks.
     Ready,
     /// It takes no new request and will end.
     Leaving,
@@ -49,6 +51,8 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) pool: u64,
     pub(crate) pid: Pid,
+    /// It serves nobody, and forks those that do.
+    pub(crate) is_template: bool,
     pub(crate) state: State,
     pub(crate) target: Target,
     control: OwnedFd,
@@ -87,7 +91,16 @@ impl Worker {
 
     /// It serves, or will.
     pub(crate) fn is_live(&self) -> bool {
-        self.state != State::Leaving && !self.is_doomed()
+        self.state != State::Leaving && !self.is_doomed() && !self.is_template
+    }
+
+    /// It accepts requests.
+    pub(crate) fn serves(&self) -> bool {
+        self.state == State::Ready && self.is_live()
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self.state, State::Entering | State::Booting)
     }
 
     pub(crate) fn control(&self) -> &OwnedFd {
@@ -98,11 +111,24 @@ impl Worker {
 impl Manager {
     /// Starts one worker; `false` if that failed (and the pool waits). `renewal`: it is to replace others.
     pub(crate) fn start_worker(&mut self, pool_id: u64, renewal: Option<Renewal>) -> bool {
+        let way = match self.pools.get(&pool_id) {
+            Some(pool) => pool.way_to_start(renewal.as_ref()),
+            None => return false,
+        };
+        match way {
+            Way::Alone => self.start_alone(pool_id, renewal, false),
+            Way::Template => self.start_alone(pool_id, renewal, true),
+            Way::From(template) => self.order(template, pool_id, renewal),
+        }
+    }
+
+    /// As [`start_worker`](Self::start_worker), by executing its program.
+    pub(crate) fn start_alone(&mut self, pool_id: u64, renewal: Option<Renewal>, is_template: bool) -> bool {
         let Some(pool) = self.pools.get(&pool_id) else {
             return false;
         };
         let target = pool.target.clone();
-        let ends = match self.launch(pool, renewal.as_ref()) {
+        let ends = match self.launch(pool, renewal.as_ref(), is_template) {
             Ok(ends) => ends,
             Err(e) => {
                 let text = format!("a worker cannot be started: {e}");
@@ -116,12 +142,26 @@ impl Manager {
             }
         };
         target.note(Level::Info, || {
-            format!("worker {} starts for {}", ends.pid, pool.title())
+            let what = if is_template { "template" } else { "worker" };
+            format!("{what} {} starts for {}", ends.pid, pool.title())
         });
         target
             .logs
             .record(|| Record::new("start").of_worker(ends.pid, Some(pool)));
         let id = self.fresh_id();
+        self.take_in(id, pool_id, ends, renewal, is_template);
+        true
+    }
+
+    /// A process has been started that is a worker of this pool.
+    pub(crate) fn take_in(
+        &mut self,
+        id: u64,
+        pool_id: u64,
+        ends: Ends,
+        renewal: Option<Renewal>,
+        is_template: bool,
+    ) {
         let now = Instant::now();
         let startup = self.life(pool_id).startup_timeout;
         let (start_limit, too_late) = match startup {
@@ -134,22 +174,33 @@ impl Manager {
         // A descriptor that cannot be watched leaves a worker that is killed at its deadline.
         let _ = self.watch(&ends.control, Token::Worker(id));
         let _ = self.watch(&ends.output, Token::Output(id));
-        let _ = self.watch(&ends.status, Token::Status(id));
+        let _ = ends
+            .status
+            .as_ref()
+            .map(|status| self.watch(status, Token::Status(id)));
         self.timers.set(now + start_limit, Token::Worker(id));
         self.by_pid.insert(ends.pid, id);
-        if let Some(pool) = self.pools.get_mut(&pool_id) {
-            pool.workers.insert(id);
+        let Some(pool) = self.pools.get_mut(&pool_id) else {
+            return;
+        };
+        pool.workers.insert(id);
+        if is_template {
+            pool.templates.begins(id);
         }
         let worker = Worker {
             pool: pool_id,
             pid: ends.pid,
-            state: State::Entering,
-            target,
+            is_template,
+            state: match ends.status {
+                Some(_) => State::Entering,
+                None => State::Booting,
+            },
+            target: pool.target.clone(),
             control: ends.control,
             output: Some(ends.output),
             lines: Lines::default(),
             flow: Flow::new(now),
-            status: Some(ends.status),
+            status: ends.status,
             report: report::Reader::default(),
             step: None,
             refusal: None,
@@ -164,11 +215,11 @@ impl Manager {
             memory_kills: memory::kills(),
         };
         self.workers.insert(id, worker);
-        true
     }
 
     /// What a worker says on its control socket.
     pub(crate) fn on_worker(&mut self, id: u64) {
+        self.on_unborn(id);
         for _ in 0..16 {
             let mut buffer = vec![0; CONTROL_MAX];
             let Some(worker) = self.workers.get_mut(&id) else {
@@ -210,7 +261,7 @@ impl Manager {
             return;
         };
         match said {
-            FromWorker::Ready if matches!(worker.state, State::Entering | State::Booting) => {
+            FromWorker::Ready if worker.is_starting() && !worker.is_template => {
                 worker.state = State::Ready;
                 worker.since = Instant::now();
                 worker.deadline = None;
@@ -228,7 +279,18 @@ impl Manager {
                 }
                 self.recovered(pool);
             }
-            FromWorker::Ready => {}
+            FromWorker::Preloaded if worker.is_starting() && worker.is_template => {
+                (worker.state, worker.since, worker.deadline) = (State::Ready, Instant::now(), None);
+                let (pool, renewal) = (worker.pool, worker.renewal.take());
+                self.on_preloaded(id, pool, renewal);
+            }
+            FromWorker::CannotFork(why) if worker.is_template => {
+                worker.known.asked = true;
+                let (pool, renewal) = (worker.pool, worker.renewal.take());
+                self.expect_end(id, LAST_WORD_LIMIT, "could not fork and did not end");
+                self.on_cannot_fork(id, pool, renewal, &why);
+            }
+            FromWorker::Ready | FromWorker::Preloaded | FromWorker::CannotFork(_) | FromWorker::Born => {}
             FromWorker::Alive => worker.alive = Instant::now(),
             FromWorker::Idle(millis) => self.on_idle(id, Duration::from_millis(millis.into())),
             FromWorker::Used => self.on_used(id),
@@ -397,6 +459,7 @@ impl Manager {
 
     /// A time of a worker has come: its deadline, or lost lines are to be told.
     pub(crate) fn wake_worker(&mut self, id: u64) {
+        self.wake_unborn(id);
         let now = Instant::now();
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
@@ -408,8 +471,10 @@ impl Manager {
             return;
         };
         // One that is to be killed already is not looked at again.
-        let counts =
-            worker.state == State::Ready && worker.deadline.is_none() && worker.known.killed.is_none();
+        let counts = worker.state == State::Ready
+            && !worker.is_template
+            && worker.deadline.is_none()
+            && worker.known.killed.is_none();
         if let Some(silence) = self.life(pool).silence().filter(|_| counts) {
             self.check_pulse(id, silence, now);
         }

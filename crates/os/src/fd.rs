@@ -116,6 +116,13 @@ pub fn place(fd: impl AsFd, number: RawFd) -> Result<(), OsError> {
     retry("dup2", || unsafe { libc::dup2(raw, number) }).map(drop)
 }
 
+/// Makes `target` another descriptor of the file of `source`, under the number that it has, closing what it was; close-on-exec (`dup3`).
+pub fn replace(target: impl AsFd, source: impl AsFd) -> Result<(), OsError> {
+    let (target, raw) = (target.as_fd().as_raw_fd(), source.as_fd().as_raw_fd());
+    // SAFETY: integers; both are open, and whoever owns the target owns an open descriptor afterwards, too.
+    retry("dup3", || unsafe { libc::dup3(raw, target, libc::O_CLOEXEC) }).map(drop)
+}
+
 /// Closes every descriptor from `first` on (`close_range`). For programs about to exec: whoever owns one of them must not use
 /// it afterwards.
 pub fn close_from(first: u32) -> Result<(), OsError> {

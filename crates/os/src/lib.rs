@@ -5,12 +5,13 @@
 //!
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`walk`]: directories by descriptor; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
-//! - [`process`], [`spawn`], [`signal`], [`ids`], [`users`], [`capability`]
+//! - [`process`], [`spawn`], [`fork`], [`signal`], [`ids`], [`users`], [`capability`]
 //! - [`clock`]: local time for log lines; [`dl`]: shared libraries; [`shared`]: memory that processes share
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
-//! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks is
-//! [`spawn::Spawn::start`], so it is safe in processes with threads (httpd's parent may have them through other modules).
+//! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks for an exec is
+//! [`spawn::Spawn::start`], so it is safe in processes with threads (httpd's parent may have them through other modules). The one that forks to
+//! go on is [`fork::orphan`], which refuses to where there are threads.
 //!
 //! Every call is restarted on EINTR unless its documentation says otherwise. All descriptors are made close-on-exec.
 
@@ -22,6 +23,7 @@ pub mod error;
 pub mod fake;
 pub mod fd;
 pub mod file;
+pub mod fork;
 pub mod ids;
 pub mod message;
 pub mod poll;

@@ -124,6 +124,20 @@ pub fn ended_child() -> Result<Option<Pid>, OsError> {
     Ok(Some(Pid(pid)).filter(|p| p.0 != 0))
 }
 
+/// Whether a process is a child of this one that has not been reaped, ended or not (`waitid` with WNOWAIT).
+pub fn is_child(pid: Pid) -> bool {
+    // SAFETY: all zeroes is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let id = libc::id_t::try_from(pid.0).unwrap_or(0);
+    // SAFETY: the structure is writable.
+    id > 0
+        && retry("waitid", || unsafe {
+            libc::waitid(libc::P_PID, id, &raw mut info, flags)
+        })
+        .is_ok()
+}
+
 /// Orphaned descendants become children of this process instead of init's (`prctl(PR_SET_CHILD_SUBREAPER)`).
 pub fn adopt_orphans() -> Result<(), OsError> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")

@@ -111,6 +111,8 @@ pub struct Group {
     pub bounds: Bounds,
     /// Pools to start at once, and what each loads before it serves.
     pub preload: Vec<Preload>,
+    /// Workers are forked by a [template](Start::template), where that is possible.
+    pub template: bool,
 }
 
 impl Group {
@@ -195,6 +197,7 @@ impl Group {
         self.life.put(out);
         self.bounds.put(out);
         Preload::put(&self.preload, out);
+        out.put_u8(self.template.into());
     }
 
     pub(crate) fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
@@ -228,6 +231,7 @@ impl Group {
             life: Life::take(f)?,
             bounds: Bounds::take(f)?,
             preload: Preload::take(f)?,
+            template: f.bool("template")?,
         })
     }
 }
@@ -366,6 +370,8 @@ pub enum Ask {
         group: Vec<u8>,
         /// Application group, expanded.
         application_group: Vec<u8>,
+        /// The script of the application that is asked for; empty when the question is about another call.
+        script: Vec<u8>,
     },
     /// A request has waited for a worker of this pool for longer than it should. Not answered: another worker may start.
     Waits {
@@ -406,12 +412,14 @@ impl Ask {
                 generation,
                 group,
                 application_group,
+                script,
             } => {
                 out.put_u8(1);
                 out.put_u16(VERSION);
                 out.put_u32(*generation);
                 out.put_bytes(group);
                 out.put_bytes(application_group);
+                out.put_bytes(script);
             }
             Self::Death { pid } => {
                 out.put_u8(2);
@@ -457,6 +465,7 @@ impl Ask {
                     generation: f.u32("generation")?,
                     group: f.bytes("group")?.into(),
                     application_group: f.bytes("application group")?.into(),
+                    script: f.bytes("script")?.into(),
                 },
                 2 => Self::Death { pid: f.u32("pid")? },
                 3 => Self::Waits {
@@ -623,6 +632,9 @@ pub struct Start {
     pub preload: Vec<Vec<u8>>,
     /// It is to replace workers that serve an older version of a script: a script that does not load ends it.
     pub renews: bool,
+    /// It serves nobody. It loads the scripts of `preload`, all of which must load, says so ([`FromWorker::Preloaded`]) and then
+    /// [forks](ToWorker::Fork) workers that have them.
+    pub template: bool,
     /// As in [`Begin`], when the worker was started.
     pub httpd: Httpd,
 }
@@ -650,6 +662,9 @@ pub enum ToWorker {
         /// As in [`FromWorker::Outdated`].
         mtime: i64,
     },
+    /// To a [template](Start::template): fork a worker. Two descriptors come along, its control socket, on which its [`Start`] waits,
+    /// and where its output goes.
+    Fork,
 }
 
 impl ToWorker {
@@ -676,6 +691,7 @@ impl ToWorker {
                 out.put_u8(s.log_level);
                 out.put_list(&s.preload);
                 out.put_u8(s.renews.into());
+                out.put_u8(s.template.into());
                 s.httpd.put(&mut out);
             }
             Self::Drain(reason) => {
@@ -687,6 +703,7 @@ impl ToWorker {
                 out.put_bytes(script);
                 out.put_i64(*mtime);
             }
+            Self::Fork => out.put_u8(4),
         }
         out
     }
@@ -714,6 +731,7 @@ impl ToWorker {
                         log_level: f.u8("log level")?,
                         preload: owned(f.list("preload")?),
                         renews: f.bool("renews")?,
+                        template: f.bool("template")?,
                         httpd: Httpd::take(f)?,
                     }))
                 }
@@ -722,6 +740,7 @@ impl ToWorker {
                     script: f.bytes("script")?.into(),
                     mtime: f.i64("script mtime")?,
                 },
+                4 => Self::Fork,
                 found => return unknown(found),
             })
         })
@@ -754,6 +773,12 @@ pub enum FromWorker {
     Idle(u32),
     /// A request has come after it was idle, or runs when it is to end for being idle.
     Used,
+    /// A template has loaded what it must.
+    Preloaded,
+    /// A template cannot fork workers: why, UTF-8. It exits.
+    CannotFork(Vec<u8>),
+    /// The first word of a forked worker, on a control socket of its own. Which process it is the kernel says, with the message.
+    Born,
 }
 
 impl FromWorker {
@@ -786,6 +811,12 @@ impl FromWorker {
                 out.put_u32(*millis);
             }
             Self::Used => out.put_u8(8),
+            Self::Preloaded => out.put_u8(9),
+            Self::CannotFork(text) => {
+                out.put_u8(10);
+                out.put_bytes(text);
+            }
+            Self::Born => out.put_u8(11),
         }
         out
     }
@@ -805,6 +836,9 @@ impl FromWorker {
                 6 => Self::Alive,
                 7 => Self::Idle(f.u32("idle")?),
                 8 => Self::Used,
+                9 => Self::Preloaded,
+                10 => Self::CannotFork(f.bytes("reason")?.into()),
+                11 => Self::Born,
                 found => return unknown(found),
             })
         })
@@ -883,6 +917,7 @@ mod tests {
                 generation: 1,
                 group: b"g".to_vec(),
                 application_group: b"a|/x".to_vec(),
+                script: b"/x".to_vec(),
             },
             Ask::Death { pid: 12 },
             Ask::Application {
@@ -942,6 +977,7 @@ mod tests {
             ToWorker::Drain(LeaveReason::ScriptReload),
             ToWorker::Drain(LeaveReason::IdleTimeout),
             keep,
+            ToWorker::Fork,
         ] {
             let bytes = message.encode();
             assert_eq!(ToWorker::decode(&bytes).unwrap(), message);
@@ -959,6 +995,9 @@ mod tests {
             FromWorker::CannotServe(b"why".to_vec()),
             FromWorker::Log(Level::Info, b"line".to_vec()),
             FromWorker::Alive,
+            FromWorker::Preloaded,
+            FromWorker::CannotFork(b"why".to_vec()),
+            FromWorker::Born,
         ] {
             let bytes = message.encode();
             assert_eq!(FromWorker::decode(&bytes).unwrap(), message);

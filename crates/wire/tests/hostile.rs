@@ -122,6 +122,7 @@ fn control_messages() {
         generation: 1,
         group: b"g".to_vec(),
         application_group: b"a".to_vec(),
+        script: b"/s".to_vec(),
     };
     survives(&ask.encode(), Ask::decode, Ask::encode);
     let ask = Ask::Application {

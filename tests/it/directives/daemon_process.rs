@@ -50,6 +50,11 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
                 "WSGIDaemonProcess g processes=2 idle-timeout=5",
                 &["idle-timeout=5", "always has 2 workers", "min-processes"],
             ),
+            ("WSGIDaemonProcess g preload=yes", &["preload=yes", "Off | On"]),
+            (
+                "WSGIDaemonProcess g threads=0 preload=On",
+                &["preload=On", "no effect with threads=0"],
+            ),
             ("WSGIDaemonProcess g threads=70000", &["threads=70000"]),
             ("WSGIDaemonProcess g request-limit=-1", &["request-limit"]),
             (

@@ -31,7 +31,7 @@ type This<'a, 'py> = Call<'a, 'py, Native>;
 impl Native {
     /// For one interpreter.
     pub fn new(with: &SetUp<'_>, interpreter: u64) -> Self {
-        metrics::process_start();
+        metrics::begin_process();
         Self {
             log: Arc::clone(&with.log),
             interpreter,

@@ -21,6 +21,7 @@
 mod class;
 mod error;
 mod filling;
+mod fork;
 mod interpreter;
 mod interrupt;
 mod lend;

@@ -17,9 +17,20 @@ use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 /// This process is a copy that the application made by forking. The connections are the original's.
 static IS_COPY: AtomicBool = AtomicBool::new(false);
 
-/// To be called in a process that the application forked: from now on nothing is sent here, log lines go to standard error.
-pub fn become_copy() {
-    IS_COPY.store(true, Ordering::Relaxed);
+/// To be called in a process that the application forked: from now on nothing is sent here, log lines go to standard error. False in
+/// [one that is to serve](bear).
+pub fn become_copy() -> bool {
+    let is_copy = !IS_BORN.swap(false, Ordering::Relaxed);
+    IS_COPY.fetch_or(is_copy, Ordering::Relaxed);
+    is_copy
+}
+
+/// The process that is forked next is no copy of this one, but a worker of its own.
+static IS_BORN: AtomicBool = AtomicBool::new(false);
+
+/// Says so before that fork, and takes it back after it.
+pub fn bear(on: bool) {
+    IS_BORN.store(on, Ordering::Relaxed);
 }
 
 /// Whether this process is such a copy.

@@ -16,7 +16,7 @@ use crate::cpython::measure_waits;
 use crate::wsgi::request::{Meter, Request, Used};
 use crate::wsgi::serve::now;
 use phase::Phase;
-pub use report::{of_process, of_requests, process_start};
+pub use report::{begin_forked_process, begin_process, of_process, of_requests};
 pub use server::of_server;
 
 static RECORDING: AtomicBool = AtomicBool::new(false);

@@ -1,7 +1,7 @@
 //! The numbers as Python sees them.
 
-use std::sync::atomic::Ordering;
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rwsgi_os::usage::{self, Usage};
@@ -12,10 +12,25 @@ use crate::cpython::{Attached, Object, PyResult};
 use crate::threads;
 use crate::wsgi::serve::{now, seconds};
 
-/// When this process began to be ours, in microseconds since 1970; to be called first when it does.
-pub fn process_start() -> i64 {
-    static START: OnceLock<i64> = OnceLock::new();
-    *START.get_or_init(now)
+/// When this process began to be ours, in microseconds since 1970.
+static START: AtomicI64 = AtomicI64::new(0);
+
+/// This process begins to be ours, unless it has begun.
+pub fn begin_process() {
+    let _ = START.compare_exchange(0, now(), Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// This process was forked by one of ours and begins anew: nothing that was recorded is its own.
+pub fn begin_forked_process() {
+    START.store(now(), Ordering::Relaxed);
+    let mut interval = INTERVAL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(interval) = interval.as_mut() {
+        *interval = Interval::begin();
+    }
+}
+
+fn process_start() -> i64 {
+    START.load(Ordering::Relaxed)
 }
 
 pub(super) fn count(number: u64) -> i64 {

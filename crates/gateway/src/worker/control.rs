@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
 use std::time::Duration;
 
-use rwsgi_os::message;
+use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
@@ -34,23 +34,75 @@ pub enum Said {
     Nothing,
 }
 
+/// What a template is told.
+pub enum Told {
+    /// Fork a worker with these descriptors.
+    Fork {
+        /// Its connection to the manager.
+        control: OwnedFd,
+        /// Where it writes to.
+        output: OwnedFd,
+    },
+    /// End.
+    End,
+    /// Nothing that matters.
+    Nothing,
+}
+
 impl Control {
     /// Waits for the settings.
     pub fn begin(socket: OwnedFd) -> Result<(Self, Start), String> {
+        let start = settings(&socket)?;
+        let control = Self {
+            socket,
+            level: start.log_level,
+            ready: Once::new(),
+        };
+        Ok((control, start))
+    }
+
+    /// In a process that was forked by the one that this connection is of: from now on it is another one. Whoever has it finds that
+    /// under the same number.
+    pub fn become_another(&self, socket: &OwnedFd) -> Result<(), OsError> {
+        fd::replace(&self.socket, socket)
+    }
+
+    /// As [`begin`](Self::begin), in a worker that was forked: it must say first that it is there.
+    pub fn begin_forked(&self) -> Result<Start, String> {
+        message::send(&self.socket, &FromWorker::Born.encode()).map_err(|error| error.to_string())?;
+        settings(&self.socket)
+    }
+
+    /// Takes one message to a template; to be called when there is one.
+    pub fn hear_template(&self) -> Told {
         let mut packet = vec![0; CONTROL_MAX];
-        let n = message::receive(&socket, &mut packet).map_err(|error| error.to_string())?;
-        match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
-            Ok(ToWorker::Start(start)) => Ok((
-                Self {
-                    socket,
-                    level: start.log_level,
-                    ready: Once::new(),
-                },
-                *start,
-            )),
-            Ok(_) => Err("the manager said something else before it said what to serve".into()),
-            Err(error) => Err(format!("the manager's first message cannot be read: {error}")),
+        let Ok(got) = message::receive_packet(&self.socket, &mut packet) else {
+            return Told::End;
+        };
+        match ToWorker::decode(packet.get(..got.len).unwrap_or_default()) {
+            Ok(ToWorker::Fork) => match <[OwnedFd; 2]>::try_from(got.fds) {
+                Ok([control, output]) => Told::Fork { control, output },
+                Err(_) => Told::Nothing,
+            },
+            Ok(ToWorker::Drain(_)) => Told::End,
+            _ if got.len == 0 => Told::End,
+            _ => Told::Nothing,
         }
+    }
+
+    /// Everything that is to be loaded is, and workers can be forked.
+    pub fn preloaded(&self) {
+        let _ = message::send(&self.socket, &FromWorker::Preloaded.encode());
+    }
+
+    /// To the manager, which waits for a forked worker on this socket: there will be none.
+    pub fn cannot_be_born(socket: &OwnedFd, why: &str) {
+        let _ = message::send(socket, &FromWorker::CannotServe(shortened(why)).encode());
+    }
+
+    /// No workers can be forked, and this process will end.
+    pub fn cannot_fork(&self, why: &str) {
+        let _ = message::send(&self.socket, &FromWorker::CannotFork(shortened(why)).encode());
     }
 
     /// What to wait for in `poll`.
@@ -87,9 +139,7 @@ impl Control {
 
     /// Requests cannot be served, and this process will end.
     pub fn cannot_serve(&self, why: &str) {
-        let why = why.as_bytes();
-        let text = why.get(..TEXT_MAX).unwrap_or(why).to_vec();
-        let _ = message::send(&self.socket, &FromWorker::CannotServe(text).encode());
+        let _ = message::send(&self.socket, &FromWorker::CannotServe(shortened(why)).encode());
     }
 
     /// A script has changed; `loaded` are all that are loaded.
@@ -132,6 +182,23 @@ impl Control {
             cut(line.as_bytes(), &mut |piece| block.push(piece));
         }
     }
+}
+
+/// The first message of the manager.
+fn settings(socket: &OwnedFd) -> Result<Start, String> {
+    let mut packet = vec![0; CONTROL_MAX];
+    let n = message::receive(socket, &mut packet).map_err(|error| error.to_string())?;
+    match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
+        Ok(ToWorker::Start(start)) => Ok(*start),
+        Ok(_) => Err("the manager said something else before it said what to serve".into()),
+        Err(error) => Err(format!("the manager's first message cannot be read: {error}")),
+    }
+}
+
+/// What fits in a message.
+fn shortened(text: &str) -> Vec<u8> {
+    let text = text.as_bytes();
+    text.get(..TEXT_MAX).unwrap_or(text).to_vec()
 }
 
 impl ProcessLog for Control {

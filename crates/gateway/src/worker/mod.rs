@@ -9,6 +9,7 @@
 //! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`service`]: a worker without requests
+//! - [`template`]: a worker that serves nobody and forks those that do
 //! - [`seats`]: who is free, idle or busy
 //! - [`idleness`]: what the manager is told of that
 //! - [`events`]: what the application is told of the worker's life
@@ -30,6 +31,7 @@ mod service;
 mod signals;
 mod stacks;
 mod supervise;
+mod template;
 mod title;
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -106,7 +108,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     };
     let surplus = checks::surplus_descriptors();
     let listener = adopt(listener)?;
-    let (control, start) = {
+    let (control, mut start) = {
         let control = adopt(control)?;
         py.detach(|| Control::begin(control)).map_err(failed)?
     };
@@ -126,6 +128,20 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     let interpreter = Interpreter::current(py, |py| {
         set_up(py, &start, &control, Some(signals_in.as_raw_fd()))
     })?;
+    if let Err(why) = preload(py, &interpreter, &start, &control) {
+        control.cannot_serve(&why);
+        return end(py, &start, &interpreter, [signals, signals_in]);
+    }
+    if start.template {
+        start = match template::run(py, &start, &control, [&signals, &signals_in]) {
+            Ok(Some(start)) => start,
+            Ok(None) => leave(py),
+            Err(why) => {
+                control.cannot_fork(&why);
+                leave(py)
+            }
+        };
+    }
     let versions = interpreter
         .state(py)
         .map(|state| state.scripts.versions())
@@ -144,19 +160,24 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         wake: fd::event().map_err(|error| failed(error.to_string()))?,
         leaving: Mutex::new(None),
     };
-    match preload(py, &worker) {
-        Ok(()) => {
-            greet(py, &worker.start, &worker.control);
-            py.detach(|| supervise::run(&worker, &signals));
-        }
-        Err(why) => worker.control.cannot_serve(&why),
-    }
-    if worker.start.python.leave_interpreters {
+    greet(py, &worker.start, &worker.control);
+    py.detach(|| supervise::run(&worker, &signals));
+    end(py, &worker.start, &worker.interpreter, [signals, signals_in])
+}
+
+/// The last of ours; Python's own end follows.
+fn end<'py>(
+    py: Attached<'py>,
+    start: &Start,
+    interpreter: &Interpreter<State>,
+    signals: [OwnedFd; 2],
+) -> PyResult<'py, Object<'py>> {
+    if start.python.leave_interpreters {
         leave(py);
     }
-    worker.interpreter.clear(py);
+    interpreter.clear(py);
     // Python's handlers go on writing to the pipe until it has ended, so it stays open.
-    std::mem::forget((signals, signals_in));
+    std::mem::forget(signals);
     Ok(py.none())
 }
 
@@ -205,32 +226,42 @@ fn set_up<'py>(
     Ok(state)
 }
 
-/// `WSGIDestroyInterpreter Off`: the process ends without Python's own end. What was written is not lost.
+/// The process ends without Python's own end (`WSGIDestroyInterpreter Off`, and a template). What was written is not lost.
 fn leave(py: Attached<'_>) -> ! {
+    flush(py);
+    rwsgi_os::process::exit_now(0)
+}
+
+/// Writes what the standard streams hold back.
+fn flush(py: Attached<'_>) {
     for stream in [c"stdout", c"stderr"] {
         let stream = py.import(c"sys").and_then(|sys| sys.attribute(stream));
         // A stream that cannot be flushed has nothing that could be saved.
         let _ = stream.and_then(|stream| stream.call_method(c"flush", &[]));
     }
-    rwsgi_os::process::exit_now(0)
 }
 
 /// Loads scripts before the first request. `Err`: this worker must not serve.
-fn preload(py: Attached<'_>, worker: &Worker) -> Result<(), String> {
-    let Some(state) = worker.interpreter.state(py) else {
+fn preload(
+    py: Attached<'_>,
+    interpreter: &Interpreter<State>,
+    start: &Start,
+    control: &Control,
+) -> Result<(), String> {
+    let Some(state) = interpreter.state(py) else {
         return Ok(());
     };
-    for script in &worker.start.preload {
-        if !worker.start.renews {
-            state.preload(py, script, &*worker.control);
+    for script in &start.preload {
+        if !start.renews && !start.template {
+            state.preload(py, script, control);
             continue;
         }
         let Err(failure) = state.scripts.preload(py, script) else {
             continue;
         };
-        worker.control.say(Level::Error, &failure.describe(script));
+        control.say(Level::Error, &failure.describe(script));
         // One that is not needed any more may have been removed, but not the one that has changed.
-        if worker.start.preload.first() == Some(script) || path_of(script).exists() {
+        if start.preload.first() == Some(script) || path_of(script).exists() {
             return Err(format!(
                 "script '{}': {}",
                 String::from_utf8_lossy(script),
@@ -252,12 +283,13 @@ fn greet(py: Attached<'_>, start: &Start, control: &Control) {
             std::process::id(),
             String::from_utf8_lossy(&start.group),
             String::from_utf8_lossy(&start.application_group),
-            if start.is_service() {
-                "runs its scripts"
-            } else {
-                "serves"
+            match start {
+                _ if start.is_service() => "runs its scripts",
+                _ if start.template => "is a template",
+                _ => "serves",
             },
             match start.threads {
+                _ if start.template => String::new(),
                 0 => String::new(),
                 threads => format!(" and {threads} threads"),
             },

@@ -107,7 +107,8 @@ def _watch_signals(descriptor, become_copy):
     real = signal.signal
 
     def forked():
-        become_copy()
+        if not become_copy():
+            return
         try:
             signal.set_wakeup_fd(-1)
             for number in numbers:

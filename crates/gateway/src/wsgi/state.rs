@@ -178,10 +178,7 @@ fn builtin_module<'py>(py: Attached<'py>, with: &SetUp<'_>, number: u64) -> PyRe
     module.set_attribute(c"threads_per_process", &py.int(with.threads.into())?)?;
     crate::api::install(py, &module, with, number)?;
     if let Some(pipe) = with.signals {
-        let forked = free_function(py, c"become_copy", |py, _| {
-            become_copy();
-            Ok(py.none())
-        })?;
+        let forked = free_function(py, c"become_copy", |py, _| Ok(py.bool(become_copy())))?;
         module.call_method(c"_watch_signals", &[&py.int(pipe.into())?, &forked])?;
     }
     Ok(module)

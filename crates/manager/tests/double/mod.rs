@@ -273,6 +273,7 @@ pub fn question(group: &str) -> Ask {
         generation: 1,
         group: group.into(),
         application_group: b"app".to_vec(),
+        script: Vec::new(),
     }
 }
 
