@@ -25,7 +25,7 @@ def text(value):
     return struct.pack("<I", len(value)) + value
 
 def pool(group, application, generation=1):
-    return struct.pack("<BHI", 1, version, generation) + text(group) + text(application)
+    return struct.pack("<BHI", 1, version, generation) + text(group) + text(application) + text(b"")
 
 def death(pid):
     return struct.pack("<BHI", 2, version, pid & 0xffffffff)
