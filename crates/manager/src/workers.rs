@@ -145,9 +145,6 @@ impl Manager {
             let what = if is_template { "template" } else { "worker" };
             format!("{what} {} starts for {}", ends.pid, pool.title())
         });
-        target
-            .logs
-            .record(|| Record::new("start").of_worker(ends.pid, Some(pool)));
         let id = self.fresh_id();
         self.take_in(id, pool_id, ends, renewal, is_template);
         true
@@ -183,6 +180,9 @@ impl Manager {
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };
+        pool.target
+            .logs
+            .record(|| Record::new("start").of_worker(ends.pid, Some(pool)));
         pool.workers.insert(id);
         if is_template {
             pool.templates.begins(id);
