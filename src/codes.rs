@@ -121,6 +121,10 @@ codes! {
         "the system refuses a file in memory; the sentence has the cause",
         "httpd does not start",
         "do what the sentence says, or remove request-limit and user-request-limit";
+    NO_ROOM = 78, "A request body cannot be kept until it is complete",
+        "WSGIRequestBuffering is on, and the file in WSGISpoolDirectory cannot be made or written: a full disk, a directory that httpd's user may not write to, too many open files; the sentence says which",
+        "503 with Retry-After for this upload; the application has not seen it",
+        "make room, or name another directory with WSGISpoolDirectory";
     DOUBLED_TYPE = 85, "Content-Type is there twice",
         "the request has two Content-Type headers, which say different things to different readers",
         "400",

@@ -2,6 +2,7 @@
 //!
 //! - [`client`]: what a backend needs of the request it answers
 //! - [`file`]: a file as the rest of an answer, checked
+//! - [`spool`]: bytes that wait, in memory or in a file without a name
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
 //! - [`caps`]: how many requests an application and a user may have under way
@@ -20,6 +21,7 @@ pub mod libpython;
 pub mod link;
 pub mod pools;
 pub mod relay;
+pub mod spool;
 
 use std::time::Duration;
 

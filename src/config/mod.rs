@@ -30,6 +30,8 @@ pub struct Site {
     pub groups: BTreeMap<String, Group>,
     /// Most workers of all groups together; 0: no limit.
     pub max_workers: u32,
+    /// Where request bodies wait.
+    pub spool_directory: PathBuf,
     /// Embedded mode.
     pub embedded: Embedded,
     /// `WSGIAuditLog`.

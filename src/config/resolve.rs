@@ -130,6 +130,9 @@ pub fn resolve(
     let site = Arc::new(Site {
         audit_log: global.audit_log.map(|path| facts.server_root.join(path.0)),
         max_workers: max_workers(global.max_workers, &groups)?,
+        spool_directory: global
+            .spool_directory
+            .map_or_else(|| "/var/tmp".into(), |directory| directory.0),
         groups,
         embedded,
         socket_prefix,

@@ -6,7 +6,7 @@
 use super::calls::Asked;
 use super::choices::OnOffAuto;
 use super::handler_script::HandlerScripts;
-use super::kinds::{Callable, FixedNames, OnOff};
+use super::kinds::{Bytes, Callable, FixedNames, OnOff};
 use super::proxies::{ProxyHeaders, Subnets};
 use super::{Target, Wrong, settings};
 use crate::request::template::Template;
@@ -112,6 +112,14 @@ settings! {
     /// Off, as for httpd's own `EnableSendfile`, which does not matter here: then the file is mapped into memory where `EnableMMAP` allows,
     /// else read. Over TLS, through compression and over HTTP/2 it is read in any case.
     enable_sendfile: OnOff = c"WSGIEnableSendfile" in FileInfo;
+
+    /// Bytes of a request body that httpd receives before a worker gets the request, so that a slow client keeps no worker waiting: 64 KiB in
+    /// memory, the rest in a file without a name in `WSGISpoolDirectory`. Of a longer body the beginning is received first and the rest
+    /// while the application reads; `LimitRequestBody` refuses longer ones. `queue-timeout` counts from the moment at which the request could
+    /// run. A body that breaks off is answered 400 (408 when the client was too slow), and the application does not see it; when there is no
+    /// room it is 503 with `Retry-After`. Default 0: the body is read when the application reads it. No effect in embedded mode.
+    request_buffering: Bytes<0> = c"WSGIRequestBuffering" in FileInfo;
+
     /// Accepted for old configurations, and without effect, as in mod_wsgi with httpd 2.4: `AuthzProviderAlias` and the `<Require...>` sections
     /// say which rules decide.
     group_authoritative: OnOff = c"WSGIGroupAuthoritative" in AuthConfig;

@@ -28,6 +28,11 @@ settings! {
     /// with 500. Default Off.
     restrict_embedded: OnOff = c"WSGIRestrictEmbedded" in Global;
 
+    /// Where request bodies are kept that `WSGIRequestBuffering` lets wait, if they are larger than 64 KiB: in files that have no name, so they
+    /// are gone when the request is over, whatever happens. httpd's user must be able to write there, and the file system must have
+    /// unnamed files (`O_TMPFILE`; all usual local ones have). Default `/var/tmp`.
+    spool_directory: Absolute = c"WSGISpoolDirectory" in Global;
+
     /// On: applications in embedded mode may see httpd's scoreboard, by `mod_wsgi.server_metrics()`: what each child and thread does, with
     /// the client and the first line of requests, those of other sites included. Default Off: the function returns `None`. For daemon
     /// processes there is the option `server-metrics`.

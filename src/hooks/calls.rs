@@ -155,7 +155,14 @@ fn answer(
         group: place.process_group.as_bytes().to_vec(),
         application_group: place.application_group.as_bytes().to_vec(),
     };
-    calls::ask_worker(pools, &pool, &head, limits(request, group), &mut client).map_err(Asking::Fault)
+    calls::ask_worker(
+        pools,
+        &pool,
+        &head,
+        limits(request, group, request.start()),
+        &mut client,
+    )
+    .map_err(Asking::Fault)
 }
 
 fn put_head(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response};
 
+use super::upload::Upload;
 use crate::backend::Message;
 use crate::backend::client::{BodyRead, Client, Gone, Piece, Promise};
 use crate::httpd::{self, BodyError, Level, Request};
@@ -19,6 +20,8 @@ pub struct RequestClient<'a, 'r> {
     instead: Option<Instead>,
     /// `WSGIEnableSendfile`.
     sendfile: bool,
+    /// What has been received of the body already.
+    upload: Option<Upload<'a>>,
     body_refusal: Option<u16>,
     answered: bool,
     sent: bool,
@@ -40,6 +43,7 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             rules,
             instead: None,
             sendfile,
+            upload: None,
             body_refusal: None,
             answered: false,
             sent: false,
@@ -48,6 +52,11 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             usual_timeout: None,
             sees_scoreboard: false,
         }
+    }
+
+    /// The body, or its beginning, is here already.
+    pub fn have_received(&mut self, upload: Upload<'a>) {
+        self.upload = Some(upload);
     }
 
     /// Whether the application may see httpd's scoreboard.
@@ -98,6 +107,24 @@ impl Client for RequestClient<'_, '_> {
         limit: usize,
         into: &mut dyn FnMut(&[u8]),
     ) -> Result<BodyRead, (BodyFault, String)> {
+        if let Some(upload) = &mut self.upload {
+            if !upload.spool.is_read() {
+                upload.spool.read(limit, into).map_err(|why| {
+                    let text = format!("the request body cannot be read back: {why}");
+                    (BodyFault::ClientGone, text)
+                })?;
+            }
+            let (is_read, is_whole) = (upload.spool.is_read(), upload.is_whole);
+            if is_read && !is_whole {
+                // The rest comes from the client.
+                self.upload = None;
+            }
+            return Ok(if is_read && is_whole {
+                BodyRead::End
+            } else {
+                BodyRead::More
+            });
+        }
         self.request.read_body(limit, into).map_err(|error| match error {
             BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),
             BodyError::Refused(status) => {

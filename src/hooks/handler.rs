@@ -1,10 +1,13 @@
 //! Content: the checks that need no application, then the backend.
 
+use std::path::Path;
+
 use super::admission;
 use super::dispatch::dispatch;
 use super::head::{self, Body, Queue};
 use super::names::RequestNames;
 use super::owner;
+use super::upload;
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
 use crate::codes;
@@ -66,7 +69,14 @@ pub fn handler(request: &Request<'_>) -> Verdict {
     }
     let server_name = String::from_utf8_lossy(server.name());
     match config.group(&target.process_group, &server_name, server.is_virtual()) {
-        Ok(group) => serve_by_worker(request, group, &settings, &target, body),
+        Ok(group) => serve_by_worker(
+            request,
+            group,
+            &settings,
+            &target,
+            body,
+            &config.site.spool_directory,
+        ),
         Err(why) => no_group(request, &target.process_group, why),
     }
 }
@@ -243,6 +253,7 @@ fn serve_by_worker(
     settings: &Settings<'_>,
     target: &Target,
     body: Body,
+    directory: &Path,
 ) -> Verdict {
     let Some(pools) = Child::pools() else {
         return Verdict::Status(500);
@@ -271,8 +282,17 @@ fn serve_by_worker(
             return Verdict::Status(503);
         }
     };
+    let most = settings.request_buffering();
+    let upload = match most > 0 && body.may_come {
+        false => None,
+        true => match upload::receive(request, most, directory) {
+            Ok(upload) => Some(upload),
+            Err(verdict) => return verdict,
+        },
+    };
     let now = micros_now();
-    let limits = limits(request, group);
+    let arrived = if upload.is_some() { now } else { request.start() };
+    let limits = limits(request, group, arrived);
     let queue = Queue {
         start: now,
         limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
@@ -289,6 +309,9 @@ fn serve_by_worker(
         return Verdict::Status(500);
     };
     let mut client = RequestClient::new(request, settings.answer_rules(false), settings.enable_sendfile());
+    if let Some(upload) = upload {
+        client.have_received(upload);
+    }
     client.limit_client(group.client_timeout);
     client.show_scoreboard(group.server_metrics);
     let result = daemon::serve(pools, &name, &head, limits, &mut client);
@@ -297,13 +320,13 @@ fn serve_by_worker(
     verdict(request, &client, result)
 }
 
-/// How long workers of the group may take.
-pub(super) fn limits(request: &Request<'_>, group: &Group) -> daemon::Limits {
+/// How long workers of the group may take for a request that could run at `arrived`, in microseconds since 1970.
+pub(super) fn limits(request: &Request<'_>, group: &Group, arrived: i64) -> daemon::Limits {
     daemon::Limits {
         connect: group.connect_timeout,
         socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
         queue: group.queue_timeout.map(|limit| {
-            let waited = u64::try_from(micros_now().saturating_sub(request.start())).unwrap_or(0);
+            let waited = u64::try_from(micros_now().saturating_sub(arrived)).unwrap_or(0);
             limit.saturating_sub(std::time::Duration::from_micros(waited))
         }),
         send_buffer: group.receive_buffer,

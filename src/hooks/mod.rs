@@ -22,6 +22,7 @@ mod head;
 mod names;
 mod owner;
 mod translate;
+mod upload;
 
 pub use child_init::child_init;
 pub use configure::{check_config, post_config, pre_config};

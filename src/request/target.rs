@@ -216,6 +216,12 @@ impl Settings<'_> {
         self.pick(|scoped| scoped.enable_sendfile).unwrap_or(false)
     }
 
+    /// `WSGIRequestBuffering`, in bytes.
+    pub fn request_buffering(&self) -> u64 {
+        self.pick(|scoped| scoped.request_buffering)
+            .map_or(0, |bytes| bytes.0)
+    }
+
     /// `WSGIPassApacheRequest`.
     pub fn pass_apache_request(&self) -> bool {
         self.pick(|scoped| scoped.pass_apache_request).unwrap_or(false)

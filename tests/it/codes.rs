@@ -63,3 +63,6 @@ pub const CROWDED: &[&str] = &["RW0327", "RW0462"];
 
 /// An application or a user has as many requests under way as it may have.
 pub const REQUEST_LIMIT: &[&str] = &["RW0075"];
+
+/// A request body cannot be kept until it is complete.
+pub const NO_ROOM: &[&str] = &["RW0078"];

@@ -32,6 +32,11 @@ impl OsError {
         }
     }
 
+    /// A file is shorter than it was (EIO).
+    pub fn shortened(call: &'static str) -> Self {
+        Self::new(call, "a file that became shorter", libc::EIO)
+    }
+
     /// The same error on a path; bytes that are not UTF-8 are replaced in the text.
     pub fn last_on(call: &'static str, path: &[u8]) -> Self {
         // Taken first: building the text may disturb errno.

@@ -119,6 +119,20 @@ pub fn names_in(path: &[u8]) -> Result<Vec<Vec<u8>>, OsError> {
         .collect()
 }
 
+/// A new file in a directory, for reading and writing, that has no name and gets none (`openat` with O_TMPFILE). EOPNOTSUPP or EISDIR: the file
+/// system has no such files.
+pub fn unnamed(directory: &[u8]) -> Result<OwnedFd, OsError> {
+    let c = c_path("open", directory)?;
+    let flags = libc::O_TMPFILE | libc::O_EXCL | libc::O_RDWR | libc::O_CLOEXEC;
+    // SAFETY: a C string and integers; the mode is there because the file is new.
+    let fd = unsafe { libc::open(c.as_ptr(), flags, 0o600 as libc::c_uint) };
+    if fd < 0 {
+        Err(OsError::last_on("open", directory))
+    } else {
+        Ok(own(fd))
+    }
+}
+
 /// Opens a directory for reading (`openat` with O_DIRECTORY). ENOTDIR: it is something else.
 pub fn open_directory(path: &[u8], links: Links) -> Result<OwnedFd, OsError> {
     open_at(None, path, libc::O_RDONLY | libc::O_DIRECTORY, links)

@@ -34,6 +34,7 @@ mod python_home;
 mod python_optimize;
 mod python_path;
 mod python_warnings;
+mod request_buffering;
 mod restrict_embedded;
 mod restrict_process;
 mod restrict_signal;
@@ -84,6 +85,7 @@ pub fn tests(topic: &mut Topic) {
     python_optimize::tests(topic);
     python_path::tests(topic);
     python_warnings::tests(topic);
+    request_buffering::tests(topic);
     restrict_embedded::tests(topic);
     restrict_process::tests(topic);
     restrict_signal::tests(topic);
