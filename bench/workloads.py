@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KIB, MIB = 1 << 10, 1 << 20
-CONNECTIONS = 8
+CONNECTIONS = 16
 HELLO = b"Hello, world!\n"
 BODY = random.Random(1).randbytes(MIB)
 FILE = BODY * 16

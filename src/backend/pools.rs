@@ -48,14 +48,20 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The connection that was put back last, for its worker's memory is warm.
+    /// The connection that was put back last, for its worker's memory is warm. None that the worker has closed, or on which it has said
+    /// more than it was asked: that would be taken for the next answer.
     pub fn take_idle(&self) -> Option<Link> {
-        lock(&self.idle).pop()
+        loop {
+            let link = lock(&self.idle).pop()?;
+            if link.is_clean() {
+                return Some(link);
+            }
+        }
     }
 
-    /// Keeps a connection for the next request, unless the worker has closed it.
+    /// Keeps a connection for the next request.
     pub fn put_back(&self, link: Link) {
-        if link.is_clean() {
+        if link.is_used_up() {
             lock(&self.idle).push(link);
         }
     }
