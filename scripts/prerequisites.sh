@@ -43,7 +43,9 @@ for purpose in "$@"; do
         has cc || need gcc gcc gcc "C compiler, for the shim around httpd's macros"
         [ -e /usr/include/stdio.h ] || need libc6-dev glibc-devel glibc "the C library's headers"
         has apxs || has apxs2 || need apache2-dev httpd-devel apache "httpd's headers and apxs"
-        [ -n "${LIBCLANG_PATH:-}" ] || any /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so* \
+        # Not libclang-cpp, which is another library and comes with others' packages.
+        [ -n "${LIBCLANG_PATH:-}" ] || any /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* \
+            /usr/lib*/libclang.so* /usr/lib*/libclang-[0-9]*.so* /usr/lib/*/libclang.so* /usr/lib/*/libclang-[0-9]*.so* \
             || need libclang-dev clang-devel clang "libclang, to read httpd's headers (bindgen)" ;;
     run)
         has apache2 || has httpd || need apache2-bin httpd apache "httpd itself"

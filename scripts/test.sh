@@ -55,6 +55,8 @@ faults)
     tests/prepare.sh apps
     RWSGI_FAULTS=long
     export RWSGI_FAULTS
-    it "${RWSGI_MPM:-event}" attacks:: "$@" ;;
+    it "${RWSGI_MPM:-event}" attacks:: "$@"
+    # One at a time: they load the machine by themselves.
+    it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;
 *) echo "rwsgi: test.sh all|unit|it|theirs|root|faults, not '$what'." >&2; exit 1 ;;
 esac

@@ -26,6 +26,7 @@ mod environ;
 mod environ_module;
 mod environ_sources;
 mod errors;
+mod faults;
 mod files;
 mod files_hostile;
 mod files_in_flux;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
     suite.topic("environ_module", environ_module::tests);
     suite.topic("environ_sources", environ_sources::tests);
     suite.topic("errors", errors::tests);
+    suite.topic("faults", faults::tests);
     suite.topic("files", files::tests);
     suite.topic("files_hostile", files_hostile::tests);
     suite.topic("files_in_flux", files_in_flux::tests);

@@ -1,5 +1,9 @@
 //! What a test is told: its name, the mode, and whose module it runs against.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use nix::unistd::geteuid;
 
 use crate::conf::{self, Builder};
@@ -45,6 +49,8 @@ pub struct Case {
     pub mode: Mode,
     /// Whose module it is.
     pub under_test: UnderTest,
+    /// After so many seconds it hangs.
+    pub(crate) seconds: Arc<AtomicU64>,
 }
 
 impl Case {
@@ -111,6 +117,11 @@ impl Case {
             Ok("") | Err(_) => few,
             Ok(other) => panic!("RWSGI_FAULTS is `{other}`; it may be `long`"),
         }
+    }
+
+    /// Allows the test more time than others have, counted from its beginning.
+    pub fn may_take(&self, time: Duration) {
+        self.seconds.store(time.as_secs(), Ordering::Relaxed);
     }
 
     /// Skips unless `tests/prepare.sh` made the venv with the frameworks.

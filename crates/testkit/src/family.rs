@@ -84,6 +84,14 @@ impl Process {
             .unwrap_or(0)
     }
 
+    /// What it needs of memory now, in KiB: its own pages, and its share of those it shares (PSS).
+    pub fn pss_kib(&self) -> u64 {
+        let rollup = std::fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
     /// The environment it was started with.
     pub fn environment(&self) -> Vec<String> {
         let bytes = std::fs::read(self.file("environ")).unwrap_or_default();

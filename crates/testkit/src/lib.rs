@@ -28,6 +28,7 @@ mod pythons;
 mod raw;
 mod root;
 mod suite;
+pub mod witness;
 
 pub use case::{Case, Mode, UnderTest};
 pub use conf::{Builder, httpd_user, mpm};
@@ -45,6 +46,7 @@ pub use pythons::{Python, python, venv_of};
 pub use raw::{Head, Raw, RawReply};
 pub use serde_json::{Value, json};
 pub use suite::{Suite, Test, Topic};
+pub use witness::{Books, Client, Witness};
 
 /// Reads JSON; panics with the text when it is none.
 pub fn from_slice(bytes: &[u8]) -> Value {

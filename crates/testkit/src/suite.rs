@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::case::{Case, Mode, Skip, UnderTest};
 use crate::namespace;
 use crate::outcomes::{self, Outcome, Outcomes};
 
-/// No single test may take longer: a hang must name itself instead of stalling everything.
+/// No single test may take longer, unless it says so ([`Case::may_take`]): a hang must name itself instead of stalling everything.
 const LONGEST: Duration = Duration::from_secs(180);
 
 thread_local! {
@@ -61,7 +62,7 @@ struct Record {
     passed: usize,
     not_yet: BTreeMap<String, &'static str>,
     again: Vec<String>,
-    running: BTreeMap<String, Instant>,
+    running: BTreeMap<String, (Instant, Arc<AtomicU64>)>,
     outcomes: Outcomes,
 }
 
@@ -177,6 +178,7 @@ impl Suite {
             name: name.to_owned(),
             mode,
             under_test: self.under_test,
+            seconds: Arc::new(AtomicU64::new(LONGEST.as_secs())),
         }
     }
 }
@@ -244,7 +246,7 @@ fn run_one(case: &Case, run: fn(&Case), record: &Mutex<Record>) -> Result<(), Fa
         .lock()
         .expect("record")
         .running
-        .insert(case.name.clone(), Instant::now());
+        .insert(case.name.clone(), (Instant::now(), Arc::clone(&case.seconds)));
     EVIDENCE.with_borrow_mut(String::clear);
     let outcome = catch_unwind(AssertUnwindSafe(|| run(case)));
     let mut record = record.lock().expect("record");
@@ -284,9 +286,12 @@ fn watch(record: Arc<Mutex<Record>>) {
         loop {
             std::thread::sleep(Duration::from_secs(1));
             let record = record.lock().expect("record");
-            if let Some((name, _)) = record.running.iter().find(|(_, since)| since.elapsed() > LONGEST) {
-                eprintln!("{name} hangs (more than {LONGEST:?}); giving up");
-                std::process::exit(103);
+            for (name, (since, seconds)) in &record.running {
+                let limit = Duration::from_secs(seconds.load(Ordering::Relaxed));
+                if since.elapsed() > limit {
+                    eprintln!("{name} hangs (more than {limit:?}); giving up");
+                    std::process::exit(103);
+                }
             }
         }
     });
