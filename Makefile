@@ -9,7 +9,7 @@ CARGO   ?= cargo
 PROFILE := release
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 
-.PHONY: build run test test-unit test-it test-theirs test-root test-faults check fmt doc bench install clean prerequisites
+.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak check fmt doc bench install clean prerequisites
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -40,6 +40,14 @@ test-unit test-it test-theirs test-root test-faults:
 	@scripts/prerequisites.sh build run test
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh $(@:test-%=%)
+
+# All faults by chance: make soak MINUTES=30 SEED=7
+soak: export MINUTES := $(or $(MINUTES),30)
+soak: export SEED := $(SEED)
+soak:
+	@scripts/prerequisites.sh build run test
+	@$(MAKE) --no-print-directory build
+	@scripts/test.sh soak
 
 check:
 	$(CARGO) fmt --all --check

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests: test.sh all|unit|it|theirs|root|faults. `make test` calls it with everything built. What is behind `--` goes to the
+# Runs the tests: test.sh all|unit|it|theirs|root|faults|soak. `make test` calls it with everything built. What is behind `--` goes to the
 # integration suite (a filter, --list, …).
 set -eu
 cd "$(dirname "$0")/.."
@@ -58,5 +58,8 @@ faults)
     it "${RWSGI_MPM:-event}" attacks:: "$@"
     # One at a time: they load the machine by themselves.
     it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;
-*) echo "rwsgi: test.sh all|unit|it|theirs|root|faults, not '$what'." >&2; exit 1 ;;
+soak)
+    [ "$(id -u)" -eq 0 ] || { echo "rwsgi: the soak needs root." >&2; exit 1; }
+    it "${RWSGI_MPM:-event}" faults::f58 --nocapture "$@" ;;
+*) echo "rwsgi: test.sh all|unit|it|theirs|root|faults|soak, not '$what'." >&2; exit 1 ;;
 esac

@@ -96,6 +96,7 @@ fn a_group_that_nobody_asks_for_costs_nothing(case: &Case) {
     assert_eq!(starts(&httpd), 2);
 }
 
+/// R67, F40
 fn ten_thousand_groups_cost_next_to_nothing(case: &Case) {
     case.needs_ours("it starts them all");
     let group = |n| {

@@ -4,7 +4,10 @@
 
 mod deploys;
 mod httpd;
+mod noise;
 mod recycling;
+mod scale;
+mod soak;
 mod workers;
 
 use rwsgi_testkit::witness::Kind;
@@ -14,7 +17,10 @@ use std::time::Duration;
 pub fn tests(topic: &mut Topic) {
     deploys::tests(topic);
     httpd::tests(topic);
+    noise::tests(topic);
     recycling::tests(topic);
+    scale::tests(topic);
+    soak::tests(topic);
     workers::tests(topic);
 }
 
