@@ -159,6 +159,10 @@ codes! {
         "A script that WSGIImportScript runs in a process group with threads=0 raised, called sys.exit() with a status, or could not be loaded.",
         "The scripts after it run; when the last has ended the service is started again, after a growing pause.",
         "Mend the script; the message and the traceback say where.";
+    SCRIPT_NOT_OWN = 720, "a script is not the user's own",
+        "Below a WSGIUserProcess a script must be a regular file of the user (or root, with root-owned-scripts=On), not writable for others, and no symbolic link.",
+        "It is not loaded: 500, and what was loaded before is kept.",
+        "Do what the text says: chown or chmod the script, or put a file where the link is.";
 }
 
 /// The message for a panic: a defect, with its place.

@@ -320,6 +320,7 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
         application_group: group,
         processes: settings.httpd.processes,
         threads: settings.httpd.threads,
+        script_owner: Default::default(),
         python: &settings.python,
         signals: None,
         scoreboard: || {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::process::End;
 use rwsgi_os::signal::Signal;
+use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{FromWorker, Start};
 use rwsgi_wire::frame::Kind;
 use rwsgi_wire::head::Head;
@@ -211,6 +212,52 @@ fn requests_do_not_wait_longer_than_httpd_does_and_not_all_of_them() {
             assert_eq!(receiver.recv().unwrap(), Ended::Stale);
         });
     });
+}
+
+// C14, C15, R29
+#[test]
+fn c14_a_script_that_is_not_the_users_own_file_is_not_loaded() {
+    on_every_python(|python| {
+        let refused = |spoil: &dyn Fn(&Path), word: &str| {
+            let directory = Directory::new();
+            let script = directory.write("app.wsgi", "application = None\n");
+            spoil(Path::new(std::str::from_utf8(&script).unwrap()));
+            let start = Start {
+                preload: vec![script],
+                renews: true,
+                script_owner: ScriptOwner::User,
+                ..settings()
+            };
+            let mut worker = Worker::launch(python, directory, start);
+            worker.wait_until("it says why", |said| {
+                said.iter().any(|said| {
+                    matches!(said, FromWorker::CannotServe(why) if String::from_utf8_lossy(why).contains(word))
+                })
+            });
+        };
+        refused(&|script| mode(script, 0o664), "chmod go-w");
+        refused(&|script| mode(script, 0o646), "chmod go-w");
+        let instead = |script: &Path, make: &dyn Fn(&Path)| {
+            std::fs::remove_file(script).unwrap();
+            make(script);
+        };
+        let link = |script: &Path| std::os::unix::fs::symlink("/etc/passwd", script).unwrap();
+        refused(&|script| instead(script, &link), "symbolic link");
+        let fifo = |script: &Path| {
+            let made = std::process::Command::new("mkfifo").arg(script).status();
+            assert!(made.unwrap().success());
+        };
+        refused(&|script| instead(script, &fifo), "regular file");
+        if rwsgi_os::ids::user_ids().effective == 0 {
+            let give = |script: &Path| std::os::unix::fs::chown(script, Some(12345), None).unwrap();
+            refused(&give, "belongs to uid 12345");
+        }
+    });
+}
+
+fn mode(script: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]

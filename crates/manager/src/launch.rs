@@ -6,6 +6,7 @@ use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{OsError, OwnedFd, fd, file, message};
+use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{Start, ToWorker};
 
 use crate::entry::Entry;
@@ -140,6 +141,11 @@ impl Manager {
             preload: pool.scripts_in_advance(renewal, is_template),
             renews: renewal.is_some(),
             template: is_template,
+            script_owner: match pool.settings.place() {
+                None => ScriptOwner::Any,
+                Some(place) if place.root_owned => ScriptOwner::UserOrRoot,
+                Some(_) => ScriptOwner::User,
+            },
             httpd: self
                 .config
                 .as_ref()

@@ -6,6 +6,7 @@
 use crate::WireError;
 use crate::bytes::{Fields, Put};
 use crate::control::Group;
+use crate::response::numbered;
 
 /// Longest path, bytes.
 const PATH_MAX: usize = 4095;
@@ -59,6 +60,20 @@ pub struct Tuning {
     pub request_timeout: Option<u32>,
     /// As in [`Life`](crate::life::Life).
     pub maximum_requests: Option<u32>,
+}
+
+numbered! {
+    /// Whose the scripts of a worker must be. What is somebody else's, or writable for others, is not loaded.
+    #[derive(Default)]
+    ScriptOwner, "script owner" {
+        /// Anybody's: the administrator has named them.
+        #[default]
+        Any = 0,
+        /// The worker's own user's.
+        User = 1,
+        /// That user's or root's.
+        UserOrRoot = 2,
+    }
 }
 
 impl Base {

@@ -1,7 +1,7 @@
 //! Control messages: httpd's parent to the manager, httpd's children to the manager, the manager to its workers. One message is
 //! one SEQPACKET packet of at most [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes; its first byte says which message it is.
 
-use crate::base::{Base, Tuning};
+use crate::base::{Base, ScriptOwner, Tuning};
 use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
 use crate::life::{Bounds, LeaveReason, Life};
@@ -635,6 +635,8 @@ pub struct Start {
     /// It serves nobody. It loads the scripts of `preload`, all of which must load, says so ([`FromWorker::Preloaded`]) and then
     /// [forks](ToWorker::Fork) workers that have them.
     pub template: bool,
+    /// Whose its scripts must be.
+    pub script_owner: ScriptOwner,
     /// As in [`Begin`], when the worker was started.
     pub httpd: Httpd,
 }
@@ -692,6 +694,7 @@ impl ToWorker {
                 out.put_list(&s.preload);
                 out.put_u8(s.renews.into());
                 out.put_u8(s.template.into());
+                out.put_u8(s.script_owner as u8);
                 s.httpd.put(&mut out);
             }
             Self::Drain(reason) => {
@@ -732,6 +735,7 @@ impl ToWorker {
                         preload: owned(f.list("preload")?),
                         renews: f.bool("renews")?,
                         template: f.bool("template")?,
+                        script_owner: ScriptOwner::from_wire(f.u8("script owner")?)?,
                         httpd: Httpd::take(f)?,
                     }))
                 }
@@ -966,6 +970,7 @@ mod tests {
             group: b"g".to_vec(),
             threads: 15,
             preload: vec![b"/x".to_vec()],
+            script_owner: ScriptOwner::UserOrRoot,
             ..Start::default()
         };
         let keep = ToWorker::Keep {

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use rwsgi_os::file::{self, Links};
+use rwsgi_wire::base::ScriptOwner;
+
 use super::md5::md5;
 use super::version::{microseconds, path_of};
 use crate::cpython::{Attached, Exception, Object, PyResult};
@@ -11,6 +14,8 @@ use crate::cpython::{Attached, Exception, Object, PyResult};
 pub enum NotLoaded<'py> {
     /// Opening or reading it failed.
     NotRead(io::Error),
+    /// It is not what the user of this process may be made to run: why.
+    NotOwn(String),
     /// It is not valid Python.
     NotCompiled(Exception<'py>),
     /// Executing it raised.
@@ -19,8 +24,18 @@ pub enum NotLoaded<'py> {
 
 /// Loads a script as a new module of this name and answers it with the modification time (microseconds) of what was read. The name that was
 /// in `sys.modules` before is replaced; if this fails, it is there as before.
-pub fn load<'py>(py: Attached<'py>, script: &[u8], name: &str) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
-    let (source, mtime) = py.detach(|| read(script)).map_err(NotLoaded::NotRead)?;
+pub fn load<'py>(
+    py: Attached<'py>,
+    script: &[u8],
+    name: &str,
+    owner: ScriptOwner,
+) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
+    let (source, mtime) = py
+        .detach(|| read(script, owner))
+        .map_err(|refusal| match refusal {
+            Refusal::NotRead(error) => NotLoaded::NotRead(error),
+            Refusal::NotOwn(why) => NotLoaded::NotOwn(why),
+        })?;
     let path = py.file_name(script).map_err(NotLoaded::Raised)?;
     let code = compile(py, &source, &path).map_err(NotLoaded::NotCompiled)?;
     drop(source);
@@ -38,12 +53,53 @@ pub fn module_name(script: &[u8]) -> String {
     format!("_mod_wsgi_{digits}")
 }
 
-fn read(script: &[u8]) -> io::Result<(Vec<u8>, i64)> {
-    let mut file = File::open(path_of(script))?;
+enum Refusal {
+    NotRead(io::Error),
+    NotOwn(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::NotRead(error)
+    }
+}
+
+fn read(script: &[u8], owner: ScriptOwner) -> Result<(Vec<u8>, i64), Refusal> {
+    let mut file = match owner {
+        ScriptOwner::Any => File::open(path_of(script))?,
+        _ => open_own(script, owner)?,
+    };
     let mtime = microseconds(&file.metadata()?);
     let mut source = Vec::new();
     file.read_to_end(&mut source)?;
     Ok((source, mtime))
+}
+
+/// Opens it so that what is looked at is what is read, whatever becomes of the name meanwhile, and nothing that waits is waited for.
+fn open_own(script: &[u8], owner: ScriptOwner) -> Result<File, Refusal> {
+    /// "Too many links", which is what a link that is not to be followed is.
+    const ELOOP: i32 = 40;
+    let opened = file::open(script, Links::Refuse).map_err(|error| match error.errno {
+        ELOOP => Refusal::NotOwn("is a symbolic link: put the file itself there".to_owned()),
+        _ => Refusal::NotRead(error.into()),
+    })?;
+    if !file::is_plain(&opened).map_err(io::Error::from)? {
+        return Err(Refusal::NotOwn("is not a regular file".to_owned()));
+    }
+    let status = file::status(&opened).map_err(io::Error::from)?;
+    let uid = rwsgi_os::ids::user_ids().effective;
+    if status.uid != uid && !(owner == ScriptOwner::UserOrRoot && status.uid == 0) {
+        let why = format!(
+            "belongs to uid {} and not to this user (uid {uid}): chown it",
+            status.uid
+        );
+        return Err(Refusal::NotOwn(why));
+    }
+    if status.mode & 0o022 != 0 {
+        let mode = status.mode & 0o7777;
+        return Err(Refusal::NotOwn(format!("has mode {mode:04o}: chmod go-w it")));
+    }
+    Ok(File::from(opened))
 }
 
 fn compile<'py>(py: Attached<'py>, source: &[u8], path: &Object<'py>) -> Result<Object<'py>, Exception<'py>> {

@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::{AbortReason, Level};
 
@@ -38,13 +39,16 @@ pub struct Scripts {
     /// Versions that are to replace loaded ones in place.
     newers: Newers,
     case: Case,
+    /// Whose they must be.
+    owner: ScriptOwner,
 }
 
 impl Scripts {
     /// None is loaded.
-    pub fn new(case: Case) -> Self {
+    pub fn new(case: Case, owner: ScriptOwner) -> Self {
         Self {
             case,
+            owner,
             ..Self::default()
         }
     }
@@ -176,7 +180,7 @@ impl Scripts {
         fresh: bool,
     ) -> Result<Object<'py>, NotLoaded<'py>> {
         let name = self.case.module_name(script);
-        let loaded = load::load(py, script, &name).and_then(|(module, mtime)| {
+        let loaded = load::load(py, script, &name, self.owner).and_then(|(module, mtime)| {
             let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
             let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
             let asks = globals.lookup(&name).map_err(NotLoaded::Raised)?.is_some();
@@ -204,6 +208,7 @@ impl NotLoaded<'_> {
     pub fn sentence(&self, script: &[u8]) -> String {
         match self {
             Self::NotRead(error) => format!("it cannot be read: {}", unreadable(script, error)),
+            Self::NotOwn(why) => format!("it {why}"),
             Self::NotCompiled(exception) | Self::Raised(exception) => {
                 format!("{}{}", exception.sentence(), hint(exception))
             }
@@ -219,6 +224,12 @@ impl NotLoaded<'_> {
                     "{}: script '{path}' cannot be read: {}",
                     codes::SCRIPT_NOT_READ,
                     unreadable(script, error)
+                );
+            }
+            Self::NotOwn(why) => {
+                return format!(
+                    "{}: script '{path}' is not loaded: it {why}",
+                    codes::SCRIPT_NOT_OWN
                 );
             }
             Self::NotCompiled(exception) => (codes::SCRIPT_NOT_COMPILED, "is not valid Python", exception),

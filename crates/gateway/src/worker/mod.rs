@@ -201,6 +201,7 @@ fn set_up<'py>(
             application_group: &start.application_group,
             processes: start.processes,
             threads: start.threads,
+            script_owner: start.script_owner,
             python: &start.python,
             signals,
             scoreboard: || {

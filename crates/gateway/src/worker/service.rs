@@ -154,7 +154,7 @@ fn run_script(py: Attached<'_>, service: &Service, state: &State, script: &[u8])
     };
     let path = String::from_utf8_lossy(script);
     let how = match &failure {
-        NotLoaded::NotRead(_) => String::new(),
+        NotLoaded::NotRead(_) | NotLoaded::NotOwn(_) => String::new(),
         NotLoaded::NotCompiled(exception) | NotLoaded::Raised(exception)
             if exception.is(Raise::SystemExit) =>
         {

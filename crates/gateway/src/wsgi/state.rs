@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::python::Python;
 use rwsgi_wire::response::Level;
 
@@ -84,6 +85,8 @@ pub struct SetUp<'a> {
     pub processes: u32,
     /// `mod_wsgi.threads_per_process`; 0 in a service.
     pub threads: u32,
+    /// Whose the scripts must be.
+    pub script_owner: ScriptOwner,
     /// What the configuration says of interpreters.
     pub python: &'a Python,
     /// Where the signals of a worker with requests are to be announced: the writing end of a pipe, for ever.
@@ -127,7 +130,7 @@ impl State {
             events: Rc::new(Events::new(py, &module)?),
             request_timeout: module.attribute(c"RequestTimeout")?.store(),
             regular_file: module.attribute(c"_regular")?.store(),
-            scripts: Scripts::new(Case::new(with.python.fold_case)),
+            scripts: Scripts::new(Case::new(with.python.fold_case), with.script_owner),
             ssl: ssl::Functions::new(py)?,
             keys: Keys {
                 input: key(c"wsgi.input")?,
