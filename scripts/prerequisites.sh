@@ -55,7 +55,11 @@ for purpose in "$@"; do
         has curl || need curl curl curl "HTTP/2 client of the tests"
         has pkg-config || need pkg-config pkgconf pkgconf "needed to build mod_wsgi, to compare with"
         /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv python3 python "virtual environments of the tests"
-        any /usr/include/python3*/Python.h || need python3-dev python3-devel python "Python's headers, to build mod_wsgi to compare with" ;;
+        any /usr/include/python3*/Python.h || need python3-dev python3-devel python "Python's headers, to build mod_wsgi to compare with"
+        # Only root can compare with suexec, and only where Debian's is to be had.
+        if [ "$(id -u)" = 0 ] && has apt-cache && apt-cache show apache2-suexec-custom >/dev/null 2>&1; then
+            [ -x /usr/lib/apache2/suexec-custom ] || need apache2-suexec-custom - - "suexec, to compare what we refuse with what it does"
+        fi ;;
     esac
 done
 
