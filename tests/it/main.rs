@@ -19,6 +19,7 @@ mod codes;
 mod concurrency;
 mod conf_examples;
 mod connections;
+mod control_groups;
 mod crash;
 mod directives;
 mod embedded;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
     suite.topic("concurrency", concurrency::tests);
     suite.topic("conf_examples", conf_examples::tests);
     suite.topic("connections", connections::tests);
+    suite.topic("control_groups", control_groups::tests);
     suite.topic("crash", crash::tests);
     suite.topic("directives", directives::tests);
     suite.topic("embedded", embedded::tests);

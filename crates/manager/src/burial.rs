@@ -89,6 +89,8 @@ impl Manager {
             pool.workers.remove(&id);
             pool.templates.forget(id);
         }
+        self.groups.left(worker.cgroup);
+        self.tend_groups();
         self.after_death(&worker, &cause);
         self.tend(worker.pool, false);
     }

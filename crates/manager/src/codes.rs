@@ -265,6 +265,9 @@ codes! {
         "All workers of the user are busy and another application of the same user needs one.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
         "Raise user-processes of the base if the machine has room for more.";
+    CONFINEMENT_FAILED = 500, "Control group cannot be entered",
+        "Somebody has removed the group, or the kernel refuses new members.", "The worker is not started; there is no fall-back.",
+        "See the reason in the text. Leave the groups below rwsgi-PID to the manager.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

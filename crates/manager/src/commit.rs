@@ -309,6 +309,9 @@ impl Manager {
             directory,
         });
         self.log.note(Level::Info, || text);
+        if first {
+            self.begin_groups();
+        }
         self.adjust_pools();
         Ok(())
     }

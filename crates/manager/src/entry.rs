@@ -12,6 +12,8 @@ use crate::place::Place;
 pub struct Entry {
     /// Process id of the supervisor: who the parent must still be.
     pub manager: u32,
+    /// So many descriptors from [`DOORS_FD`](crate::journey::DOORS_FD) on lead into control groups.
+    pub doors: u32,
     /// Whether identities are switched (the manager is root). Without, `uid` must be the process's own.
     pub switch: bool,
     /// User id.
@@ -57,6 +59,7 @@ impl Entry {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u32(self.manager);
+        out.put_u32(self.doors);
         out.put_u8(self.switch.into());
         out.put_u32(self.uid);
         out.put_u32(self.gid);
@@ -91,6 +94,7 @@ impl Entry {
         let mut f = Fields::new(bytes);
         let entry = Self {
             manager: f.u32("manager")?,
+            doors: f.u32("doors")?,
             switch: f.bool("switch")?,
             uid: f.u32("uid")?,
             gid: f.u32("gid")?,
@@ -129,6 +133,7 @@ mod tests {
     fn an_entry_survives_the_round_trip() {
         let entry = Entry {
             manager: 9,
+            doors: 2,
             switch: true,
             groups: vec![4, 5],
             user: b"ann".to_vec(),

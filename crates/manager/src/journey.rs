@@ -39,6 +39,8 @@ macro_rules! steps {
 }
 
 steps! {
+    /// The control groups of its application.
+    Confinement = 21, "entering its control group";
     /// No core files, file mode creation mask.
     Limits = 1, "setting limits";
     /// A session and process group of its own.
@@ -108,6 +110,8 @@ const GATEWAY: &[u8] = b"/proc/self/fd/5";
 pub const STATUS_FD: i32 = 6;
 /// Where the entering process finds its settings.
 pub const SETTINGS_FD: i32 = 7;
+/// From here on are the doors of control groups.
+pub const DOORS_FD: i32 = 8;
 
 struct Journey<'a, S, W> {
     system: &'a mut S,
@@ -137,6 +141,7 @@ pub fn travel<S: System>(system: &mut S, entry: &Entry, witness: impl FnMut(&Eve
 
 impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
     fn run(&mut self) -> Result<std::convert::Infallible, Refusal> {
+        self.step(Step::Confinement, Self::confinement)?;
         self.step(Step::Limits, Self::limits)?;
         self.step(Step::Session, Self::session)?;
         if self.entry.switch {
@@ -185,6 +190,16 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
             b"" => format!("uid {}", self.entry.uid),
             name => String::from_utf8_lossy(name).into_owned(),
         }
+    }
+
+    fn confinement(&mut self) -> Result<(), Stop> {
+        let doors = DOORS_FD..DOORS_FD.saturating_add_unsigned(self.entry.doors);
+        for door in doors {
+            self.system
+                .join_group(door)
+                .map_err(|e| Stop::call(codes::CONFINEMENT_FAILED, &e))?;
+        }
+        Ok(())
     }
 
     fn limits(&mut self) -> Result<(), Stop> {

@@ -7,6 +7,7 @@ use super::*;
 fn entry() -> Entry {
     Entry {
         manager: 2,
+        doors: 2,
         switch: true,
         uid: 1000,
         gid: 1001,
@@ -31,7 +32,9 @@ fn machine() -> Fake {
 }
 
 /// The calls that change what the process is or may do.
-const CHANGING: [&str; 15] = [
+const CHANGING: [&str; 17] = [
+    "join_group",
+    "join_group",
     "umask",
     "be_spared_no_more",
     "set_limit",
@@ -93,6 +96,7 @@ fn the_python_is_looked_for_only_as_the_user() {
 #[test]
 fn whichever_call_fails_nothing_after_it_is_tried_and_the_step_is_named() {
     let steps = [
+        ("join_group", Step::Confinement, 500),
         ("be_spared_no_more", Step::Limits, 420),
         ("set_limit", Step::Limits, 420),
         ("new_session", Step::Session, 421),

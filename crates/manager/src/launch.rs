@@ -17,6 +17,8 @@ use crate::supervise::Manager;
 /// A new worker, and the manager's ends of its descriptors.
 pub(crate) struct Ends {
     pub(crate) pid: Pid,
+    /// The control group that it is in, or enters.
+    pub(crate) cgroup: Option<u64>,
     pub(crate) control: OwnedFd,
     pub(crate) output: OwnedFd,
     /// On which it tells of its journey, if it makes one.
@@ -46,43 +48,51 @@ impl Channels {
 }
 
 impl Manager {
-    /// Starts the process and sends it its settings.
+    /// Starts the process and sends it its settings; first of all it passes these doors of control groups.
     pub(crate) fn launch(
         &self,
         pool: &Pool,
         renewal: Option<&Renewal>,
         is_template: bool,
+        doors: &[OwnedFd],
     ) -> Result<Ends, OsError> {
         let null = file::null()?;
         let (Channels { control, output }, theirs) = Channels::make()?;
         let (status, status_theirs) = fd::pipe()?;
         fd::set_nonblocking(&status, true)?;
         let settings = fd::memory_file("rwsgi-settings")?;
-        fd::write_all(&settings, &self.entry_of(pool).encode())?;
+        let entry = Entry {
+            doors: u32::try_from(doors.len()).unwrap_or(u32::MAX),
+            ..self.entry_of(pool)
+        };
+        fd::write_all(&settings, &entry.encode())?;
         message::send(&control, &self.start_of(pool, renewal, is_template))?;
         let listener = pool
             .entrance
             .as_ref()
             .map_or(null.as_fd(), |e| e.listener.as_fd());
+        let mut descriptors = vec![
+            null.as_fd(),
+            theirs.output.as_fd(),
+            theirs.output.as_fd(),
+            listener,
+            theirs.control.as_fd(),
+            pool.settings.gateway.as_fd(),
+            status_theirs.as_fd(),
+            settings.as_fd(),
+        ];
+        descriptors.extend(doors.iter().map(AsFd::as_fd));
         let pid = Spawn {
             program: b"/proc/self/exe",
             arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
             environment: &[],
-            descriptors: &[
-                null.as_fd(),
-                theirs.output.as_fd(),
-                theirs.output.as_fd(),
-                listener,
-                theirs.control.as_fd(),
-                pool.settings.gateway.as_fd(),
-                status_theirs.as_fd(),
-                settings.as_fd(),
-            ],
+            descriptors: &descriptors,
             dies_with_parent: true,
         }
         .start()?;
         Ok(Ends {
             pid,
+            cgroup: None,
             control,
             output,
             status: Some(status),
@@ -93,6 +103,7 @@ impl Manager {
         let g = &pool.settings.group;
         Entry {
             manager: process::this().0.unsigned_abs(),
+            doors: 0,
             switch: self.root,
             uid: g.uid,
             gid: g.gid,

@@ -13,6 +13,7 @@
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
 //! - `templates`: workers that fork others
+//! - `tree`, `groups`: control groups, where there are some
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
@@ -37,6 +38,7 @@ pub mod deaths;
 mod demand;
 pub mod enter;
 pub mod entry;
+mod groups;
 pub mod interpreters;
 pub mod journey;
 mod launch;
@@ -56,5 +58,6 @@ mod starts;
 pub mod supervise;
 mod templates;
 mod timers;
+mod tree;
 mod turned_away;
 mod workers;

@@ -20,6 +20,7 @@ use crate::audit::Record;
 use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
+use crate::groups::Groups;
 use crate::log::{Logs, Target};
 use crate::lookups::Lookups;
 use crate::pools::Pool;
@@ -67,6 +68,7 @@ pub(crate) enum Token {
     Starts,
     /// A look-up of an account.
     Lookup(u64),
+    Groups,
 }
 
 const ID_BITS: u32 = 56;
@@ -86,6 +88,7 @@ impl Token {
             Self::Status(id) => (9, id),
             Self::Starts => (10, 0),
             Self::Lookup(id) => (11, id),
+            Self::Groups => (12, 0),
         };
         (kind << ID_BITS) | id
     }
@@ -105,6 +108,7 @@ impl Token {
             9 => Self::Status(id),
             10 => Self::Starts,
             11 => Self::Lookup(id),
+            12 => Self::Groups,
             _ => return None,
         })
     }
@@ -140,6 +144,7 @@ pub(crate) struct Manager {
     pub(crate) starts: Starts,
     pub(crate) lookups: Lookups,
     pub(crate) patterns: Patterns,
+    pub(crate) groups: Groups,
     /// Kills for want of memory that have been told already.
     pub(crate) memory_kills: u64,
     /// When a foreign or malformed peer was last told of; they could flood the log.
@@ -166,6 +171,7 @@ pub fn main() -> ExitCode {
             let text = format!("the manager's event loop failed ({e}): all workers are ended");
             manager.log.say(Level::Crit, codes::LOOP_FAILED, &text);
             manager.kill_all();
+            manager.groups.finish();
             ExitCode::FAILURE
         }
     }
@@ -191,6 +197,9 @@ impl Manager {
         process::adopt_orphans()?;
         process::set_dumpable(false)?;
         rlimit::set(Resource::Core, 0, 0)?;
+        let uid = ids::user_ids().effective;
+        // Whether a group is ours to divide is told to those with all capabilities only.
+        let groups = Groups::new(parent, uid == 0);
         capability::keep_only(KEPT.iter().fold(0, |all, kept| all | kept.bit()))?;
         let handled = Mask::of(&[Signal::CHLD, Signal::TERM]);
         signal::block(&Mask::of(&[Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2]))?;
@@ -201,7 +210,6 @@ impl Manager {
         watch(&control, Token::Control)?;
         watch(&parent_end, Token::Parent)?;
         watch(&signals, Token::Signals)?;
-        let uid = ids::user_ids().effective;
         let descriptors = rlimit::of(Resource::Descriptors)?;
         // A few per pool and worker. A soft limit may always rise to the hard one.
         rlimit::set(Resource::Descriptors, descriptors.1, descriptors.1)?;
@@ -233,6 +241,7 @@ impl Manager {
             starts: Starts::new(),
             lookups: Lookups::default(),
             patterns: Patterns::default(),
+            groups,
             memory_kills: crate::memory::kills(),
             told_peer: None,
             last_id: 0,
@@ -256,6 +265,7 @@ impl Manager {
             }
             self.start_waiting();
         }
+        self.groups.finish();
         Ok(())
     }
 
@@ -275,8 +285,8 @@ impl Manager {
             Token::Output(id) => self.on_output(id),
             Token::Status(id) => self.on_status(id),
             Token::Lookup(id) => self.on_lookup(id),
-            // A timer only.
-            Token::Starts => {}
+            // Timers only.
+            Token::Starts | Token::Groups => {}
         }
         Ok(())
     }
@@ -289,6 +299,7 @@ impl Manager {
             Token::TurnedAway(id) => self.wake_turned_away(id),
             Token::Worker(id) => self.wake_worker(id),
             Token::Lookup(id) => self.wake_lookup(id),
+            Token::Groups => self.tend_groups(),
             Token::Control
             | Token::Parent
             | Token::Signals

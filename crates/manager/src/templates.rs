@@ -256,10 +256,9 @@ impl Manager {
         let Some(pool) = self.pools.get(&unborn.pool) else {
             return;
         };
-        let template = self
-            .workers
-            .get(&unborn.template)
-            .map_or(Pid(0), |template| template.pid);
+        let template = self.workers.get(&unborn.template);
+        let cgroup = template.and_then(|template| template.cgroup);
+        let template = template.map_or(Pid(0), |template| template.pid);
         pool.target.note(Level::Info, || {
             format!(
                 "worker {pid} starts for {}, forked by template {template}",
@@ -268,6 +267,7 @@ impl Manager {
         });
         let ends = Ends {
             pid,
+            cgroup,
             control: unborn.control,
             output: unborn.output,
             status: None,

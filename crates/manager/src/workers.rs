@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) pid: Pid,
     /// It serves nobody, and forks those that do.
     pub(crate) is_template: bool,
+    /// The control group of its application.
+    pub(crate) cgroup: Option<u64>,
     pub(crate) state: State,
     pub(crate) target: Target,
     control: OwnedFd,
@@ -128,7 +130,13 @@ impl Manager {
             return false;
         };
         let target = pool.target.clone();
-        let ends = match self.launch(pool, renewal.as_ref(), is_template) {
+        let cgroup = self.groups.of(&pool.settings, &pool.application_group);
+        let doors = cgroup.and_then(|id| Ok((id, self.groups.doors(id)?)));
+        let launched = doors.and_then(|(cgroup, doors)| {
+            let ends = self.launch(pool, renewal.as_ref(), is_template, &doors)?;
+            Ok(Ends { cgroup, ..ends })
+        });
+        let ends = match launched {
             Ok(ends) => ends,
             Err(e) => {
                 let text = format!("a worker cannot be started: {e}");
@@ -177,6 +185,7 @@ impl Manager {
             .map(|status| self.watch(status, Token::Status(id)));
         self.timers.set(now + start_limit, Token::Worker(id));
         self.by_pid.insert(ends.pid, id);
+        self.groups.entered(ends.cgroup);
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };
@@ -196,6 +205,7 @@ impl Manager {
                 None => State::Booting,
             },
             target: pool.target.clone(),
+            cgroup: ends.cgroup,
             control: ends.control,
             output: Some(ends.output),
             lines: Lines::default(),

@@ -240,6 +240,16 @@ fn status_with(path: &[u8], flags: libc::c_int, call: &'static str) -> Result<St
     }
 }
 
+/// An extended attribute of a file (`getxattr`), up to 64 bytes; `None` where there is none, or none that may be read.
+pub fn attribute(path: &[u8], name: &std::ffi::CStr) -> Option<Vec<u8>> {
+    let c = c_path("getxattr", path).ok()?;
+    let mut value = vec![0u8; 64];
+    // SAFETY: two C strings, and a buffer writable for its length.
+    let n = unsafe { libc::getxattr(c.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(n).ok()?);
+    Some(value)
+}
+
 /// Where a symbolic link points, or `None` if the path is something else (`readlinkat`).
 pub fn read_link(path: &[u8]) -> Result<Option<Vec<u8>>, OsError> {
     let c = c_path("readlink", path)?;
@@ -366,6 +376,20 @@ pub(crate) fn try_lock_byte(fd: BorrowedFd<'_>, at: libc::off_t) -> Result<bool,
         Ok(_) => Ok(true),
         Err(e) if matches!(e.errno, libc::EAGAIN | libc::EACCES) => Ok(false),
         Err(e) => Err(e),
+    }
+}
+
+/// Takes the lock of an open file or directory as a whole, which lasts as long as any descriptor of that opening does; `false`: another opening
+/// has it (`flock`).
+pub fn try_lock_whole(fd: impl AsFd) -> Result<bool, OsError> {
+    // SAFETY: integers only; the descriptor is open while it is borrowed.
+    let done = unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if done == 0 {
+        return Ok(true);
+    }
+    match OsError::last("flock", "") {
+        e if e.is_would_block() => Ok(false),
+        e => Err(e),
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`walk`]: directories by descriptor; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
-//! - [`process`], [`spawn`], [`fork`], [`signal`], [`ids`], [`users`], [`capability`]
+//! - [`process`], [`spawn`], [`fork`], [`signal`], [`ids`], [`users`], [`capability`], [`cgroup`]
 //! - [`clock`]: local time for log lines; [`dl`]: shared libraries; [`shared`]: memory that processes share
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
@@ -16,6 +16,7 @@
 //! Every call is restarted on EINTR unless its documentation says otherwise. All descriptors are made close-on-exec.
 
 pub mod capability;
+pub mod cgroup;
 pub mod clock;
 pub mod dl;
 pub mod epoll;

@@ -8,11 +8,12 @@ use crate::process::Pid;
 use crate::rlimit::Resource;
 use crate::signal::Signal;
 use crate::walk::Kind;
-use crate::{OsError, OwnedFd, capability, fd, file, ids, process, rlimit, walk};
+use crate::{OsError, OwnedFd, capability, cgroup, fd, file, ids, process, rlimit, walk};
 
 /// One method per call; each documented at the face of the same name.
 #[allow(missing_docs)]
 pub trait System {
+    fn join_group(&mut self, door: i32) -> Result<(), OsError>;
     /// A file or directory that has been opened.
     type Opened;
     fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError>;
@@ -63,6 +64,9 @@ pub struct Real;
 impl System for Real {
     type Opened = OwnedFd;
 
+    fn join_group(&mut self, door: i32) -> Result<(), OsError> {
+        cgroup::join(door)
+    }
     fn limit(&mut self, resource: Resource) -> Result<(u64, u64), OsError> {
         rlimit::of(resource)
     }

@@ -31,6 +31,7 @@ mod suite;
 pub mod witness;
 
 pub use case::{Case, Mode, UnderTest};
+pub use cgroup::{groups_below, members_of};
 pub use conf::{Builder, httpd_user, mpm};
 pub use curl::{Curl, CurlReply};
 pub use error_log::Line;

@@ -65,6 +65,8 @@ impl Httpd {
             std::thread::sleep(Duration::from_millis(10));
         }
         complaints.extend(self.check_after_end());
+        let left = self.control_groups.iter().filter(|tree| tree.exists());
+        complaints.extend(left.map(|tree| format!("control group left over: {}", tree.display())));
         self.family.kill_all();
         let _ = self.child.lock().expect("child").wait();
         let mut announced = self.announced.lock().expect("announced").clone();

@@ -212,6 +212,11 @@ impl Httpd {
             .find(|p| p.name == "rwsgi-manager" && p.parent == self.family.head)
     }
 
+    /// Where its manager makes control groups: one directory in each hierarchy, that of `pids` first where version 1 has it.
+    pub fn control_groups(&self) -> &[PathBuf] {
+        &self.control_groups
+    }
+
     /// Sockets (of the file system) that exist below the server root.
     pub fn socket_files(&self) -> Vec<PathBuf> {
         socket_files(&self.root)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::case::UnderTest;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, trees_of};
 use crate::conf::Builder;
 use crate::error_log::{self, Announced};
 use crate::family::Family;
@@ -39,6 +39,8 @@ pub struct Httpd {
     family: Family,
     announced: Mutex<Announced>,
     descriptors: usize,
+    /// Where the groups of its manager are, or would be.
+    control_groups: Vec<PathBuf>,
     stopped: AtomicBool,
 }
 
@@ -65,6 +67,7 @@ impl Httpd {
                 family,
                 announced: Mutex::default(),
                 descriptors: 0,
+                control_groups: Vec::new(),
                 stopped: AtomicBool::new(false),
             };
             match httpd.wait_for_start() {
@@ -96,6 +99,7 @@ impl Httpd {
                 .iter()
                 .any(|line| line.text.contains(READY))
             {
+                self.control_groups = trees_of(self.family.head);
                 self.descriptors = self.parent().map_or(0, |parent| parent.descriptors());
                 return Ok(self);
             }

@@ -1,0 +1,358 @@
+//! Control groups of applications: `<user>/<application>` in the [tree](crate::tree). A worker enters its application's group before it becomes
+//! the user, and what it starts stays in it, whatever it does. When an application's last worker has ended, so does everything else in the group.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rwsgi_os::cgroup::{self, Version};
+use rwsgi_os::process::Pid;
+use rwsgi_os::{OsError, OwnedFd};
+use rwsgi_wire::response::Level;
+
+use crate::commit::Settings;
+use crate::supervise::{Manager, Token};
+use crate::tree::{self, Branch};
+
+/// How soon it is seen whether the processes of an ended group have gone; longer each time.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOK_LONGEST: Duration = Duration::from_secs(2);
+/// How long the manager waits at its own end for processes that it has killed.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// All groups of this manager.
+pub(crate) struct Groups {
+    branches: Vec<Branch>,
+    /// Why there are none.
+    why_not: Option<String>,
+    applications: HashMap<u64, Application>,
+    ending: Vec<Ending>,
+    last_id: u64,
+}
+
+/// The group of an application that has, or is about to have, workers.
+struct Application {
+    uid: u32,
+    process_group: Vec<u8>,
+    application_group: Vec<u8>,
+    /// `<user>/<application>`.
+    name: Vec<u8>,
+    workers: usize,
+}
+
+/// Groups that are to be emptied and removed, with those below.
+struct Ending {
+    groups: Vec<(Version, Vec<u8>)>,
+    /// When it is looked at again, and how long after that.
+    look: (Instant, Duration),
+}
+
+impl Groups {
+    /// Finds out what is possible; afterwards what dead managers have left is being removed. `root`: workers become somebody else, so that
+    /// they cannot write to what this process makes.
+    pub(crate) fn new(httpd: Pid, root: bool) -> Self {
+        let made = match root {
+            true => tree::make(httpd),
+            false => Err("httpd was not started as root".into()),
+        };
+        let mut groups = Self {
+            branches: Vec::new(),
+            why_not: None,
+            applications: HashMap::new(),
+            ending: Vec::new(),
+            last_id: 0,
+        };
+        match made {
+            Ok((branches, left)) => {
+                // With version 2 nothing but what is there before 5.14 is tried; that it is not there shows by itself.
+                let left = left
+                    .into_iter()
+                    .map(|group| (branches.first().map_or(Version::One, |b| b.version), group));
+                groups.end(left.collect());
+                groups.branches = branches;
+                groups.last_id = groups.highest_id();
+            }
+            Err(why) => groups.why_not = Some(why),
+        }
+        groups
+    }
+
+    /// The highest number that an earlier manager of this httpd has given: what it has left must not be taken for something new.
+    fn highest_id(&self) -> u64 {
+        let applications = self.branches.iter().flat_map(|branch| {
+            let users = cgroup::children(&branch.root).into_iter();
+            users.flat_map(|user| cgroup::children(&branch.group(&user)))
+        });
+        let id_of = |name: Vec<u8>| {
+            let digits = name.split(|b| *b == b'-').next()?.to_vec();
+            String::from_utf8(digits).ok()?.parse().ok()
+        };
+        applications.filter_map(id_of).max().unwrap_or(0)
+    }
+
+    /// What limits can be put on, in words, or why on nothing.
+    pub(crate) fn describe(&self) -> Result<String, String> {
+        if let Some(why) = &self.why_not {
+            return Err(why.clone());
+        }
+        let places = self.branches.iter().map(|branch| {
+            let controllers = branch.controllers.iter().map(|c| c.name()).collect::<Vec<_>>();
+            let root = String::from_utf8_lossy(&branch.root);
+            format!(
+                "{root} ({})",
+                if controllers.is_empty() {
+                    "nothing".into()
+                } else {
+                    controllers.join(", ")
+                }
+            )
+        });
+        Ok(places.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The group for one more worker of an application, made if it is the first; `None` where there are no groups.
+    pub(crate) fn of(
+        &mut self,
+        settings: &Settings,
+        application_group: &[u8],
+    ) -> Result<Option<u64>, OsError> {
+        if self.branches.is_empty() {
+            return Ok(None);
+        }
+        let group = &settings.group;
+        let known = self.applications.iter().find(|(_, a)| {
+            (a.uid, &a.process_group[..], &a.application_group[..])
+                == (group.uid, &group.name[..], application_group)
+        });
+        if let Some((id, _)) = known {
+            return Ok(Some(*id));
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let application = Application {
+            uid: group.uid,
+            process_group: group.name.clone(),
+            application_group: application_group.to_vec(),
+            name: [
+                &user_name(group.uid, &group.user)[..],
+                b"/",
+                &application_name(id, &group.name)[..],
+            ]
+            .concat(),
+            workers: 0,
+        };
+        let made = self.make(&application);
+        self.applications.insert(id, application);
+        match made {
+            Ok(()) => Ok(Some(id)),
+            Err(e) => {
+                self.end_if_unused(id);
+                Err(e)
+            }
+        }
+    }
+
+    fn make(&self, application: &Application) -> Result<(), OsError> {
+        for branch in self.branches.iter().filter(|b| !b.on_demand) {
+            let user = branch.group(user_of(&application.name));
+            if let Err(e) = cgroup::make(&user) {
+                // Somebody has removed the tree.
+                cgroup::make(&branch.root).map_err(|_| e)?;
+                branch.pass_on(&branch.root);
+                cgroup::make(&user)?;
+            }
+            branch.pass_on(&user);
+            cgroup::make(&branch.group(&application.name))?;
+        }
+        Ok(())
+    }
+
+    /// What a worker enters the group by.
+    pub(crate) fn doors(&self, id: Option<u64>) -> Result<Vec<OwnedFd>, OsError> {
+        let Some(application) = id.and_then(|id| self.applications.get(&id)) else {
+            return Ok(Vec::new());
+        };
+        let branches = self.branches.iter().filter(|b| !b.on_demand);
+        branches
+            .map(|b| cgroup::door(&b.group(&application.name)))
+            .collect()
+    }
+
+    /// A worker is in the group, or on its way.
+    pub(crate) fn entered(&mut self, id: Option<u64>) {
+        if let Some(application) = id.and_then(|id| self.applications.get_mut(&id)) {
+            application.workers += 1;
+        }
+    }
+
+    /// A worker has ended.
+    pub(crate) fn left(&mut self, id: Option<u64>) {
+        let Some(id) = id else {
+            return;
+        };
+        if let Some(application) = self.applications.get_mut(&id) {
+            application.workers = application.workers.saturating_sub(1);
+        }
+        self.end_if_unused(id);
+    }
+
+    /// Without workers an application has ended: so does what its workers have left behind, and the group. The next worker gets a new one.
+    pub(crate) fn end_if_unused(&mut self, id: u64) {
+        let Some(application) = self.applications.get(&id).filter(|a| a.workers == 0) else {
+            return;
+        };
+        let groups = self
+            .branches
+            .iter()
+            .map(|b| (b.version, b.group(&application.name)))
+            .collect();
+        self.applications.remove(&id);
+        self.end(groups);
+    }
+
+    fn end(&mut self, groups: Vec<(Version, Vec<u8>)>) {
+        if groups.is_empty() {
+            return;
+        }
+        let mut ending = Ending {
+            groups,
+            look: (Instant::now(), LOOK),
+        };
+        if !ending.is_over() {
+            self.ending.push(ending);
+        }
+    }
+
+    /// Ends what is in the tree and belongs to no application: an earlier manager of this httpd has left it.
+    pub(crate) fn sweep(&mut self) {
+        let mut left = Vec::new();
+        for branch in &self.branches {
+            for user in cgroup::children(&branch.root) {
+                for application in cgroup::children(&branch.group(&user)) {
+                    let name = [&user[..], b"/", &application[..]].concat();
+                    if !self.applications.values().any(|a| a.name == name) {
+                        left.push((branch.version, branch.group(&name)));
+                    }
+                }
+            }
+        }
+        self.end(left);
+    }
+
+    /// Goes on with removing what has ended; answers when it is to be looked at again.
+    fn tend(&mut self, now: Instant) -> Option<Instant> {
+        self.ending
+            .retain_mut(|ending| ending.look.0 > now || !ending.is_over());
+        self.remove_users();
+        self.ending.iter().map(|ending| ending.look.0).min()
+    }
+
+    /// Removes the groups of users that have no application any more. The kernel refuses the others.
+    fn remove_users(&self) {
+        for branch in &self.branches {
+            for user in cgroup::children(&branch.root) {
+                if !self.applications.values().any(|a| user_of(&a.name) == user) {
+                    let _ = cgroup::remove(&branch.group(&user));
+                }
+            }
+        }
+    }
+
+    /// The manager ends: nothing of the tree stays. Waits, shortly, for those that are killed.
+    pub(crate) fn finish(&mut self) {
+        let all = self
+            .branches
+            .iter()
+            .map(|b| (b.version, b.root.clone()))
+            .collect();
+        self.applications.clear();
+        self.ending.clear();
+        self.end(all);
+        let until = Instant::now() + LAST_WAIT;
+        while !self.ending.iter_mut().all(Ending::is_over) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Ending {
+    /// Kills the members and removes the groups; `true` when all are gone.
+    fn is_over(&mut self) -> bool {
+        // From the last to the first: the first, of all processes, is the one that says whom to kill.
+        self.groups
+            .retain(|(version, group)| !is_gone(group, *version, 3));
+        let pause = (self.look.1 * 2).min(LOOK_LONGEST);
+        self.look = (Instant::now() + self.look.1, pause);
+        self.groups.is_empty()
+    }
+}
+
+/// Kills the members of a group and of those below, so many levels deep, and removes them; `false`: not everything is gone yet.
+fn is_gone(group: &[u8], version: Version, levels: usize) -> bool {
+    if levels > 0 {
+        for child in cgroup::children(group) {
+            is_gone(&[group, b"/", &child[..]].concat(), version, levels - 1);
+        }
+    }
+    if cgroup::remove(group).is_ok() {
+        return true;
+    }
+    cgroup::kill(group, version);
+    cgroup::remove(group).is_ok()
+}
+
+fn user_of(name: &[u8]) -> &[u8] {
+    name.split(|b| *b == b'/').next().unwrap_or_default()
+}
+
+/// Begins with a number, so that it is no file of the kernel's.
+fn user_name(uid: u32, login: &[u8]) -> Vec<u8> {
+    [uid.to_string().as_bytes(), b"-", &plain(login)[..]].concat()
+}
+
+fn application_name(id: u64, process_group: &[u8]) -> Vec<u8> {
+    [id.to_string().as_bytes(), b"-", &plain(process_group)[..]].concat()
+}
+
+/// Fit for the name of a directory.
+fn plain(name: &[u8]) -> Vec<u8> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let plain = name.iter().take(64).map(|b| if is_plain(*b) { *b } else { b'_' });
+    plain.collect()
+}
+
+impl Manager {
+    /// Says which groups there can be, and ends those that an earlier manager has left.
+    pub(crate) fn begin_groups(&mut self) {
+        match self.groups.describe() {
+            Ok(places) => self
+                .log
+                .note(Level::Info, || format!("workers are in control groups below {places}")),
+            Err(why) => self.log.note(Level::Notice, || {
+                format!("no control groups: {why}; limits are those of each worker, and what leaves the session of a worker outlives it")
+            }),
+        }
+        self.groups.sweep();
+        self.tend_groups();
+    }
+
+    /// Goes on with the groups of ended applications, and comes back while there are some.
+    pub(crate) fn tend_groups(&mut self) {
+        if let Some(at) = self.groups.tend(Instant::now()) {
+            self.timers.set(at, Token::Groups);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_directories_and_of_no_file_of_the_kernel() {
+        assert_eq!(user_name(1000, b"ann"), b"1000-ann");
+        assert_eq!(user_name(1000, b""), b"1000-");
+        assert_eq!(application_name(7, b"../a b/c\n"), b"7-.._a_b_c_");
+        assert_eq!(user_of(b"1000-ann/7-site"), b"1000-ann");
+        assert_eq!(plain(&[b'x'; 500]).len(), 64);
+    }
+}

@@ -1,0 +1,263 @@
+//! Control groups: workers are in those of their application and user, and whatever an application has started ends with it.
+
+use crate::codes;
+use rwsgi_testkit::{Builder, Case, Httpd, Process, Signal, Topic, groups_below, members_of, test, until};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub fn tests(topic: &mut Topic) {
+    topic.daemon(test![
+        r65_a_worker_is_in_the_group_of_its_application_and_of_its_user,
+        r65_a_worker_cannot_leave_its_group_or_change_it,
+        r65_what_has_left_the_session_ends_with_its_application,
+        r65_what_has_left_the_session_lives_while_another_worker_does,
+        r65_what_a_killed_manager_left_is_ended_by_the_next,
+        r65_what_a_dead_httpd_left_is_ended_by_the_next,
+        r65_version_2_kills_at_once,
+        r65_without_control_groups_everything_works_and_it_is_said,
+    ]);
+}
+
+const SLOW: Duration = Duration::from_secs(25);
+
+/// Says who it is; starts a process that has nothing to do with it any more, as daemons do; ends by force.
+const APP: &str = r#"
+import os
+def application(environ, start_response):
+    how, answer = environ["PATH_INFO"].strip("/"), str(os.getpid())
+    if how == "daemon":
+        ours, theirs = os.pipe()
+        if not os.fork():
+            os.setsid()
+            if not os.fork():
+                os.write(theirs, str(os.getpid()).encode())
+                os.closerange(0, 1000)
+                os.execv("/bin/sleep", ["sleep", "1000"])
+            os._exit(0)
+        answer = os.read(ours, 20).decode()
+    elif how == "exit":
+        os._exit(3)
+    elif how == "groups":
+        answer = open("/proc/self/cgroup").read()
+    elif how.startswith("write"):
+        try:
+            with open("/" + how.partition("/")[2], "w") as file:
+                file.write(environ["QUERY_STRING"])
+            answer = "written"
+        except OSError as error:
+            answer = type(error).__name__
+    start_response("200 OK", [])
+    return [answer.encode()]
+"#;
+
+fn site(case: &Case, options: &str) -> Builder {
+    case.needs_root();
+    case.needs_ours("it makes no control groups");
+    case.httpd()
+        .daemon(&format!("user=games group=games {options}"))
+        .source("/", "app.wsgi", APP)
+}
+
+fn pid_at(httpd: &Httpd, path: &str) -> u32 {
+    let reply = httpd.get(path);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.text().parse().expect("pid")
+}
+
+fn is_gone(pid: u32) -> bool {
+    Process::read(pid).is_none_or(|p| p.state == 'Z')
+}
+
+/// The trees that workers are in. Where none may be made, there is nothing to test.
+fn trees(case: &Case, httpd: &Httpd) -> Vec<PathBuf> {
+    let all = httpd.control_groups().iter();
+    let used = all.filter(|tree| !groups_below(tree).is_empty());
+    let trees: Vec<PathBuf> = used.cloned().collect();
+    if trees.is_empty() {
+        case.skip("no control groups can be made here");
+    }
+    trees
+}
+
+/// The groups of applications.
+fn applications(tree: &std::path::Path) -> Vec<PathBuf> {
+    groups_below(tree)
+        .iter()
+        .flat_map(|user| groups_below(user))
+        .collect()
+}
+
+fn r65_a_worker_is_in_the_group_of_its_application_and_of_its_user(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it makes no control groups");
+    let httpd = case
+        .httpd()
+        .daemon("user=games group=games threads=2")
+        .conf("WSGIDaemonProcess other user=games group=games threads=2")
+        .conf("WSGIScriptAlias /other @SCRIPTS@/app.wsgi process-group=other application-group=a")
+        .source("/", "app.wsgi", APP)
+        .start();
+    let parent = httpd.parent().expect("httpd").pid;
+    let (one, two) = (pid_at(&httpd, "/"), pid_at(&httpd, "/other"));
+    for tree in trees(case, &httpd) {
+        let users = groups_below(&tree);
+        assert_eq!(users.len(), 1, "{users:?}");
+        let name = users[0].file_name().expect("name").to_string_lossy().into_owned();
+        assert!(name.ends_with("-games"), "{name}");
+        let groups = applications(&tree);
+        let of = |name: &str| {
+            let group = groups
+                .iter()
+                .find(|group| group.to_string_lossy().ends_with(name));
+            members_of(group.expect("a group"))
+        };
+        assert_eq!(
+            (groups.len(), of("-site"), of("-other")),
+            (2, vec![one], vec![two])
+        );
+    }
+    assert!(httpd.get("/groups").text().contains(&format!("/rwsgi-{parent}/")));
+    // Nobody of httpd's own is in it.
+    let tree = &trees(case, &httpd)[0];
+    assert!(
+        httpd
+            .children()
+            .iter()
+            .all(|child| !members_of(tree).contains(&child.pid))
+    );
+}
+
+fn r65_a_worker_cannot_leave_its_group_or_change_it(case: &Case) {
+    let httpd = site(case, "threads=2").start();
+    let worker = pid_at(&httpd, "/");
+    for tree in trees(case, &httpd) {
+        let group = applications(&tree).remove(0);
+        let above = tree.parent().expect("a group").to_path_buf();
+        for place in [&group, &tree, &above] {
+            let status = place.metadata().expect("a group");
+            assert_eq!(
+                (status.uid(), status.mode() & 0o022),
+                (0, 0),
+                "{}",
+                place.display()
+            );
+            for file in ["cgroup.procs", "pids.max", "memory.limit_in_bytes"] {
+                let answer = httpd.get(&format!("/write{}/{file}?0", place.display())).text();
+                assert_ne!(answer, "written", "{} {file}", place.display());
+            }
+        }
+        assert_eq!(members_of(&group), [worker]);
+    }
+}
+
+/// F15
+fn r65_what_has_left_the_session_ends_with_its_application(case: &Case) {
+    let httpd = site(case, "threads=2 processes=1 min-processes=0 idle-timeout=1").start();
+    let daemon = pid_at(&httpd, "/daemon");
+    trees(case, &httpd);
+    let worker = httpd
+        .workers()
+        .iter()
+        .find(|p| p.pid != daemon)
+        .expect("a worker")
+        .clone();
+    assert!(!is_gone(daemon) && Process::read(daemon).expect("it").session != worker.session);
+    // By idleness.
+    until("the daemon to end", SLOW, || is_gone(daemon));
+    assert!(httpd.workers().is_empty());
+    // By a crash.
+    let daemon = pid_at(&httpd, "/daemon");
+    assert_eq!(httpd.get("/exit").status, 502);
+    until("the daemon to end", SLOW, || is_gone(daemon));
+    httpd.provoked(&[codes::DEATH]);
+    // With httpd; that nothing is left is checked after every test.
+    assert!(!is_gone(pid_at(&httpd, "/daemon")));
+}
+
+fn r65_what_has_left_the_session_lives_while_another_worker_does(case: &Case) {
+    let httpd = site(case, "threads=2").start();
+    let (daemon, first) = (pid_at(&httpd, "/daemon"), pid_at(&httpd, "/"));
+    trees(case, &httpd);
+    httpd.rewrite_script("app.wsgi", &format!("{APP}\n# changed\n"));
+    until("another worker", SLOW, || {
+        pid_at(&httpd, "/") != first && is_gone(first)
+    });
+    assert!(!is_gone(daemon));
+    let group = applications(&trees(case, &httpd)[0]);
+    assert_eq!(group.len(), 1, "a worker and its successor are in one group");
+    let members = members_of(&group[0]);
+    assert!(members.contains(&daemon) && members.contains(&pid_at(&httpd, "/")));
+}
+
+/// N5
+fn r65_what_a_killed_manager_left_is_ended_by_the_next(case: &Case) {
+    let httpd = site(case, "threads=2").start();
+    let daemon = pid_at(&httpd, "/daemon");
+    trees(case, &httpd);
+    httpd.manager().expect("manager").signal(Signal::SIGKILL);
+    until("the daemon to end", SLOW, || is_gone(daemon));
+    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    until("an answer", SLOW, || httpd.get("/").status == 200);
+    for tree in trees(case, &httpd) {
+        until("the old group to go", SLOW, || applications(&tree).len() == 1);
+    }
+}
+
+/// N5
+fn r65_what_a_dead_httpd_left_is_ended_by_the_next(case: &Case) {
+    case.needs_root();
+    // A process of a manager whose httpd, 4194303, is not there: no process gets that number.
+    let script = r#"own=$(sed -n 's/^[0-9]*:pids://p' /proc/self/cgroup)
+left=/sys/fs/cgroup/pids$own/rwsgi-4194303/1000-ann/1-site
+mkdir -p "$left" 2>/dev/null && { sleep 1000 & } && echo $! >"$left/cgroup.procs"
+exec "$@""#;
+    let httpd = site(case, "threads=2")
+        .launched_by(&["/bin/sh", "-c", script, "sh"])
+        .start();
+    assert_eq!(httpd.get("/").status, 200);
+    let trees = trees(case, &httpd);
+    if !trees[0].starts_with("/sys/fs/cgroup/pids") {
+        case.skip("pids of version 1 is not mounted");
+    }
+    let left = trees[0].with_file_name("rwsgi-4194303");
+    until("the group to go", SLOW, || !left.exists());
+    let sleeps = |p: &Process| p.name == "sleep" && p.state != 'Z';
+    assert!(!httpd.processes().iter().any(sleeps));
+}
+
+/// What httpd is started by to see nothing but a tree of version 2, or nothing at all.
+fn hidden(case: &Case, mount: &str) -> Builder {
+    let script = format!("umount -l -R /sys/fs/cgroup && {mount} && exec \"$@\"");
+    site(case, "threads=2").launched_by(&["unshare", "-m", "sh", "-c", &script, "sh"])
+}
+
+fn r65_version_2_kills_at_once(case: &Case) {
+    let httpd = hidden(case, "mount -t cgroup2 none /sys/fs/cgroup").start();
+    let daemon = pid_at(&httpd, "/daemon");
+    let groups = httpd.get("/groups").text();
+    let own = groups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or_default();
+    if !own.contains("/rwsgi-") {
+        case.skip("no tree of version 2 can be made here");
+    }
+    assert!(own.ends_with("-games/1-site"), "{own}");
+    assert_eq!(httpd.get("/exit").status, 502);
+    until("the daemon to end", SLOW, || is_gone(daemon));
+    httpd.provoked(&[codes::DEATH]);
+    assert_eq!(httpd.get("/").status, 200);
+}
+
+fn r65_without_control_groups_everything_works_and_it_is_said(case: &Case) {
+    let httpd = hidden(case, "true").start();
+    let daemon = pid_at(&httpd, "/daemon");
+    httpd.wait_log("no control groups: none are mounted; limits are those of each worker");
+    assert_eq!(httpd.log_with("no control groups").len(), 1);
+    assert_eq!(httpd.get("/exit").status, 502);
+    httpd.provoked(&[codes::DEATH]);
+    assert_eq!(httpd.get("/").status, 200);
+    assert!(!is_gone(daemon));
+    Process::read(daemon).expect("the daemon").signal(Signal::SIGKILL);
+}
