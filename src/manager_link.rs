@@ -221,6 +221,7 @@ impl Link {
                 None => NO_LOG,
             },
             max_workers: self.site.max_workers,
+            max_memory: self.site.max_memory,
             httpd: httpd::facts(),
         });
         let mut descriptors = logs.descriptors.clone();

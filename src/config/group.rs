@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rwsgi_wire::control;
 use rwsgi_wire::life::{Bounds, Life};
+use rwsgi_wire::quota::{Quota, Quotas};
 use rwsgi_wire::scale::Scale;
 
 use super::Refusal;
@@ -13,7 +14,7 @@ use super::identity::{
 };
 use crate::directives::cap::Cap;
 use crate::directives::daemon::RawGroup;
-use crate::directives::kinds::{Bytes, Seconds, Threads};
+use crate::directives::kinds::{Bytes, Count, Seconds, Threads};
 use crate::request::relaying::Relaying;
 
 /// A process group.
@@ -156,6 +157,7 @@ impl Group {
                 stack: options.stack_size.map_or(0, |bytes| bytes.0),
                 priority: options.cpu_priority.map_or(0, |priority| priority.0),
             },
+            quotas: quotas(raw, threads)?,
             preload: Vec::new(),
             template: template(raw)?,
         };
@@ -300,6 +302,44 @@ fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
             idle.unwrap_or(IDLE_TIMEOUT)
         },
     })
+}
+
+/// What a worker has besides the threads of requests.
+const OTHER_THREADS: u32 = 8;
+
+/// Limits on processes together, unless not even one worker would fit in.
+fn quotas(raw: &RawGroup, threads: u32) -> Result<Quotas, Refusal> {
+    let options = &raw.options;
+    let count = |option: Option<Count<0>>| option.map_or(0, |count| count.0);
+    let quotas = Quotas {
+        application: Quota {
+            memory: options.application_memory_limit.map_or(0, |bytes| bytes.0),
+            processes: count(options.application_processes_limit),
+            cpu: count(options.application_cpu_limit),
+        },
+        user: Quota {
+            memory: options.user_memory_limit.map_or(0, |bytes| bytes.0),
+            processes: count(options.user_processes_limit),
+            cpu: count(options.user_cpu_limit),
+        },
+    };
+    let needed = threads.saturating_add(OTHER_THREADS);
+    for (option, limit) in [
+        ("application-processes-limit", quotas.application.processes),
+        ("user-processes-limit", quotas.user.processes),
+    ] {
+        if limit > 0 && limit < needed {
+            return Err(Refusal {
+                place: raw.place.to_string(),
+                subject: format!("WSGIDaemonProcess {} {option}={limit}", raw.name),
+                problem: format!(
+                    "is less than the {needed} threads that one worker with threads={threads} may need"
+                ),
+                remedy: "raise it, or write fewer threads=".into(),
+            });
+        }
+    }
+    Ok(quotas)
 }
 
 fn buffer(bytes: Option<Bytes<512>>) -> u32 {

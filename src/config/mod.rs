@@ -32,6 +32,8 @@ pub struct Site {
     pub max_workers: u32,
     /// Where request bodies wait.
     pub spool_directory: PathBuf,
+    /// Most memory of all workers together, bytes; 0: no limit.
+    pub max_memory: u64,
     /// Embedded mode.
     pub embedded: Embedded,
     /// `WSGIAuditLog`.

@@ -133,6 +133,7 @@ pub fn resolve(
         spool_directory: global
             .spool_directory
             .map_or_else(|| "/var/tmp".into(), |directory| directory.0),
+        max_memory: global.max_memory.map_or(0, |bytes| bytes.0),
         groups,
         embedded,
         socket_prefix,

@@ -100,6 +100,29 @@ options! {
     /// Most address space of a worker, in bytes (`RLIMIT_AS`), the stacks of its threads and all libraries included. Default 0: no limit.
     virtual_memory_limit: Bytes<0> = "virtual-memory-limit";
 
+    /// Most memory of all processes of an application group together, in bytes, at least 16 MiB (16777216); what they have started counts, too. Default 0: no
+    /// limit. When it is reached, all of them are killed: requests get 502, or an answer that visibly breaks off, and the log has the limit. Needs control groups: see
+    /// "Limits" below.
+    application_memory_limit: Bytes<16_777_216> = "application-memory-limit";
+
+    /// Most processes and threads of an application group together. Default 0: no limit. One worker needs as many as `threads`, and up to 8 more. Further
+    /// ones are refused (`BlockingIOError`, `RuntimeError: can't start new thread`).
+    application_processes_limit: Count<0> = "application-processes-limit";
+
+    /// Most processor time of all processes of an application group together, in hundredths of one processor: 50 is half of one, 200 is two.
+    /// Default 0: no limit. Who has used it up waits.
+    application_cpu_limit: Count<0> = "application-cpu-limit";
+
+    /// The same for everything that the user of the group runs here, in bytes: all applications of all groups of this user together. When several groups of a user have
+    /// such limits, the strictest of those with running workers holds. Default 0: no limit. The application whose process the kernel chooses is killed as a whole.
+    user_memory_limit: Bytes<16_777_216> = "user-memory-limit";
+
+    /// Most processes and threads of everything that the user of the group runs here. Default 0: no limit.
+    user_processes_limit: Count<0> = "user-processes-limit";
+
+    /// Most processor time of everything that the user of the group runs here, in hundredths of one processor. Default 0: no limit.
+    user_cpu_limit: Count<0> = "user-cpu-limit";
+
     /// Requests after which a worker is replaced. Default 0: never.
     maximum_requests: Count<0> = "maximum-requests";
 
@@ -235,7 +258,11 @@ imported cannot be preloaded, nor one that does not load or whose template dies.
 tried again with a start after a minute, and when a script changes. What the application opens when it is imported (files, sockets, connections to \
 databases) is shared by all workers: open it with the first request, or in `os.register_at_fork(after_in_child=...)`. What other \
 libraries keep of random numbers or process numbers is theirs to renew there, too. Exit functions do not run in a template. With fewer \
-`min-processes` than `processes` it ends when no worker has run for `idle-timeout`. It is no worker in what `processes` and `WSGIMaxWorkers` count.\n",
+`min-processes` than `processes` it ends when no worker has run for `idle-timeout`. It is no worker in what `processes` and `WSGIMaxWorkers` count.\n\n\
+**Limits.** `memory-limit`, `virtual-memory-limit` and `cpu-time-limit` are about each process. The options that begin with `application-` and `user-` are about processes \
+together, and need control groups: an httpd started as root, and either version 2, delegated (`Delegate=yes` in the systemd unit of httpd), or version 1. Without them \
+workers run without these limits, and the log says why (RW0501). A changed limit holds for running workers at once, at a graceful restart, and replaces none. The log has a line \
+when a limit begins to bite (RW0502 to RW0504).\n",
     set,
 };
 

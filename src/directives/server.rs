@@ -7,7 +7,7 @@ use super::calls::CallScript;
 use super::daemon::RawGroup;
 use super::import::Load;
 use super::interpreter::Interpreters;
-use super::kinds::{Absolute, BelowServerRoot, Count, OnOff};
+use super::kinds::{Absolute, BelowServerRoot, Bytes, Count, OnOff};
 use super::python::Python;
 use super::script::Alias;
 use super::{Scoped, Target, Wrong, settings};
@@ -43,6 +43,12 @@ settings! {
     /// worker wait for `startup-timeout`, or for 30 seconds; then the client gets 503 with `Retry-After`. A worker that is being
     /// replaced and its successor count as one, and services (`threads=0`) do not count.
     max_workers: Count<0> = c"WSGIMaxWorkers" in Global;
+
+    /// Most memory of all worker processes and their children together, in bytes, at least 64 MiB (67108864). Default 0: no limit. Before one more worker starts, as much memory as the others
+    /// use on average must be free below this; as with `WSGIMaxWorkers`, workers that have been idle for longest end for it, and requests to applications without a worker wait, then
+    /// get 503 with `Retry-After`. Those of another user end only for a user with less than an equal share of the workers. No worker is killed when those that run grow beyond it: for that there are `application-memory-limit` and
+    /// `user-memory-limit`. Measured by control groups, else by the resident memory of the workers that they do not share.
+    max_memory: Bytes<67_108_864> = c"WSGIMaxMemory" in Global;
 
     /// File that says for each worker when it was started, became ready, was told to go, was killed and ended, why, and what it had used, and
     /// has every message of the manager at warning or above: one JSON object per line. Relative to `ServerRoot`. Made with mode 0600 if

@@ -66,3 +66,6 @@ pub const REQUEST_LIMIT: &[&str] = &["RW0075"];
 
 /// A request body cannot be kept until it is complete.
 pub const NO_ROOM: &[&str] = &["RW0078"];
+
+/// A limit on an application or a user was reached.
+pub const LIMIT: &[&str] = &["RW0502", "RW0503", "RW0504"];

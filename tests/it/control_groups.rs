@@ -88,6 +88,7 @@ fn applications(tree: &std::path::Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// C23
 fn r65_a_worker_is_in_the_group_of_its_application_and_of_its_user(case: &Case) {
     case.needs_root();
     case.needs_ours("it makes no control groups");

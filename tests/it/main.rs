@@ -44,6 +44,7 @@ mod isolation;
 mod leaks;
 mod lifecycle;
 mod limits;
+mod limits_together;
 mod logging;
 mod neighbours;
 mod on_demand;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
     suite.topic("leaks", leaks::tests);
     suite.topic("lifecycle", lifecycle::tests);
     suite.topic("limits", limits::tests);
+    suite.topic("limits_together", limits_together::tests);
     suite.topic("logging", logging::tests);
     suite.topic("neighbours", neighbours::tests);
     suite.topic("on_demand", on_demand::tests);

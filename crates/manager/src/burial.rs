@@ -61,6 +61,7 @@ impl Manager {
             target.line_of(pid, Level::Error, line);
         });
         worker.tell_dropped();
+        worker.known.limit = self.groups.killed_for_memory(worker.cgroup);
         let kills = memory::kills();
         worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);
         let cause = match &end {

@@ -164,7 +164,7 @@ codes! {
         "Something removed it, or the whole runtime directory.", "It is made anew; in between, requests for pools not yet known got 503.",
         "Keep cleaners of temporary files away from the runtime directory.";
     CROWDED = 462, "No worker can be started for a pool",
-        "There are as many workers as WSGIMaxWorkers allows and none of them is idle and may be ended; or so many applications get their first request at once that this one's turn to start did not come in time.",
+        "There are as many workers as WSGIMaxWorkers, or as WSGIMaxMemory allows, and none of them is idle and may be ended; or so many applications get their first request at once that this one's turn to start did not come in time.",
         "Its requests have waited for startup-timeout, or for 30 seconds, and get 503 with Retry-After. Told at most once a minute.",
         "Raise WSGIMaxWorkers if there is memory for more workers; find out what keeps the others busy; give groups min-processes=0, so that idle workers make room.";
     NO_TEMPLATE = 463, "Pool has no template",
@@ -268,6 +268,30 @@ codes! {
     CONFINEMENT_FAILED = 500, "Control group cannot be entered",
         "Somebody has removed the group, or the kernel refuses new members.", "The worker is not started; there is no fall-back.",
         "See the reason in the text. Leave the groups below rwsgi-PID to the manager.";
+    NO_GROUPS = 501, "Limits of applications or users cannot be kept",
+        "A process group has such limits, and the manager cannot make control groups, or a controller is missing: the text says why.",
+        "Workers run without these limits; those of each process hold.",
+        "Do what the text says, or remove the limits.";
+    MEMORY_REACHED = 502, "Memory limit of an application or user was reached",
+        "application-memory-limit or user-memory-limit: the kernel has killed a process of the application, and the others are killed with it.",
+        "Requests it was running get 502 or break off; its next worker starts at once, or after a pause if that happens often.",
+        "Find out what needs the memory; raise the limit if it is not an error.";
+    PROCESSES_REACHED = 503, "Limit on processes and threads was reached",
+        "application-processes-limit or user-processes-limit: a fork, or the start of a thread, was refused.",
+        "The application sees an error. Told when it begins; that it has not happened for a minute is told as a notice.",
+        "Find out what starts them; a worker needs its threads and a few more.";
+    CPU_REACHED = 504, "Limit on processor time was reached",
+        "application-cpu-limit or user-cpu-limit: processes had to wait for half a second or more within five.",
+        "Its requests take longer. Told when it begins; that it has not happened for a minute is told as a notice.",
+        "Nothing, if that is what the limit is for.";
+    MEMORY_IN_USE = 505, "Memory limit cannot be lowered yet",
+        "The application uses more memory than its new limit.",
+        "The former limit holds; it is tried again every five seconds.",
+        "Wait, or have its workers replaced (touch the script).";
+    QUOTA_FAILED = 506, "Limit of a running application cannot be changed",
+        "The kernel has refused it, or somebody has removed the control group.",
+        "The former limit holds.",
+        "See the reason in the text.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
         "Requests are answered by the workers that have the old version.",

@@ -9,6 +9,7 @@ use rwsgi_os::{OsError, OwnedFd, message};
 use rwsgi_wire::base::{self, Base};
 use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
+use rwsgi_wire::quota::Quotas;
 use rwsgi_wire::response::Level;
 use rwsgi_wire::scale::Scale;
 
@@ -60,9 +61,11 @@ impl Common {
     pub(crate) fn settings(&self, group: Group) -> Settings {
         Settings {
             scale: group.scale,
+            quotas: group.quotas,
             group: Group {
                 log: 0,
                 scale: Scale::default(),
+                quotas: Quotas::default(),
                 ..group
             },
             application: None,
@@ -83,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) scale: Scale,
     /// What is run, where a child has asked for an application below a base.
     pub(crate) application: Option<Application>,
+    /// Limits on processes together: as with `scale`.
+    pub(crate) quotas: Quotas,
     pub(crate) server_uid: u32,
     server_gid: u32,
     /// The Python half, open.
@@ -313,6 +318,7 @@ impl Manager {
             self.begin_groups();
         }
         self.adjust_pools();
+        self.adjust_quotas();
         Ok(())
     }
 

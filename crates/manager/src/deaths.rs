@@ -28,6 +28,8 @@ pub struct Known {
     pub leaving: Option<LeaveReason>,
     /// It had been asked to end.
     pub asked: bool,
+    /// The limit on memory for which processes of its application have just been killed.
+    pub limit: Option<String>,
     /// The kernel has killed for want of memory since it was started.
     pub memory: bool,
 }
@@ -57,6 +59,10 @@ pub fn cause(end: End, known: &Known) -> Cause {
         }
         End::Exit(_) if planned => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
         End::Signal(15) if known.asked => cause(DeathKind::Asked, "ended as it was asked to".to_owned()),
+        End::Signal(9) if known.limit.is_some() => {
+            let limit = known.limit.as_deref().unwrap_or_default();
+            cause(DeathKind::Memory, format!("was killed, {limit}"))
+        }
         End::Signal(9) if known.memory => cause(
             DeathKind::Memory,
             "was killed by the kernel because memory ran out".to_owned(),
@@ -113,6 +119,19 @@ mod tests {
         };
         assert_eq!(cause(End::Signal(9), &memory).kind, DeathKind::Memory);
         assert_eq!(cause(End::Signal(11), &memory).kind, DeathKind::Signal);
+
+        let limited = Known {
+            limit: Some("memory limit of the application (64 MiB)".into()),
+            ..Known::default()
+        };
+        let c = cause(End::Signal(9), &limited);
+        assert_eq!(
+            (c.kind, &c.text[..]),
+            (
+                DeathKind::Memory,
+                "was killed, memory limit of the application (64 MiB)"
+            )
+        );
 
         let late = Known {
             killed: Some("did not end within shutdown-timeout".into()),

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use rwsgi_os::cgroup::{self, Version};
 use rwsgi_os::process::Pid;
 use rwsgi_os::{OsError, OwnedFd};
+use rwsgi_wire::quota::Quotas;
 use rwsgi_wire::response::Level;
 
 use crate::commit::Settings;
+use crate::log::Target;
+use crate::quotas::{POLL, Watch};
 use crate::supervise::{Manager, Token};
 use crate::tree::{self, Branch};
 
@@ -21,22 +24,33 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// All groups of this manager.
 pub(crate) struct Groups {
-    branches: Vec<Branch>,
+    pub(crate) branches: Vec<Branch>,
     /// Why there are none.
-    why_not: Option<String>,
-    applications: HashMap<u64, Application>,
+    pub(crate) why_not: Option<String>,
+    pub(crate) applications: HashMap<u64, Application>,
+    /// What is known of limits on users with applications.
+    pub(crate) users: HashMap<u32, Watch>,
+    /// Whose limits cannot be kept and why, as told last.
+    pub(crate) told: Option<(String, String)>,
+    /// When it is looked at what limits have done.
+    watch: Option<Instant>,
     ending: Vec<Ending>,
     last_id: u64,
 }
 
 /// The group of an application that has, or is about to have, workers.
-struct Application {
-    uid: u32,
-    process_group: Vec<u8>,
-    application_group: Vec<u8>,
+pub(crate) struct Application {
+    pub(crate) uid: u32,
+    pub(crate) process_group: Vec<u8>,
+    pub(crate) application_group: Vec<u8>,
     /// `<user>/<application>`.
-    name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     workers: usize,
+    pub(crate) quotas: Quotas,
+    pub(crate) watch: Watch,
+    pub(crate) target: Target,
+    /// All in it have been killed: no worker enters it any more.
+    pub(crate) is_doomed: bool,
 }
 
 /// Groups that are to be emptied and removed, with those below.
@@ -58,6 +72,9 @@ impl Groups {
             branches: Vec::new(),
             why_not: None,
             applications: HashMap::new(),
+            users: HashMap::new(),
+            told: None,
+            watch: None,
             ending: Vec::new(),
             last_id: 0,
         };
@@ -114,15 +131,14 @@ impl Groups {
         &mut self,
         settings: &Settings,
         application_group: &[u8],
+        target: &Target,
     ) -> Result<Option<u64>, OsError> {
         if self.branches.is_empty() {
             return Ok(None);
         }
         let group = &settings.group;
-        let known = self.applications.iter().find(|(_, a)| {
-            (a.uid, &a.process_group[..], &a.application_group[..])
-                == (group.uid, &group.name[..], application_group)
-        });
+        let mut there = self.applications.iter();
+        let known = there.find(|(_, a)| a.is_of(settings, application_group) && !a.is_doomed);
         if let Some((id, _)) = known {
             return Ok(Some(*id));
         }
@@ -139,10 +155,14 @@ impl Groups {
             ]
             .concat(),
             workers: 0,
+            quotas: settings.quotas,
+            watch: Watch::default(),
+            target: target.clone(),
+            is_doomed: false,
         };
         let made = self.make(&application);
         self.applications.insert(id, application);
-        match made {
+        match made.and_then(|()| self.apply(id)) {
             Ok(()) => Ok(Some(id)),
             Err(e) => {
                 self.end_if_unused(id);
@@ -171,7 +191,9 @@ impl Groups {
         let Some(application) = id.and_then(|id| self.applications.get(&id)) else {
             return Ok(Vec::new());
         };
-        let branches = self.branches.iter().filter(|b| !b.on_demand);
+        let quotas = &application.quotas;
+        let shares = quotas.application.cpu > 0 || self.user_quota(application.uid).cpu > 0;
+        let branches = self.branches.iter().filter(|b| !b.on_demand || shares);
         branches
             .map(|b| cgroup::door(&b.group(&application.name)))
             .collect()
@@ -300,7 +322,7 @@ fn is_gone(group: &[u8], version: Version, levels: usize) -> bool {
     cgroup::remove(group).is_ok()
 }
 
-fn user_of(name: &[u8]) -> &[u8] {
+pub(crate) fn user_of(name: &[u8]) -> &[u8] {
     name.split(|b| *b == b'/').next().unwrap_or_default()
 }
 
@@ -335,10 +357,19 @@ impl Manager {
         self.tend_groups();
     }
 
-    /// Goes on with the groups of ended applications, and comes back while there are some.
+    /// Goes on with the groups of ended applications, and looks what limits have done; comes back while there are some.
     pub(crate) fn tend_groups(&mut self) {
-        if let Some(at) = self.groups.tend(Instant::now()) {
+        let now = Instant::now();
+        if let Some(at) = self.groups.tend(now) {
             self.timers.set(at, Token::Groups);
+        }
+        if self.groups.watch.is_some_and(|at| at <= now) {
+            self.groups.watch = None;
+            self.watch_quotas(now);
+        }
+        if self.groups.watch.is_none() && self.groups.has_quotas() {
+            self.groups.watch = Some(now + POLL);
+            self.timers.set(now + POLL, Token::Groups);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
 //! - `templates`: workers that fork others
-//! - `tree`, `groups`: control groups, where there are some
+//! - `tree`, `groups`, `quotas`: control groups, where there are some, and the limits on them
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
@@ -50,6 +50,7 @@ mod memory;
 pub mod place;
 mod pools;
 pub mod python;
+mod quotas;
 mod renewals;
 pub mod report;
 mod runtime_dir;

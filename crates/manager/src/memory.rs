@@ -1,5 +1,6 @@
-//! How often the kernel has killed for want of memory: the only trace that such a kill leaves.
+//! How often the kernel has killed for want of memory, the only trace that such a kill leaves; and what a process needs.
 
+use rwsgi_os::process::Pid;
 use rwsgi_os::{fd, file};
 
 /// The number so far, for the whole machine and for this process's memory cgroup, added up. 0 where nothing can be read.
@@ -20,6 +21,19 @@ pub fn kills() -> u64 {
     total
 }
 
+/// What a process has in memory, without what it shares, bytes; 0 when it has gone.
+pub fn resident(pid: Pid) -> u64 {
+    /// Of every machine that this runs on; a larger one makes the figure too small.
+    const PAGE: u64 = 4096;
+    let text = read(format!("/proc/{pid}/statm").as_bytes());
+    let mut fields = text
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|field| field.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+    resident.saturating_sub(shared) * PAGE
+}
+
 fn counter(path: &[u8]) -> u64 {
     count_in(&read(path))
 }
@@ -37,6 +51,12 @@ fn read(path: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_needs_memory_of_its_own() {
+        assert!(resident(rwsgi_os::process::this()) > 100_000);
+        assert_eq!(resident(Pid(i32::MAX)), 0);
+    }
 
     #[test]
     fn the_counter_is_found_among_other_lines() {

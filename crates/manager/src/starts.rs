@@ -8,6 +8,7 @@ use rwsgi_wire::response::Level;
 
 use crate::codes;
 use crate::demand::{YIELD_LIMIT, least};
+use crate::memory;
 use crate::pools::Pool;
 use crate::supervise::{Manager, Token};
 use crate::workers::{State, Worker};
@@ -22,6 +23,9 @@ pub(crate) const CROWDED_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) const CROWDED_RETRY: u32 = 5;
 /// The log hears once in this time that there are too many workers.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a worker is expected to need at least, bytes.
+const LEAST_MEMORY: u64 = 12 << 20;
 
 /// A pool waits for its turn.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +93,7 @@ impl Manager {
         if self.starts.queue.is_empty() {
             return None;
         }
-        let full = self.is_full();
+        let full = self.is_full() || self.is_short_of_memory();
         if full {
             self.make_room();
         }
@@ -193,15 +197,46 @@ impl Manager {
         most > 0 && self.workers.values().filter(counts).count() >= most
     }
 
+    /// One more worker would need more memory than there may be. How much it will need is not known: what the others do, on average, and
+    /// those that start now are not there yet.
+    fn is_short_of_memory(&self) -> bool {
+        let most = self.config.as_ref().map_or(0, |c| c.begin.max_memory);
+        if most == 0 || self.workers.is_empty() {
+            return false;
+        }
+        let used = self.groups.memory().unwrap_or_else(|| {
+            let resident = self.workers.values().map(|w| memory::resident(w.pid));
+            resident.sum()
+        });
+        let starting = |w: &&Worker| matches!(w.state, State::Entering | State::Booting);
+        let coming = self.workers.values().filter(starting).count();
+        let there = self.workers.len() - coming;
+        let each = used.checked_div(there as u64).unwrap_or(0).max(LEAST_MEMORY);
+        used.saturating_add(each.saturating_mul(coming as u64 + 1)) > most
+    }
+
     /// Asks the workers that have been idle for longest to make room for those that wait.
     fn make_room(&mut self) {
         let now = Instant::now();
+        let user = |pool: &u64| self.pools.get(pool).map(|pool| pool.settings.group.uid);
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        for worker in self.workers.values().filter(|w| w.takes_a_place()) {
+            *places.entry(user(&worker.pool).unwrap_or(u32::MAX)).or_default() += 1;
+        }
+        let waiting: HashSet<u32> = self.starts.queue.iter().filter_map(user).collect();
         let on_their_way =
             |w: &&Worker| w.is_yielding(now) || (w.state == State::Leaving && w.takes_a_place());
         let coming = self.workers.values().filter(on_their_way).count();
         let needed = self.starts.queue.len().min(self.starts.at_once);
         for _ in coming..needed {
-            let spare = self.workers.iter().filter(|(_, w)| self.is_spare(w, now));
+            let may = |w: &Worker| {
+                let user = self.pools.get(&w.pool).map(|pool| pool.settings.group.uid);
+                user.is_some_and(|user| makes_room(user, &waiting, &places))
+            };
+            let spare = self
+                .workers
+                .iter()
+                .filter(|(_, w)| self.is_spare(w, now) && may(w));
             let Some((_, id)) = spare.filter_map(|(id, w)| Some((w.idle?, *id))).min() else {
                 return;
             };
@@ -282,6 +317,8 @@ impl Manager {
         } else if self.is_full() {
             "there are as many workers as WSGIMaxWorkers allows, and none is idle: raise it if there is memory for more, or find out \
              what keeps the others busy"
+        } else if self.is_short_of_memory() {
+            "workers use as much memory as WSGIMaxMemory allows, and none is idle: raise it if there is more, or find out what needs it"
         } else {
             "too many applications start at once: the machine is too slow for this many first requests"
         }
@@ -326,6 +363,19 @@ fn whose_turn(
     ranked.min().map(|(_, place)| place)
 }
 
+/// Whether idle workers of this user end for those that wait: their own user's do, another's only for somebody who has less than an equal share.
+fn makes_room(user: u32, waiting: &HashSet<u32>, places: &HashMap<u32, usize>) -> bool {
+    let users = places
+        .keys()
+        .chain(waiting.iter())
+        .collect::<HashSet<_>>()
+        .len()
+        .max(1);
+    let share = places.values().sum::<usize>().div_ceil(users);
+    let has_less = |user: &u32| places.get(user).copied().unwrap_or(0) < share;
+    waiting.contains(&user) || waiting.iter().any(has_less)
+}
+
 impl Worker {
     /// Its start keeps others waiting.
     fn is_having_its_turn(&self, now: Instant) -> bool {
@@ -349,6 +399,24 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R64.
+    #[test]
+    fn idle_workers_of_others_end_for_a_user_up_to_its_share_and_no_further() {
+        let (greedy, modest) = (1000, 2000);
+        let may = |user, waiting: &[u32], places: &[(u32, usize)]| {
+            let (waiting, places) = (
+                waiting.iter().copied().collect(),
+                places.iter().copied().collect(),
+            );
+            makes_room(user, &waiting, &places)
+        };
+        assert!(may(modest, &[greedy], &[(greedy, 1), (modest, 3)]));
+        assert!(!may(modest, &[greedy], &[(greedy, 3), (modest, 1)]));
+        assert!(!may(modest, &[greedy], &[(greedy, 2), (modest, 2)]));
+        assert!(may(greedy, &[greedy], &[(greedy, 3), (modest, 1)]), "its own");
+        assert!(may(greedy, &[modest], &[(greedy, 4)]), "who has none");
+    }
 
     /// R60.
     #[test]

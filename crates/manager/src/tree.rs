@@ -13,6 +13,8 @@ pub(crate) struct Branch {
     pub(crate) version: Version,
     /// What is limited in it.
     pub(crate) controllers: Vec<Controller>,
+    /// The group that the tree is in.
+    base: Vec<u8>,
     /// The directory of the tree.
     pub(crate) root: Vec<u8>,
     /// Nothing but processor time is limited in it: processes enter it only when somebody's is, for competing as groups makes a difference.
@@ -36,6 +38,17 @@ impl Branch {
             );
         }
     }
+
+    /// From now on processor time can be limited in it.
+    pub(crate) fn add_processor_time(&mut self) {
+        let is_possible = self.version == Version::Two
+            && !self.controllers.contains(&Controller::Cpu)
+            && enable(&self.base, Controller::Cpu);
+        if is_possible {
+            self.controllers.push(Controller::Cpu);
+            self.pass_on(&self.root);
+        }
+    }
 }
 
 /// Makes the tree in each hierarchy that is needed, and answers what dead managers have left beside it. The error says why there can be none.
@@ -55,6 +68,7 @@ pub(crate) fn make(httpd: Pid) -> Result<(Vec<Branch>, Vec<Vec<u8>>), String> {
         let branch = Branch {
             version: hierarchy.version,
             controllers: hierarchy.controllers,
+            base,
             root,
             on_demand,
             _lock: lock,

@@ -130,7 +130,7 @@ impl Manager {
             return false;
         };
         let target = pool.target.clone();
-        let cgroup = self.groups.of(&pool.settings, &pool.application_group);
+        let cgroup = self.groups.of(&pool.settings, &pool.application_group, &target);
         let doors = cgroup.and_then(|id| Ok((id, self.groups.doors(id)?)));
         let launched = doors.and_then(|(cgroup, doors)| {
             let ends = self.launch(pool, renewal.as_ref(), is_template, &doors)?;
@@ -186,6 +186,7 @@ impl Manager {
         self.timers.set(now + start_limit, Token::Worker(id));
         self.by_pid.insert(ends.pid, id);
         self.groups.entered(ends.cgroup);
+        self.tend_groups();
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };

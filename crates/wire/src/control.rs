@@ -6,6 +6,7 @@ use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
 use crate::life::{Bounds, LeaveReason, Life};
 use crate::python::Python;
+use crate::quota::Quotas;
 use crate::response::{AbortReason, Level, numbered};
 use crate::scale::Scale;
 use crate::{VERSION, WireError};
@@ -47,6 +48,8 @@ pub struct Begin {
     pub audit: u8,
     /// Most workers of all groups together; 0: as many as come.
     pub max_workers: u32,
+    /// Most memory of all workers together, bytes; 0: as much as they need.
+    pub max_memory: u64,
     /// What workers are told about httpd. A change of it replaces no worker.
     pub httpd: Httpd,
 }
@@ -109,6 +112,8 @@ pub struct Group {
     pub life: Life,
     /// Limits that the kernel holds it to.
     pub bounds: Bounds,
+    /// What an application, and its user, may have together.
+    pub quotas: Quotas,
     /// Pools to start at once, and what each loads before it serves.
     pub preload: Vec<Preload>,
     /// Workers are forked by a [template](Start::template), where that is possible.
@@ -196,6 +201,7 @@ impl Group {
         out.put_u32(self.send_buffer);
         self.life.put(out);
         self.bounds.put(out);
+        self.quotas.put(out);
         Preload::put(&self.preload, out);
         out.put_u8(self.template.into());
     }
@@ -230,6 +236,7 @@ impl Group {
             send_buffer: f.u32("send buffer")?,
             life: Life::take(f)?,
             bounds: Bounds::take(f)?,
+            quotas: Quotas::take(f)?,
             preload: Preload::take(f)?,
             template: f.bool("template")?,
         })
@@ -253,6 +260,7 @@ impl FromHttpd {
                 out.put_u8(b.log_level);
                 out.put_u8(b.audit);
                 out.put_u32(b.max_workers);
+                out.put_u64(b.max_memory);
                 b.httpd.put(&mut out);
             }
             Self::Group(g) => {
@@ -285,6 +293,7 @@ impl FromHttpd {
                         log_level: f.u8("log level")?,
                         audit: f.u8("audit log")?,
                         max_workers: f.u32("most workers")?,
+                        max_memory: f.u64("most memory")?,
                         httpd: Httpd::take(f)?,
                     })
                 }

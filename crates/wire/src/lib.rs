@@ -44,6 +44,7 @@ pub mod httpd;
 pub mod life;
 pub mod limits;
 pub mod python;
+pub mod quota;
 pub mod response;
 pub mod scale;
 pub mod scoreboard;
@@ -51,7 +52,7 @@ pub mod scoreboard;
 use std::fmt;
 
 /// Version of everything in this crate. Peers of different versions refuse each other.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes that are not what they should be. The only remedy is to close the connection and log this.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod inside;
 mod key_hunt;
 mod manager;
 mod neighbour;
+mod noisy;
 mod rogue_child;
 mod sockets;
 
@@ -19,6 +20,7 @@ pub fn tests(topic: &mut Topic) {
     key_hunt::tests(topic);
     manager::tests(topic);
     neighbour::tests(topic);
+    noisy::tests(topic);
     rogue_child::tests(topic);
     sockets::tests(topic);
 }

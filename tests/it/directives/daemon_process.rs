@@ -61,6 +61,22 @@ fn daemon_process_refuses_wrong_values(case: &Case) {
                 "WSGIDaemonProcess g user-request-limit=-1",
                 &["user-request-limit"],
             ),
+            (
+                "WSGIDaemonProcess g application-memory-limit=64",
+                &["application-memory-limit=64", "at least 16777216"],
+            ),
+            (
+                "WSGIDaemonProcess g application-processes-limit=5",
+                &["application-processes-limit=5", "23 threads", "threads=15"],
+            ),
+            (
+                "WSGIDaemonProcess g user-processes-limit=many",
+                &["user-processes-limit=many", "digits only"],
+            ),
+            (
+                "WSGIDaemonProcess g user-cpu-limit=50%",
+                &["user-cpu-limit=50%", "digits only"],
+            ),
             ("WSGIDaemonProcess g threads=", &["threads", "empty"]),
             (
                 "WSGIDaemonProcess g home=relative",

@@ -23,6 +23,7 @@ mod handler_script;
 mod import_script;
 mod interpreter_options;
 mod map_head_to_get;
+mod max_memory;
 mod max_workers;
 mod pass_apache_request;
 mod pass_authorization;
@@ -71,6 +72,7 @@ pub fn tests(topic: &mut Topic) {
     free_threading::tests(topic);
     interpreter_options::tests(topic);
     map_head_to_get::tests(topic);
+    max_memory::tests(topic);
     max_workers::tests(topic);
     dispatch_script::tests(topic);
     handler_script::tests(topic);

@@ -142,6 +142,7 @@ impl Httpd {
             log_level: 7,
             audit: NO_LOG,
             max_workers: self.max_workers,
+            max_memory: 0,
             httpd: Default::default(),
         };
         let log = append(&self.place);
