@@ -9,7 +9,7 @@ CARGO   ?= cargo
 PROFILE := release
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 
-.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak check fmt doc bench install clean prerequisites
+.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak fuzz check fmt doc bench install clean prerequisites
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -48,6 +48,10 @@ soak:
 	@scripts/prerequisites.sh build run test
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh soak
+
+# Coverage-guided, for every decoder of the wire; needs a C++ compiler.
+fuzz:
+	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 check:
 	$(CARGO) fmt --all --check
