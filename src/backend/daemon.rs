@@ -1,8 +1,7 @@
 //! A request answered by a worker.
 //!
 //! Nothing has run before `Taken`, so until then a closed connection or `Stale` means: send the same head elsewhere. After it a death
-//! is reported and never repeated. A worker says `Taken` once on a connection. Later it reads a head only to run it, so there a head that
-//! has been read was taken, and one that has not been was not: which of them is the case the kernel says, not the worker.
+//! is reported and never repeated.
 
 use std::time::{Duration, Instant};
 
@@ -153,10 +152,7 @@ pub(super) fn hand_over(
         };
         restarts += u32::from(matches!(reply, Reply::Replaced));
         match reply {
-            Reply::Taken(pid) => {
-                link.worker = Some(pid);
-                return Ok((pool, link, pid));
-            }
+            Reply::Taken(pid) => return Ok((pool, link, pid)),
             // A connection that was idle may have been closed at any time; its siblings perhaps too.
             Reply::Elsewhere | Reply::Replaced if was_idle => pool.forget_closed(),
             Reply::Elsewhere | Reply::Replaced => {
@@ -254,10 +250,7 @@ fn watch(client: &dyn Client) -> (Option<std::os::fd::BorrowedFd<'_>>, impl Fn()
     (client.socket(), || client.is_gone())
 }
 
-/// How often it is looked whether a known worker has read a head, while nothing comes back.
-const GLANCE: Duration = Duration::from_millis(50);
-
-/// Waits until the request is taken, or not.
+/// Waits for the first frame.
 fn reply(
     link: &mut Link,
     wait: Duration,
@@ -265,8 +258,6 @@ fn reply(
     plea: &mut Plea<'_>,
     relay: &mut Relay<'_>,
 ) -> Result<Reply, Fault> {
-    let (known, mut read) = (link.worker, false);
-    let broken = |e: WireError| Fault::Violation(format!("the worker broke the protocol: {e}"));
     let waited = {
         let client: &dyn Client = relay.client();
         let (socket, gone) = watch(client);
@@ -275,43 +266,30 @@ fn reply(
             gone: &gone,
             ended: None,
         };
-        let mut until = Instant::now() + wait;
+        let start = Instant::now();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let turn = match known {
-                _ if read => left,
-                Some(_) => left.min(plea.after()).min(GLANCE),
-                None => left.min(plea.after()),
-            };
-            match (link.receive_later(turn, &mut client), known) {
-                (Ok(Waited::Bytes), _) => {}
-                (Ok(Waited::Closed), Some(pid)) if link.has_been_read() => return Ok(Reply::Taken(pid)),
-                // It may still be told to go elsewhere, if the script has changed.
-                (Ok(Waited::TimedOut), Some(_)) if !read && link.has_been_read() => {
-                    read = true;
-                    until = Instant::now() + limits.socket;
-                    continue;
-                }
-                (Ok(Waited::TimedOut), _) if Instant::now() < until => {
+            let left = wait.saturating_sub(start.elapsed());
+            match link.receive(left.min(plea.after()), &mut client) {
+                Ok(Waited::Bytes) => {}
+                Ok(Waited::TimedOut) if start.elapsed() < wait => {
                     plea.repeat();
                     continue;
                 }
-                (Ok(other), _) => break other,
-                (Err(_), _) => break Waited::Closed,
+                Ok(other) => break other,
+                Err(_) => break Waited::Closed,
             }
-            match (known, link.next_kind().map_err(broken)?) {
-                (_, None) => continue,
-                (None, Some(_)) | (_, Some(Kind::Taken | Kind::Stale | Kind::Abort)) => {}
-                (Some(pid), Some(_)) => return Ok(Reply::Taken(pid)),
-            }
-            if let Some(frame) = link.next_frame().map_err(broken)? {
-                return first_frame(frame);
+            match link
+                .next_frame()
+                .map_err(|e| Fault::Violation(format!("the worker broke the protocol: {e}")))?
+            {
+                None => {}
+                Some(frame) => return first_frame(frame),
             }
         }
     };
     match waited {
         Waited::ClientGone => Err(Fault::ClientGone),
-        Waited::TimedOut if limits.queue.is_some() && !read => Err(Fault::QueueTimeout),
+        Waited::TimedOut if limits.queue.is_some() => Err(Fault::QueueTimeout),
         Waited::Smuggled => Err(smuggled()),
         Waited::TimedOut => Err(Fault::SocketTimeout(limits.socket)),
         Waited::Closed | Waited::Bytes => Ok(Reply::Elsewhere),

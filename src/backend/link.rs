@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll};
-use rwsgi_os::socket::{
-    Kind as SocketKind, Mode, connect, set_send_buffer, set_send_timeout, take_error, unread_by_peer,
-};
+use rwsgi_os::socket::{Kind, Mode, connect, set_send_buffer, set_send_timeout};
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
-use rwsgi_wire::frame::{Decoder, Frame, Kind};
+use rwsgi_wire::frame::{Decoder, Frame};
 
 /// How long after the client ended its side of the connection a worker may still answer. A client that has said all it had to say
 /// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
@@ -26,10 +24,6 @@ pub struct Link {
     decoder: Decoder,
     /// The descriptor whose frame has not been dealt with.
     passed: Option<OwnedFd>,
-    /// The process at the other end, once it has said so.
-    pub worker: Option<u32>,
-    /// The worker closed without having read everything.
-    is_reset: bool,
 }
 
 /// What waiting for a worker ended with.
@@ -75,7 +69,7 @@ fn kind(error: &OsError) -> ErrorKind {
 impl Link {
     /// Connects without waiting. Sends will wait at most `send_limit`, and have at most `buffer` bytes on their way.
     pub fn connect(path: &[u8], send_limit: Duration, buffer: Option<u32>) -> Result<Self, NoLink> {
-        let socket = connect(SocketKind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
+        let socket = connect(Kind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
             () if e.is_would_block() => NoLink::Full,
             () if matches!(kind(&e), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => NoLink::Stale,
             () => NoLink::Broken(e),
@@ -89,8 +83,6 @@ impl Link {
             socket,
             decoder: Decoder::new(),
             passed: None,
-            worker: None,
-            is_reset: false,
         })
     }
 
@@ -104,21 +96,12 @@ impl Link {
         send_pieces(&self.socket, pieces)
     }
 
-    /// Receives the bytes that are there, or waits for some.
+    /// Waits for bytes and receives them.
     pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
         match message::try_receive_with(&self.socket, self.decoder.space()) {
             Err(e) if e.is_would_block() => {}
             other => return self.received(other),
         }
-        self.receive_later(limit, client)
-    }
-
-    /// As [`receive`](Self::receive), where nothing can be there yet.
-    pub fn receive_later(
-        &mut self,
-        limit: Duration,
-        client: &mut ClientWatch<'_>,
-    ) -> Result<Waited, OsError> {
         match self.wait(limit, client)? {
             Waited::Bytes => {}
             other => return Ok(other),
@@ -141,10 +124,7 @@ impl Link {
                 Ok(Waited::Bytes)
             }
             // A worker that closes with bytes of ours unread resets the connection: a close like any other.
-            Err(e) if kind(&e) == ErrorKind::ConnectionReset => {
-                self.is_reset = true;
-                Ok(Waited::Closed)
-            }
+            Err(e) if kind(&e) == ErrorKind::ConnectionReset => Ok(Waited::Closed),
             Err(e) => Err(e),
         }
     }
@@ -214,27 +194,11 @@ impl Link {
         Ok((self.decoder.batch()?, sender))
     }
 
-    /// The kind of the next frame, which may not be whole yet.
-    pub fn next_kind(&self) -> Result<Option<Kind>, WireError> {
-        self.decoder.next_kind()
-    }
-
-    /// Whether the worker has read all that it was sent. After the end of the connection: had read it by then.
-    pub fn has_been_read(&self) -> bool {
-        // When a socket is closed the kernel first notes the error, then drops what is unread.
-        !self.is_reset
-            && unread_by_peer(&self.socket).is_ok_and(|bytes| bytes == 0)
-            && take_error(&self.socket).is_ok_and(|error| error.is_none())
-    }
-
-    /// Whether the last exchange has left nothing over.
-    pub fn is_used_up(&self) -> bool {
-        self.decoder.is_empty() && self.passed.is_none()
-    }
-
     /// Whether the connection can carry another exchange: open, and nothing left over.
     pub fn is_clean(&self) -> bool {
-        self.is_used_up() && matches!(message::try_peek(&self.socket, &mut [0]), Err(e) if e.is_would_block())
+        self.decoder.is_empty()
+            && self.passed.is_none()
+            && matches!(message::try_peek(&self.socket, &mut [0]), Err(e) if e.is_would_block())
     }
 }
 

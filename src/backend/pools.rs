@@ -48,20 +48,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The connection that was put back last, for its worker's memory is warm. None that the worker has closed, or on which it has said
-    /// more than it was asked: that would be taken for the next answer.
+    /// The connection that was put back last, for its worker's memory is warm.
     pub fn take_idle(&self) -> Option<Link> {
-        loop {
-            let link = lock(&self.idle).pop()?;
-            if link.is_clean() {
-                return Some(link);
-            }
-        }
+        lock(&self.idle).pop()
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless the worker has closed it.
     pub fn put_back(&self, link: Link) {
-        if link.is_used_up() {
+        if link.is_clean() {
             lock(&self.idle).push(link);
         }
     }

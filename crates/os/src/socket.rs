@@ -266,38 +266,6 @@ fn set<T>(socket: impl AsFd, option: libc::c_int, name: &'static str, value: &T)
     }
 }
 
-/// How many bytes that were sent over a unix socket are still waiting for the peer to read them (`SIOCOUTQ`), bookkeeping of the kernel
-/// included: 0 means that it has read all.
-pub fn unread_by_peer(socket: impl AsFd) -> Result<u32, OsError> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the request writes one int to the place given.
-    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if done < 0 {
-        return Err(OsError::last("ioctl", "SIOCOUTQ"));
-    }
-    Ok(u32::try_from(bytes).unwrap_or(0))
-}
-
-/// Takes the error that the socket has met (`SO_ERROR`), `None` if there is none.
-pub fn take_error(socket: impl AsFd) -> Result<Option<i32>, OsError> {
-    let mut error: libc::c_int = 0;
-    let mut size = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the option is an int, written to a place of that size.
-    let done = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ERROR,
-            (&raw mut error).cast(),
-            &raw mut size,
-        )
-    };
-    if done < 0 {
-        return Err(OsError::last("getsockopt", "SO_ERROR"));
-    }
-    Ok((error != 0).then_some(error))
-}
-
 /// Which direction [`shutdown`] ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -329,26 +297,6 @@ pub fn shutdown(socket: impl AsFd, side: Side) -> Result<(), OsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message;
-
-    #[test]
-    fn what_the_peer_has_not_read_is_known_and_stays_known_when_it_closes() {
-        let (a, b) = pair(Kind::Stream, Mode::Blocking).unwrap();
-        assert_eq!(unread_by_peer(&a).unwrap(), 0);
-        message::send_all(&a, b"one").unwrap();
-        assert!(unread_by_peer(&a).unwrap() > 0);
-        message::receive(&b, &mut [0; 2]).unwrap();
-        assert!(unread_by_peer(&a).unwrap() > 0, "in part is not all");
-        message::receive(&b, &mut [0; 2]).unwrap();
-        assert_eq!(unread_by_peer(&a).unwrap(), 0);
-        message::send_all(&a, b"two").unwrap();
-        shutdown(&b, Side::Both).unwrap();
-        assert_eq!(message::try_receive(&a, &mut [0]).unwrap(), 0);
-        assert!(unread_by_peer(&a).unwrap() > 0);
-        drop(b);
-        assert_eq!(unread_by_peer(&a).unwrap(), 0);
-        assert_eq!(take_error(&a).unwrap(), Some(libc::ECONNRESET));
-    }
     use crate::file;
 
     fn directory() -> Vec<u8> {

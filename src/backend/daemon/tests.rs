@@ -97,13 +97,6 @@ fn pool() -> Answer {
     Answer::Pool { path: Vec::new() }
 }
 
-fn death() -> Answer {
-    Answer::Death {
-        kind: DeathKind::Signal,
-        text: b"was killed by signal 11".to_vec(),
-    }
-}
-
 /// A worker's side of one connection.
 struct Worker {
     socket: OwnedFd,
@@ -186,98 +179,6 @@ fn a_small_answer_is_one_pass_and_its_connection_serves_the_next_request() {
     stage.end(worker);
 }
 
-/// A worker that has answered once, and reads what comes next with `after`.
-fn once_answered(listener: &OwnedFd) -> Worker {
-    let mut w = Worker::accept(listener);
-    w.take();
-    w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
-    assert!(readable(&w.socket, Some(Duration::from_secs(5))).unwrap());
-    w
-}
-
-#[test]
-fn n2_a_head_that_a_known_worker_has_read_is_taken_and_one_that_it_has_not_goes_elsewhere() {
-    let (stage, worker) = Stage::new(vec![pool(), death()], |listener| {
-        let unread = once_answered(&listener);
-        drop(unread);
-        let unread = once_answered(&listener);
-        rwsgi_os::socket::shutdown(&unread.socket, rwsgi_os::socket::Side::Both).unwrap();
-        let in_part = once_answered(&listener);
-        message::receive(&in_part.socket, &mut [0; 9]).unwrap();
-        drop(in_part);
-        let mut stale = once_answered(&listener);
-        stale.expect().unwrap();
-        stale.say(&[(Kind::Stale, b"")]);
-        let mut read = once_answered(&listener);
-        read.expect().unwrap();
-        drop(read);
-        drop((stale, unread));
-    });
-    let mut client = Recorder::default();
-    for _ in 0..5 {
-        stage.serve(&mut client, LIMITS).unwrap();
-    }
-    assert_eq!(client.seen.join(" "), "start 200 end ".repeat(5).trim());
-    let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, LIMITS) else {
-        panic!("it may have run")
-    };
-    assert_eq!(refusal.status, 502);
-    stage.end(worker);
-}
-
-#[test]
-fn what_a_worker_says_after_the_end_is_never_the_next_answer() {
-    let (stage, worker) = Stage::new(vec![pool()], |listener| {
-        let mut chatty = Worker::accept(&listener);
-        chatty.take();
-        chatty.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
-        // In a message of its own, later.
-        std::thread::sleep(Duration::from_millis(50));
-        chatty.say(&[
-            (Kind::Response, &ok_head()),
-            (Kind::Data, b"stolen"),
-            (Kind::End, b""),
-        ]);
-        let mut next = Worker::accept(&listener);
-        next.take();
-        next.say(&[
-            (Kind::Response, &ok_head()),
-            (Kind::Data, b"mine"),
-            (Kind::End, b""),
-        ]);
-        assert_eq!(chatty.expect(), None, "closed");
-        next.expect();
-    });
-    let mut client = Recorder::default();
-    stage.serve(&mut client, LIMITS).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    stage.serve(&mut client, LIMITS).unwrap();
-    assert_eq!(client.seen.join(" "), "start 200 end start 200 data mine end");
-    stage.end(worker);
-}
-
-#[test]
-fn a_known_worker_that_reads_no_head_has_not_taken_it() {
-    let (stage, worker) = Stage::new(vec![pool()], |listener| {
-        let mut deaf = once_answered(&listener);
-        std::thread::sleep(Duration::from_millis(600));
-        assert_eq!(deaf.expect().unwrap().0, Kind::Head);
-        assert_eq!(deaf.expect(), None);
-    });
-    let mut client = Recorder::default();
-    stage.serve(&mut client, LIMITS).unwrap();
-    let limits = Limits {
-        queue: Some(Duration::from_millis(300)),
-        ..LIMITS
-    };
-    let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, limits) else {
-        panic!("answered")
-    };
-    let message = refusal.message.unwrap();
-    assert_eq!((refusal.status, message.code), (504, codes::QUEUE_TIMEOUT));
-    stage.end(worker);
-}
-
 #[test]
 fn a_request_that_was_not_taken_goes_elsewhere() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
@@ -330,7 +231,11 @@ fn a_request_that_no_worker_takes_is_given_up_after_connect_timeout() {
 
 #[test]
 fn a_death_after_taken_is_reported_with_its_cause_and_not_repeated() {
-    let (stage, worker) = Stage::new(vec![pool(), death()], |listener| {
+    let death = Answer::Death {
+        kind: DeathKind::Signal,
+        text: b"was killed by signal 11".to_vec(),
+    };
+    let (stage, worker) = Stage::new(vec![pool(), death], |listener| {
         Worker::accept(&listener).take();
     });
     let mut client = Recorder::default();

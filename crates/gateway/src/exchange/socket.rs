@@ -78,8 +78,6 @@ struct Writer {
     answer: Vec<u8>,
     begun: bool,
     gone: bool,
-    /// The peer has been told who this is.
-    introduced: bool,
 }
 
 /// What came instead of the next request.
@@ -141,21 +139,9 @@ impl Connection {
         lock(&self.reader).body = Body::Ended;
     }
 
-    /// The application is about to run. `Err` when the peer has gone: then it must not run. The first time the peer is told by whom; later it
-    /// knows that, and sees when a head is read. `waited`: the request is so old that the peer may have given up.
-    pub fn take(&self, pid: u32, waited: bool) -> Result<(), Gone> {
+    /// Says that the application may run from now on. `Err` when the peer has gone: then it must not run.
+    pub fn take(&self, pid: u32) -> Result<(), Gone> {
         let mut writer = lock(&self.writer);
-        if writer.introduced {
-            if !waited {
-                return Ok(());
-            }
-            return match message::try_peek(&self.stream, &mut [0]) {
-                Ok(0) => Err(Gone),
-                Err(error) if !error.is_would_block() => Err(Gone),
-                _ => Ok(()),
-            };
-        }
-        writer.introduced = true;
         put_with(&mut writer.out, Kind::Taken, |out| Taken { pid }.encode(out));
         writer.send(&self.stream, Wait::Yes).map(drop)
     }
@@ -221,12 +207,6 @@ impl Connection {
         if !logs.is_empty() {
             writer.out.append(&mut logs);
         }
-    }
-}
-
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
     }
 }
 
@@ -699,25 +679,8 @@ mod tests {
     #[test]
     fn nothing_may_run_once_the_peer_has_gone() {
         let (connection, theirs) = connection();
-        say(&theirs, Kind::Head, b"h");
-        assert_eq!(connection.take(1, false), Ok(()));
-        assert_eq!(connection.take(1, true), Ok(()));
         drop(theirs);
-        connection.next_head(&mut Vec::new()).unwrap();
-        assert_eq!(connection.take(1, true), Err(Gone));
-    }
-
-    #[test]
-    fn a_worker_says_once_who_it_is() {
-        let (connection, theirs) = connection();
-        connection.take(1, false).unwrap();
-        connection.take(1, false).unwrap();
-        connection.end().unwrap();
-        let kinds: Vec<_> = frames(&theirs, 2).into_iter().map(|(kind, _)| kind).collect();
-        assert_eq!(kinds, [Kind::Taken, Kind::End]);
-        let (connection, theirs) = self::connection();
-        drop(theirs);
-        assert_eq!(connection.take(1, false), Err(Gone));
+        assert_eq!(connection.take(1), Err(Gone));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! | thread | does |
 //! |---|---|
 //! | main | starts the others, waits for the manager, signals and time limits ([`supervise`]), ends Python |
-//! | acceptor | gives each new connection a seat ([`accept`]) |
+//! | acceptor | gives each new connection to a seat ([`accept`]) |
 //! | pulse | takes Python's lock now and then, as a sign that it can be had ([`pulse`]) |
-//! | one per seat | runs one request at a time, of any seat ([`seat`]) |
+//! | one per seat | serves one connection at a time ([`seat`]) |
 //!
 //! - [`service`]: a worker without requests
 //! - [`template`]: a worker that serves nobody and forks those that do
-//! - [`seats`]: which connections are idle or busy; [`lead`]: which thread looks for requests
+//! - [`seats`]: who is free, idle or busy
 //! - [`idleness`]: what the manager is told of that
 //! - [`events`]: what the application is told of the worker's life
 //! - [`renewal`]: what happens when a script has changed
@@ -22,7 +22,6 @@ mod checks;
 mod control;
 mod events;
 mod idleness;
-mod lead;
 mod limits;
 mod pulse;
 mod renewal;
@@ -150,7 +149,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     let worker = Worker {
         pid: std::process::id(),
         listener,
-        seats: Arc::new(Seats::new(start.threads as usize).map_err(|error| failed(error.to_string()))?),
+        seats: Arc::new(Seats::new(start.threads as usize)),
         start,
         control,
         interpreter,

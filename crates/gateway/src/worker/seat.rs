@@ -1,9 +1,8 @@
-//! One serving thread: request after request, from whichever connection has one.
+//! One serving thread: connection after connection, request after request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use rwsgi_os::process;
 use rwsgi_wire::call::Call;
@@ -13,91 +12,73 @@ use rwsgi_wire::response::{AbortReason, Level};
 
 use super::Worker;
 use super::renewal::Place;
-use super::seats::Claim;
 use crate::calls;
 use crate::codes;
 use crate::exchange::Exchange;
 use crate::exchange::socket::{Connection, NoHead, is_copy};
 use crate::wsgi::serve::{Circumstances, now, serve};
 
-/// Serves as thread `number` until the worker leaves.
-pub fn run(worker: &Worker, number: usize, served: &AtomicU64) {
-    let ident = worker.interpreter.enter(|py, _| {
+/// Serves on seat `index` until the worker leaves.
+pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
+    let thread = worker.interpreter.enter(|py, _| {
         let ident = py
             .import(c"_thread")
             .and_then(|module| module.call_method(c"get_ident", &[]));
         ident.and_then(|ident| ident.to_int()).ok()
     });
-    let mut thread = Thread {
+    let mut seat = Seat {
         worker,
-        number,
-        ident: ident.ok().flatten(),
+        index,
+        thread: thread.ok().flatten(),
         served,
         head: Vec::new(),
     };
-    let (seats, mut found) = (&worker.seats, Vec::new());
-    while seats.lead.take(number) {
-        loop {
-            let Some(claim) = seats.next(thread.ident, &mut found) else {
-                return;
-            };
-            seats.lead.begin();
-            let took = thread.one_request(&claim);
-            if !seats.lead.end(number, took) {
-                break;
-            }
-        }
+    while let Some(connection) = worker.seats.next_connection(index) {
+        while seat.one_request(&connection) {}
+        connection.close();
     }
 }
 
-/// The child that sent it may have given up: its client has had time to go, or `queue-timeout` to pass.
-fn is_old(head: &Head<'_>) -> bool {
-    now().saturating_sub(head.queue_start) > 100_000
-}
-
-struct Thread<'a> {
+struct Seat<'a> {
     worker: &'a Worker,
-    number: usize,
-    /// Python's number of it.
-    ident: Option<i64>,
+    index: usize,
+    thread: Option<i64>,
     /// Requests of the whole worker.
     served: &'a AtomicU64,
     /// The encoded head of the request, kept for its memory.
     head: Vec<u8>,
 }
 
-impl Thread<'_> {
-    /// Answers the request that has arrived; how long that took.
-    fn one_request(&mut self, claim: &Claim) -> Duration {
-        let (worker, connection) = (self.worker, &claim.connection);
-        let mut encoded = std::mem::take(&mut self.head);
-        let head = match connection.next_head(&mut encoded) {
-            Ok(()) => Head::decode(&encoded).map_err(NoHead::Broken),
-            Err(none) => Err(none),
-        };
-        let took = match head {
-            Ok(head) => self.run(claim, head),
-            Err(none) => {
-                if let NoHead::Broken(error) = none {
-                    self.protocol_broken(&error);
-                }
-                worker.seats.end(claim, false, false).took
+impl Seat<'_> {
+    /// Waits for a request and answers it; false when the connection cannot carry another.
+    fn one_request(&mut self, connection: &Arc<Connection>) -> bool {
+        let worker = self.worker;
+        match connection.next_head(&mut self.head) {
+            Ok(()) => {}
+            Err(NoHead::Closed) => return false,
+            Err(NoHead::Broken(error)) => {
+                self.protocol_broken(&error);
+                return false;
+            }
+        }
+        let mut head = match Head::decode(&self.head) {
+            Ok(head) => head,
+            Err(error) => {
+                self.protocol_broken(&error);
+                return false;
             }
         };
-        self.head = encoded;
-        took
-    }
-
-    fn run(&self, claim: &Claim, mut head: Head<'_>) -> Duration {
-        let (worker, connection) = (self.worker, &claim.connection);
         let counts = !head.ignore_activity;
-        worker.seats.begin(claim, counts);
+        if !worker.seats.begin(self.index, self.thread, counts) {
+            return false;
+        }
         // Other scripts than that of an application are loaded anew where they are.
         worker.idleness.stir(counts);
         let is_application = head.call == Call::Application;
         if is_application && worker.place_for(&head) == Place::Elsewhere {
             connection.refuse_as_stale();
-            return worker.seats.end(claim, counts, false).took;
+            worker.seats.end(self.index, counts);
+            return false;
         }
         if is_application {
             // What is loaded serves: a newer version is loaded by another worker.
@@ -107,24 +88,24 @@ impl Thread<'_> {
             connection.no_body();
         }
         // The peer may have given up while the request waited. Then nothing has run, and nothing must.
-        let complete = connection.take(worker.pid, is_old(&head)).is_ok() && self.answer(connection, &head);
-        let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
-        let maximum = worker.start.life.maximum_requests;
-        if maximum != 0 && served >= maximum {
-            worker.leave(LeaveReason::MaximumRequests);
-        }
-        let over = worker.seats.end(claim, counts, complete);
+        let complete = connection.take(worker.pid).is_ok() && self.answer(connection, &head);
+        let over = worker.seats.end(self.index, counts);
         if over.interrupted {
             self.forget_interruption();
         }
-        over.took
+        let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
+        if worker.start.life.maximum_requests != 0 && served >= worker.start.life.maximum_requests {
+            worker.leave(LeaveReason::MaximumRequests);
+            return false;
+        }
+        complete && over.reusable
     }
 
     /// Runs the application; whether the answer is complete.
     fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>) -> bool {
         let exchange: Arc<dyn Exchange> = connection.clone();
         let circumstances = Circumstances {
-            thread_id: self.number as i64 + 1,
+            thread_id: self.index as i64 + 1,
             daemon_start: now(),
             record: None,
         };
@@ -161,7 +142,7 @@ impl Thread<'_> {
 
     /// The exception for a request that has ended meanwhile must not be raised in the next.
     fn forget_interruption(&self) {
-        if let Some(thread) = self.ident {
+        if let Some(thread) = self.thread {
             let _ = self.worker.interpreter.enter(|py, _| py.forget_raised(thread));
         }
     }

@@ -1,26 +1,16 @@
-//! The seats of a worker: one for each serving thread, each for at most one connection. Whoever leads ([`lead`](super::lead)) waits for
-//! requests on all of them together.
+//! The seats of a worker: one serving thread each, which holds at most one connection. No I/O happens here but the recall of an
+//! idle connection.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rwsgi_os::epoll::{Epoll, Found, Trigger};
-use rwsgi_os::poll::Events;
-use rwsgi_os::{OsError, fd};
-
-use super::lead::Lead;
 use crate::exchange::socket::Connection;
 
 /// All seats.
 pub struct Seats {
     table: Mutex<Table>,
-    /// The idle connections.
-    watched: Epoll,
-    /// Who waits for them.
-    pub lead: Lead,
-    /// Readable once no request may begin any more.
-    closed: OwnedFd,
+    /// A connection was given to the seat of this number, or draining began. One each, so that only the thread concerned wakes.
+    given: Vec<Condvar>,
     /// There may be room for a connection, or draining began.
     room: Condvar,
     /// A request has ended while draining.
@@ -50,10 +40,12 @@ pub struct Activity {
 struct Seat {
     state: State,
     connection: Option<Arc<Connection>>,
-    /// Tells the connections of a seat apart.
-    number: u32,
+    /// The connection was taken away: its thread must not begin a request on it.
+    recalled: bool,
+    /// A connection that waits for the thread to come back.
+    next: Option<Arc<Connection>>,
     changed: u64,
-    /// Python's number of the thread that runs its request.
+    /// Python's number of the thread.
     thread: Option<i64>,
     /// An exception was sent to the thread for the request it runs.
     was_interrupted: bool,
@@ -61,7 +53,7 @@ struct Seat {
 
 #[derive(Default, Clone, Copy, PartialEq)]
 enum State {
-    /// Has no connection.
+    /// Waits for a connection.
     #[default]
     Free,
     /// Has a connection and waits for a request on it.
@@ -91,15 +83,6 @@ pub struct Overdue {
     pub interruption: Option<Instant>,
 }
 
-/// A connection on which something has arrived, claimed by the thread that deals with it.
-pub struct Claim {
-    /// Its seat.
-    pub index: usize,
-    /// The connection.
-    pub connection: Arc<Connection>,
-    since: Instant,
-}
-
 /// How a seat comes out of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Over {
@@ -107,21 +90,13 @@ pub struct Over {
     pub reusable: bool,
     /// The request was interrupted, so that the exception may still be on its way.
     pub interrupted: bool,
-    /// How long it took.
-    pub took: Duration,
 }
-
-/// Of `closed`; no connection has it.
-const CLOSED: u64 = u64::MAX;
 
 impl Seats {
     /// So many free seats.
-    pub fn new(count: usize) -> Result<Self, OsError> {
-        let watched = Epoll::new()?;
-        let closed = fd::event()?;
-        watched.add(&closed, CLOSED, Events::READ, Trigger::Level)?;
+    pub fn new(count: usize) -> Self {
         let seats = std::iter::repeat_with(Seat::default).take(count).collect();
-        Ok(Self {
+        Self {
             table: Mutex::new(Table {
                 seats,
                 draining: false,
@@ -129,12 +104,10 @@ impl Seats {
                 clock: 0,
                 activity: None,
             }),
-            watched,
-            lead: Lead::default(),
-            closed,
+            given: std::iter::repeat_with(Condvar::new).take(count).collect(),
             room: Condvar::new(),
             quieter: Condvar::new(),
-        })
+        }
     }
 
     /// Number of seats.
@@ -181,108 +154,86 @@ impl Seats {
         let Some(seat) = table.seats.get_mut(index) else {
             return;
         };
-        self.empty(seat);
-        seat.number = seat.number.wrapping_add(1);
-        let watched = self.watched.add(
-            &*connection,
-            token(index, seat.number),
-            Events::READ,
-            Trigger::Once,
-        );
-        if watched.is_ok() {
-            seat.state = State::Fresh {
-                since: Instant::now(),
-            };
-            seat.connection = Some(connection);
-            seat.changed = clock;
-        }
-    }
-
-    /// Closes the connection of a seat, on which nothing runs. A request that has just arrived there stays unread, as its sender can see.
-    fn empty(&self, seat: &mut Seat) {
-        seat.state = State::Free;
-        if let Some(idle) = seat.connection.take() {
-            let _ = self.watched.remove(&*idle);
+        if let Some(idle) = &seat.connection {
+            seat.recalled = true;
             idle.close();
         }
-    }
-
-    /// For the leader: the next connection on which something has arrived. Waits for one; `None` once draining.
-    pub fn next(&self, thread: Option<i64>, found: &mut Vec<Found>) -> Option<Claim> {
-        loop {
-            while let Some(token) = self.lead.next() {
-                if let Some(claim) = self.claim(token, thread) {
-                    return Some(claim);
-                }
-            }
-            let waited = self.watched.wait(found, None);
-            if waited.is_err() || found.iter().any(|found| found.token == CLOSED) {
-                return None;
-            }
-            self.lead.found(found.iter().map(|found| found.token));
+        seat.next = Some(connection);
+        seat.changed = clock;
+        if let Some(given) = self.given.get(index) {
+            given.notify_one();
         }
     }
 
-    fn claim(&self, token: u64, thread: Option<i64>) -> Option<Claim> {
+    /// Waits for a connection for this seat; `None` once draining.
+    pub fn next_connection(&self, index: usize) -> Option<Arc<Connection>> {
         let mut table = self.lock();
-        let (index, number) = place(token)?;
-        if table.draining {
-            return None;
+        if let Some(seat) = table.seats.get_mut(index) {
+            (seat.state, seat.connection, seat.recalled) = (State::Free, None, false);
         }
-        let seat = table.seats.get_mut(index).filter(|seat| seat.number == number)?;
-        if !matches!(seat.state, State::Idle | State::Fresh { .. }) {
-            return None;
+        let clock = table.tick();
+        if let Some(seat) = table.seats.get_mut(index) {
+            seat.changed = clock;
         }
-        let connection = Arc::clone(seat.connection.as_ref()?);
-        let since = Instant::now();
-        seat.state = State::Busy {
-            since,
-            interrupted: None,
+        self.tell_room(&mut table);
+        let is_waiting = |table: &mut Table| {
+            !table.draining && table.seats.get(index).is_some_and(|seat| seat.next.is_none())
         };
-        seat.thread = thread;
-        Some(Claim {
-            index,
-            connection,
-            since,
-        })
+        let given = self.given.get(index)?;
+        let mut table = given
+            .wait_while(table, is_waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        let draining = table.draining;
+        let seat = table.seats.get_mut(index)?;
+        // Once draining it is closed here, unread: its request is repeated elsewhere.
+        let connection = seat.next.take().filter(|_| !draining)?;
+        seat.state = State::Fresh {
+            since: Instant::now(),
+        };
+        seat.connection = Some(Arc::clone(&connection));
+        Some(connection)
     }
 
-    /// What has arrived is a request. `counts`: it is activity.
-    pub fn begin(&self, claim: &Claim, counts: bool) {
-        self.lock().note_activity(counts, claim.since);
+    /// A request has arrived at this seat; false when it must not run here. `counts`: it is activity.
+    pub fn begin(&self, index: usize, thread: Option<i64>, counts: bool) -> bool {
+        let mut table = self.lock();
+        table.note_activity(counts);
+        let draining = table.draining;
+        match table.seats.get_mut(index) {
+            Some(seat) if !draining && !seat.recalled => {
+                seat.state = State::Busy {
+                    since: Instant::now(),
+                    interrupted: None,
+                };
+                seat.thread = thread;
+                true
+            }
+            _ => false,
+        }
     }
 
-    /// The request has ended, or there was none. `counts` as at its beginning; `reusable`: the connection may carry another.
-    pub fn end(&self, claim: &Claim, counts: bool, reusable: bool) -> Over {
-        let now = Instant::now();
+    /// The request has ended. `counts` as at its beginning.
+    pub fn end(&self, index: usize, counts: bool) -> Over {
         let mut table = self.lock();
         let clock = table.tick();
         let draining = table.draining;
-        table.note_activity(counts, now);
-        let Some(seat) = table.seats.get_mut(claim.index) else {
+        table.note_activity(counts);
+        let Some(seat) = table.seats.get_mut(index) else {
             return Over::default();
         };
-        let reusable = reusable && !draining && seat.state != State::Overdue;
-        let interrupted = std::mem::take(&mut seat.was_interrupted);
-        seat.changed = clock;
+        let overdue = seat.state == State::Overdue;
+        let interrupted = seat.was_interrupted;
+        seat.was_interrupted = false;
         seat.state = State::Idle;
-        let watched = || {
-            let token = token(claim.index, seat.number);
-            self.watched
-                .change(&*claim.connection, token, Events::READ, Trigger::Once)
-        };
-        if !reusable || watched().is_err() {
-            self.empty(seat);
-        }
+        seat.changed = clock;
         if draining {
             self.quieter.notify_all();
         } else {
             self.tell_room(&mut table);
         }
         Over {
-            reusable,
+            reusable: !draining && !overdue,
             interrupted,
-            took: now.saturating_duration_since(claim.since),
         }
     }
 
@@ -291,14 +242,13 @@ impl Seats {
         let mut table = self.lock();
         table.draining = true;
         for seat in &mut table.seats {
-            if matches!(seat.state, State::Idle | State::Fresh { .. }) {
-                self.empty(seat);
+            if let (State::Idle | State::Fresh { .. }, Some(connection)) = (seat.state, &seat.connection) {
+                seat.recalled = true;
+                connection.close();
             }
         }
-        drop(table);
-        fd::notify(&self.closed);
-        self.lead.finish();
         self.room.notify_all();
+        self.given.iter().for_each(Condvar::notify_all);
     }
 
     /// As [`drain`](Self::drain), if no request runs and none has arrived; whether that is so.
@@ -389,7 +339,8 @@ impl Table {
             .any(|seat| matches!(seat.state, State::Busy { .. }))
     }
 
-    fn note_activity(&mut self, counts: bool, now: Instant) {
+    fn note_activity(&mut self, counts: bool) {
+        let now = Instant::now();
         let activity = self.activity.get_or_insert(Activity {
             first: now,
             last: now,
@@ -406,7 +357,12 @@ impl Table {
 
     /// The seat that would get a new connection: the free one used last, else the one whose connection has been idle longest.
     fn room(&self) -> Option<usize> {
-        let seats = || self.seats.iter().enumerate();
+        let seats = || {
+            self.seats
+                .iter()
+                .enumerate()
+                .filter(|(_, seat)| seat.next.is_none())
+        };
         let free = seats()
             .filter(|(_, seat)| seat.state == State::Free)
             .max_by_key(|(_, seat)| seat.changed);
@@ -421,7 +377,7 @@ impl Table {
 
 impl Seat {
     fn is_at_rest(&self) -> bool {
-        self.state == State::Free || self.may_be_recalled()
+        self.next.is_none() && (self.state == State::Free || self.may_be_recalled())
     }
 
     fn may_be_recalled(&self) -> bool {
@@ -439,16 +395,6 @@ impl Seat {
     }
 }
 
-/// Names a connection: its seat, and its number there.
-fn token(index: usize, number: u32) -> u64 {
-    (index as u64) << 32 | u64::from(number)
-}
-
-fn place(token: u64) -> Option<(usize, u32)> {
-    let number = u32::try_from(token & u64::from(u32::MAX)).ok()?;
-    Some((usize::try_from(token >> 32).ok()?, number))
-}
-
 /// A child connects in order to send a request: so long its connection is not taken away again.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -463,114 +409,88 @@ mod tests {
         (Arc::new(Connection::new(ours)), theirs)
     }
 
-    /// A connection that has a seat.
-    fn seated(seats: &Seats) -> OwnedFd {
-        let (ours, theirs) = connection();
-        seats.seat(|| Some(ours));
-        theirs
-    }
-
-    /// A request on it, claimed.
-    fn claimed(seats: &Seats, peer: &OwnedFd) -> Claim {
-        rwsgi_os::message::send_all(peer, b"a head").unwrap();
-        let claim = seats.next(Some(7), &mut Vec::new()).unwrap();
-        seats.begin(&claim, true);
-        claim
-    }
-
     fn is_closed(theirs: &OwnedFd) -> bool {
-        match rwsgi_os::message::try_receive(theirs, &mut [0]) {
-            Ok(n) => n == 0,
-            // With something unread.
-            Err(error) => !error.is_would_block(),
-        }
-    }
-
-    /// The request is read and has ended.
-    fn end(seats: &Seats, claim: &Claim) -> Over {
-        let mut read = [0; 16];
-        rwsgi_os::message::receive(&*claim.connection, &mut read).unwrap();
-        seats.end(claim, true, true)
+        matches!(rwsgi_os::message::try_receive(theirs, &mut [0]), Ok(0))
     }
 
     #[test]
     fn a_free_seat_gets_the_connection_before_an_idle_one_is_recalled() {
-        let seats = Seats::new(2).unwrap();
-        let first = seated(&seats);
-        let _second = seated(&seats);
-        assert!(!is_closed(&first));
-        assert!(seats.lock().seats.iter().all(|seat| seat.connection.is_some()));
+        let seats = Seats::new(2);
+        let ((first, peer), (second, _keep)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        let taken = (0..2).find(|i| seats.lock().seats[*i].next.is_some()).unwrap();
+        assert!(seats.next_connection(taken).is_some());
+        seats.seat(|| Some(second));
+        assert!(!is_closed(&peer));
+        assert!(seats.lock().seats[1 - taken].next.is_some());
     }
 
     #[test]
     fn the_longest_idle_connection_is_recalled_and_nothing_begins_on_it() {
-        let seats = Seats::new(1).unwrap();
-        let first = seated(&seats);
-        let claim = claimed(&seats, &first);
-        assert!(end(&seats, &claim).reusable);
-        drop(claim);
-        let before = token(0, seats.lock().seats[0].number);
-        let second = seated(&seats);
-        assert!(is_closed(&first));
-        assert!(seats.claim(before, None).is_none());
-        claimed(&seats, &second);
+        let seats = Seats::new(1);
+        let ((first, peer), (second, _keep)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None, true) && seats.end(0, true).reusable);
+        seats.seat(|| Some(second));
+        assert!(is_closed(&peer));
+        assert!(!seats.begin(0, None, true));
+        assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None, true));
     }
 
     #[test]
     fn nothing_is_accepted_while_all_are_busy() {
-        let seats = Seats::new(1).unwrap();
-        let peer = seated(&seats);
-        let claim = claimed(&seats, &peer);
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
+        assert!(seats.begin(0, None, true));
         seats.seat(|| unreachable!("a busy worker must leave connections to the others"));
-        assert!(end(&seats, &claim).reusable);
+        assert!(seats.end(0, true).reusable);
         assert!(seats.wait_for_room());
     }
 
     #[test]
     fn a_connection_is_not_taken_away_before_or_while_its_request_arrives() {
-        let seats = Seats::new(1).unwrap();
-        let peer = seated(&seats);
+        let seats = Seats::new(1);
+        let (first, peer) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(0).is_some());
         seats.seat(|| unreachable!("its first request is on the way"));
-        let claim = claimed(&seats, &peer);
-        assert!(end(&seats, &claim).reusable);
+        assert!(seats.begin(0, None, true) && seats.end(0, true).reusable);
         rwsgi_os::message::send_all(&peer, b"the next").unwrap();
         seats.seat(|| unreachable!("a request has arrived"));
         assert!(!is_closed(&peer));
     }
 
     #[test]
-    fn what_arrives_while_a_request_ends_is_found() {
-        let seats = Seats::new(1).unwrap();
-        let peer = seated(&seats);
-        let claim = claimed(&seats, &peer);
-        let mut read = [0; 6];
-        rwsgi_os::message::receive(&*claim.connection, &mut read).unwrap();
-        rwsgi_os::message::send_all(&peer, b"the next").unwrap();
-        seats.end(&claim, true, true);
-        assert!(seats.next(None, &mut Vec::new()).is_some());
-    }
-
-    #[test]
     fn draining_closes_what_is_idle_and_waits_for_what_is_busy() {
-        let seats = Seats::new(2).unwrap();
-        let busy = seated(&seats);
-        let claim = claimed(&seats, &busy);
-        let idle = seated(&seats);
-        rwsgi_os::message::send_all(&idle, b"too late").unwrap();
+        let seats = Seats::new(2);
+        let ((first, idle_peer), (second, busy_peer)) = (connection(), connection());
+        seats.seat(|| Some(first));
+        let idle = (0..2).find(|i| seats.lock().seats[*i].next.is_some()).unwrap();
+        seats.next_connection(idle);
+        seats.seat(|| Some(second));
+        let busy = 1 - idle;
+        seats.next_connection(busy);
+        assert!(seats.begin(busy, None, true));
         seats.drain();
-        assert!(is_closed(&idle) && !is_closed(&busy));
-        assert!(seats.next(None, &mut Vec::new()).is_none());
+        assert!(is_closed(&idle_peer) && !is_closed(&busy_peer));
+        assert!(!seats.begin(idle, None, true));
         assert!(!seats.wait_until_quiet(Duration::ZERO));
-        assert!(!end(&seats, &claim).reusable);
+        assert!(!seats.end(busy, true).reusable);
         assert!(seats.wait_until_quiet(Duration::ZERO));
-        assert!(!seats.wait_for_room() && !seats.lead.take(0));
+        assert!(!seats.wait_for_room());
     }
 
     #[test]
     fn an_interrupted_request_has_its_grace_and_says_so_at_its_end() {
-        let seats = Seats::new(1).unwrap();
-        let peer = seated(&seats);
-        let claim = claimed(&seats, &peer);
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        seats.next_connection(0);
+        assert!(seats.begin(0, Some(7), true));
         let (now, grace) = (Duration::ZERO, Some(Duration::from_secs(60)));
         let found = seats.overdue(now, grace);
         let interruption = found[0].interruption.unwrap();
@@ -578,13 +498,13 @@ mod tests {
         assert!(seats.is_busy());
         let mut done = 0;
         seats.interrupt(0, interruption, || done += 1);
-        let over = end(&seats, &claim);
+        let over = seats.end(0, true);
         assert!(over.interrupted && over.reusable);
         seats.interrupt(0, interruption, || done += 1);
         assert_eq!(done, 1);
-        let claim = claimed(&seats, &peer);
-        assert!(!end(&seats, &claim).interrupted);
-        let _claim = claimed(&seats, &peer);
+        assert!(seats.begin(0, Some(7), true));
+        assert!(!seats.end(0, true).interrupted);
+        assert!(seats.begin(0, Some(7), true));
         seats.overdue(now, grace);
         let given_up = seats.overdue(now, Some(Duration::ZERO));
         assert!(given_up[0].interruption.is_none() && !seats.is_busy());
@@ -592,13 +512,15 @@ mod tests {
 
     #[test]
     fn an_overdue_request_is_reported_once_and_not_waited_for() {
-        let seats = Seats::new(1).unwrap();
-        let peer = seated(&seats);
-        let claim = claimed(&seats, &peer);
+        let seats = Seats::new(1);
+        let (first, _keep) = connection();
+        seats.seat(|| Some(first));
+        seats.next_connection(0);
+        assert!(seats.begin(0, Some(7), true));
         let found = seats.overdue(Duration::ZERO, None);
         assert_eq!(found.iter().map(|o| o.thread).collect::<Vec<_>>(), [Some(7)]);
         assert!(seats.overdue(Duration::ZERO, None).is_empty());
         assert!(seats.wait_until_quiet(Duration::ZERO));
-        assert!(!end(&seats, &claim).reusable);
+        assert!(!seats.end(0, true).reusable);
     }
 }
