@@ -214,6 +214,101 @@ fn requests_do_not_wait_longer_than_httpd_does_and_not_all_of_them() {
     });
 }
 
+#[test]
+fn the_application_of_a_user_is_renewed_when_its_restart_txt_comes_or_is_touched() {
+    on_every_python(|python| {
+        let start = || Start {
+            script_owner: ScriptOwner::User,
+            ..settings()
+        };
+        let mut worker = Worker::start(python, start());
+        let script = worker.directory.write("app.wsgi", HELLO);
+        set_mtime(&script, 1000);
+        let seen = seen_with(&script, 1_000_000_000);
+        let serves = |worker: &Worker, seen: &Head<'_>| {
+            assert_eq!(
+                worker.connect().exchange(seen, Body::Whole(b"")).whole(),
+                "Hello /y"
+            );
+        };
+        serves(&worker, &seen);
+        let touch = |worker: &Worker, seconds| {
+            std::fs::create_dir_all(directory_of(&script).join("tmp")).unwrap();
+            set_mtime(&worker.directory.write("tmp/restart.txt", ""), seconds);
+        };
+
+        // It comes, older than the script. The manager's word is waited for, and counts.
+        touch(&worker, 10);
+        serves(&worker, &seen_with(&script, 0));
+        let mut client = worker.connect();
+        client.send_head(&seen);
+        worker.wait_until("it tells", |said| has_told(said, 1010));
+        worker.keep(&script, 1_010_000_000);
+        assert_eq!(client.finish(Body::Whole(b"")).whole(), "Hello /y");
+        serves(&worker, &seen);
+
+        // It is touched, and the request goes elsewhere.
+        touch(&worker, 2000);
+        let mut client = worker.connect();
+        client.send_head(&seen);
+        worker.wait_until("it tells again", |said| has_told(said, 3000));
+        worker.drain();
+        assert_eq!(client.finish(Body::Whole(b"")).ended, Ended::Stale);
+        assert_eq!(worker.wait(), End::Exit(0));
+
+        // The next worker takes it as it is. That it goes means nothing; that the script is an older one does.
+        let next = Start {
+            preload: vec![script.clone()],
+            renews: true,
+            ..start()
+        };
+        let directory = std::mem::replace(&mut worker.directory, Directory::new());
+        std::fs::remove_file(directory_of(&script).join("socket")).unwrap();
+        let mut worker = Worker::launch(python, directory, next);
+        worker.wait_until("it is ready", |said| said.contains(&FromWorker::Ready));
+        serves(&worker, &seen);
+        set_mtime(&script, 500);
+        let mut client = worker.connect();
+        client.send_head(&seen_with(&script, 500_000_000));
+        worker.wait_until("it tells", |said| has_told(said, 2500));
+        worker.keep(&script, 2_500_000_000);
+        assert_eq!(client.finish(Body::Whole(b"")).whole(), "Hello /y");
+        set_mtime(&script, 1000);
+        std::fs::remove_file(directory_of(&script).join("tmp/restart.txt")).unwrap();
+        worker.said.clear();
+        serves(&worker, &seen);
+        worker.drain();
+        assert_eq!(worker.wait(), End::Exit(0));
+        let has_told = |said: &FromWorker| matches!(said, FromWorker::Outdated { .. });
+        assert!(!worker.said.iter().any(has_told), "{:?}", worker.said);
+    });
+}
+
+#[test]
+fn the_restart_txt_of_an_application_of_the_administrator_means_nothing() {
+    on_every_python(|python| {
+        let mut worker = Worker::start(python, settings());
+        let script = worker.directory.write("app.wsgi", HELLO);
+        set_mtime(&script, 1000);
+        assert_eq!(worker.get(&script, "/x").whole(), "Hello /x");
+        std::fs::create_dir(directory_of(&script).join("tmp")).unwrap();
+        worker.directory.write("tmp/restart.txt", "");
+        let seen = seen_with(&script, 1_000_000_000);
+        assert_eq!(
+            worker.connect().exchange(&seen, Body::Whole(b"")).whole(),
+            "Hello /y"
+        );
+        worker.drain();
+        assert_eq!(worker.wait(), End::Exit(0));
+        let has_told = |said: &FromWorker| matches!(said, FromWorker::Outdated { .. });
+        assert!(!worker.said.iter().any(has_told), "{:?}", worker.said);
+    });
+}
+
+fn directory_of(script: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(script)).parent().unwrap()
+}
+
 // C14, C15, R29
 #[test]
 fn c14_a_script_that_is_not_the_users_own_file_is_not_loaded() {

@@ -22,6 +22,7 @@ const FAILED_FOR: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) script: Vec<u8>,
+    /// Whatever the worker tells versions apart by.
     pub(crate) mtime: i64,
 }
 
@@ -106,7 +107,11 @@ impl Manager {
         pool.renewals.running = Some(renewal.version.clone());
         pool.target.note(Level::Info, || {
             let script = escape(&renewal.version.script);
-            format!("script '{script}' has changed: a worker that loads it starts")
+            let or_touched = match pool.settings.place() {
+                Some(_) => ", or its tmp/restart.txt was touched",
+                None => "",
+            };
+            format!("script '{script}' has changed{or_touched}: a worker that loads it starts")
         });
         let version = renewal.version.clone();
         if !self.start_worker(pool_id, Some(renewal)) {

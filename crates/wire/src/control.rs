@@ -777,7 +777,8 @@ pub enum FromWorker {
     Outdated {
         /// Absolute paths.
         scripts: Vec<Vec<u8>>,
-        /// Modification time on disk, in microseconds since 1970.
+        /// Modification time on disk, in microseconds since 1970. For the application of a user, that of the file that is touched to renew it
+        /// is added: it tells versions apart, and nothing else.
         mtime: i64,
     },
     /// Python's lock could be had a moment ago. Said regularly by workers with a `deadlock_timeout`.

@@ -24,7 +24,7 @@ use case::Case;
 use explain::{hint, unreadable};
 use load::NotLoaded;
 use newer::Newers;
-use version::{Standing, Versions};
+use version::{Stamp, Standing, Versions};
 
 /// The loaded scripts of one interpreter.
 #[derive(Default)]
@@ -46,9 +46,15 @@ pub struct Scripts {
 impl Scripts {
     /// None is loaded.
     pub fn new(case: Case, owner: ScriptOwner) -> Self {
+        // Those of users are renewed as people are used to it from elsewhere.
+        let versions = match owner {
+            ScriptOwner::Any => Versions::default(),
+            ScriptOwner::User | ScriptOwner::UserOrRoot => Versions::with_restarts(),
+        };
         Self {
             case,
             owner,
+            versions: Arc::new(versions),
             ..Self::default()
         }
     }
@@ -180,6 +186,8 @@ impl Scripts {
         fresh: bool,
     ) -> Result<Object<'py>, NotLoaded<'py>> {
         let name = self.case.module_name(script);
+        // Before anything is read: what is touched meanwhile is touched.
+        let restart = self.versions.restart_of(script);
         let loaded = load::load(py, script, &name, self.owner).and_then(|(module, mtime)| {
             let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
             let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
@@ -198,7 +206,11 @@ impl Scripts {
         let before = self.loaded.borrow_mut().insert(script.to_vec(), entry);
         // Outside the borrow: this may run destructors of the old module.
         drop(before);
-        self.versions.insert(script, mtime, asks, fresh);
+        let stamp = Stamp {
+            script: mtime,
+            restart,
+        };
+        self.versions.insert(script, stamp, asks, fresh);
         Ok(globals)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::version::{is_settled, mtime_of};
+use super::version::{Stamp, is_settled};
 
 /// Longest that requests wait until the file is complete, and then until another worker has loaded it.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(2);
@@ -20,11 +20,11 @@ pub struct Newers(Mutex<HashMap<Vec<u8>, Newer>>);
 
 /// One of them.
 pub struct Newer {
-    /// Its modification time on disk.
-    pub mtime: i64,
+    /// What is on disk.
+    pub stamp: Stamp,
     /// Requests that wait for it.
     pub waiting: usize,
-    /// When this modification time was first seen.
+    /// When this was first seen.
     seen: Instant,
     stage: Stage,
     /// The script itself wants to be loaded again; the file is the same.
@@ -47,14 +47,19 @@ impl Newers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This version does not load.
-    pub fn failed(&self, script: &[u8], mtime: i64) {
+    /// The version of this [number](Stamp::number) does not load.
+    pub fn failed(&self, script: &[u8], number: i64) {
         let mut table = self.lock();
+        // One that was not seen here: of what times the number is made does not matter.
+        let unseen = Stamp {
+            script: number,
+            restart: 0,
+        };
         let newer = table
             .entry(script.to_vec())
-            .or_insert_with(|| Newer::new(mtime, false));
+            .or_insert_with(|| Newer::new(unseen, false));
         // If the file has changed since, the next version is on its way already.
-        if newer.mtime == mtime {
+        if newer.stamp.number() == number {
             let since = Instant::now();
             newer.stage = Stage::Failed { since };
         }
@@ -62,10 +67,10 @@ impl Newers {
 }
 
 impl Newer {
-    fn new(mtime: i64, asked: bool) -> Self {
+    fn new(stamp: Stamp, asked: bool) -> Self {
         let seen = Instant::now();
         Self {
-            mtime,
+            stamp,
             waiting: 0,
             seen,
             stage: Stage::Incomplete { since: seen },
@@ -77,23 +82,23 @@ impl Newer {
     pub fn entry<'t>(
         table: &'t mut HashMap<Vec<u8>, Self>,
         script: &[u8],
-        mtime: i64,
+        stamp: Stamp,
         asked: bool,
     ) -> &'t mut Self {
         let newer = table
             .entry(script.to_vec())
-            .or_insert_with(|| Self::new(mtime, asked));
+            .or_insert_with(|| Self::new(stamp, asked));
         newer.asked = asked;
         let is_over = matches!(newer.stage, Stage::Failed { since } if asked && since.elapsed() > ASK_AGAIN);
-        if newer.mtime != mtime || is_over {
-            newer.renew(mtime);
+        if newer.stamp.number() != stamp.number() || is_over {
+            newer.renew(stamp);
         }
         newer
     }
 
     /// Another version is there.
-    fn renew(&mut self, mtime: i64) {
-        (self.mtime, self.seen) = (mtime, Instant::now());
+    fn renew(&mut self, stamp: Stamp) {
+        (self.stamp, self.seen) = (stamp, Instant::now());
         // While somebody writes, the time does not begin again with each byte.
         if !matches!(self.stage, Stage::Incomplete { .. }) {
             self.stage = Stage::Incomplete { since: self.seen };
@@ -105,16 +110,16 @@ impl Newer {
         matches!(self.stage, Stage::Failed { .. })
     }
 
-    /// Looks at the file: whether it is complete, and nobody is loading it yet.
-    pub fn is_complete(&mut self, script: &[u8]) -> bool {
+    /// Looks at what is `on_disk`: whether it is complete, and nobody is loading it yet.
+    pub fn is_complete(&mut self, on_disk: impl FnOnce() -> Stamp) -> bool {
         if !matches!(self.stage, Stage::Incomplete { .. }) {
             return false;
         }
-        let mtime = mtime_of(script).unwrap_or_default();
-        if !self.asked && mtime != self.mtime {
-            self.renew(mtime);
+        let stamp = on_disk();
+        if !self.asked && stamp.number() != self.stamp.number() {
+            self.renew(stamp);
         }
-        self.asked || is_settled(self.mtime, self.seen)
+        self.asked || is_settled(self.stamp.latest(), self.seen)
     }
 
     /// Another worker loads it from now on.
@@ -139,14 +144,22 @@ impl Newer {
 mod tests {
     use super::*;
 
+    const fn stamp(script: i64) -> Stamp {
+        Stamp { script, restart: 0 }
+    }
+
     #[test]
     fn a_failed_version_is_not_tried_again_until_the_file_changes() {
         let newers = Newers::default();
         newers.failed(b"/x", 7);
         let mut table = newers.lock();
-        assert!(Newer::entry(&mut table, b"/x", 7, false).has_failed());
-        assert!(Newer::entry(&mut table, b"/x", 7, false).time_left().is_none());
-        assert!(!Newer::entry(&mut table, b"/x", 8, false).has_failed());
+        assert!(Newer::entry(&mut table, b"/x", stamp(7), false).has_failed());
+        assert!(
+            Newer::entry(&mut table, b"/x", stamp(7), false)
+                .time_left()
+                .is_none()
+        );
+        assert!(!Newer::entry(&mut table, b"/x", stamp(8), false).has_failed());
         drop(table);
         newers.failed(b"/x", 7);
         assert!(
@@ -157,10 +170,10 @@ mod tests {
 
     #[test]
     fn what_is_loaded_elsewhere_is_waited_for_and_not_loaded_again() {
-        let mut newer = Newer::new(1, false);
-        assert!(newer.is_complete(b"/nonexistent"), "it has been gone since 1970");
+        let mut newer = Newer::new(stamp(1), false);
+        assert!(newer.is_complete(|| stamp(0)), "it has been gone since 1970");
         newer.is_loaded_elsewhere();
-        assert!(!newer.is_complete(b"/nonexistent"));
+        assert!(!newer.is_complete(|| stamp(0)));
         assert!(newer.time_left() > Some(COMPLETE_LIMIT));
     }
 }

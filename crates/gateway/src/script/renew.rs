@@ -5,7 +5,7 @@ use rwsgi_wire::response::Level;
 
 use super::Scripts;
 use super::newer::Newer;
-use super::version::Standing;
+use super::version::{Stamp, Standing};
 use crate::codes;
 use crate::cpython::{Attached, Object, PyResult};
 use crate::wsgi::fault::report;
@@ -49,16 +49,16 @@ impl Scripts {
         head: &Head<'_>,
         loaded: Object<'py>,
     ) -> Object<'py> {
-        let (mtime, asked) = match self.versions.standing(head.script, head.script_mtime) {
+        let (stamp, asked) = match self.versions.standing(head.script, head.script_mtime) {
             Standing::Current => return loaded,
-            Standing::Outdated(mtime) => (mtime, false),
-            Standing::AskIt(mtime) => (mtime, true),
+            Standing::Outdated(stamp) => (stamp, false),
+            Standing::AskIt(stamp) => (stamp, true),
         };
         let say = |text: &str| request.report(Level::Error, text);
         if asked && !self.is_reload_required(py, head, say) {
             return loaded;
         }
-        let Some(mtime) = self.complete(py, head.script, mtime, asked) else {
+        let Some(stamp) = self.complete(py, head.script, stamp, asked) else {
             return loaded;
         };
         let _loading = lock(py, &self.loading);
@@ -71,7 +71,7 @@ impl Scripts {
             .newers
             .lock()
             .get(head.script)
-            .is_some_and(|newer| newer.has_failed() && newer.mtime == mtime)
+            .is_some_and(|newer| newer.has_failed() && newer.stamp == stamp)
         {
             return loaded;
         }
@@ -81,7 +81,7 @@ impl Scripts {
                 globals
             }
             Err(failure) => {
-                self.newers.failed(head.script, mtime);
+                self.newers.failed(head.script, stamp.number());
                 request.report(Level::Error, &failure.describe(head.script));
                 let text = format!(
                     "the new version of script '{}' does not load (see above); the old one goes on serving until the file changes again",
@@ -93,14 +93,14 @@ impl Scripts {
         }
     }
 
-    /// Waits a while until nobody is writing the file; its modification time then. `None`: the loaded version is to serve.
-    fn complete(&self, py: Attached<'_>, script: &[u8], mtime: i64, asked: bool) -> Option<i64> {
+    /// Waits a while until nobody is writing the file; what is on disk then. `None`: the loaded version is to serve.
+    fn complete(&self, py: Attached<'_>, script: &[u8], stamp: Stamp, asked: bool) -> Option<Stamp> {
         loop {
             let left = {
                 let mut table = self.newers.lock();
-                let newer = Newer::entry(&mut table, script, mtime, asked);
-                if newer.is_complete(script) {
-                    return Some(newer.mtime);
+                let newer = Newer::entry(&mut table, script, stamp, asked);
+                if newer.is_complete(|| self.versions.on_disk(script)) {
+                    return Some(newer.stamp);
                 }
                 newer.time_left()?
             };

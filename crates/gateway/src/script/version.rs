@@ -1,4 +1,4 @@
-//! Which version of a script is on disk: its modification time, and whether somebody is still writing it.
+//! Which version of a script is on disk: its modification time, that of the file which is touched to renew it, and whether somebody is still writing it.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +16,34 @@ pub fn mtime_of(script: &[u8]) -> Option<i64> {
     std::fs::metadata(path_of(script))
         .ok()
         .map(|status| microseconds(&status))
+}
+
+/// What tells versions of a script apart: modification times in microseconds since 1970; 0: there is no such file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of the script.
+    pub script: i64,
+    /// Of its `tmp/restart.txt`, where that is looked at.
+    pub restart: i64,
+}
+
+impl Stamp {
+    /// The version in one number, to be compared and nothing else. Not the later of the two times: a script that is put back to an older one
+    /// after the other file was touched is another version, too.
+    pub fn number(self) -> i64 {
+        self.script.wrapping_add(self.restart)
+    }
+
+    /// When one of the files has changed last.
+    pub fn latest(self) -> i64 {
+        self.script.max(self.restart)
+    }
+
+    /// Whether it is to take the place of what was `loaded`. That the file to be touched has been removed says nothing.
+    fn replaces(self, loaded: Self) -> bool {
+        let is_touched = self.restart != 0 && self.restart != loaded.restart;
+        self.script != loaded.script || is_touched
+    }
 }
 
 /// The path as a path.
@@ -46,11 +74,13 @@ pub fn is_settled(mtime: i64, seen: Instant) -> bool {
 pub struct Versions {
     loaded: Mutex<HashMap<Vec<u8>, Version>>,
     raised: AtomicBool,
+    /// Whether `tmp/restart.txt` beside a script renews it.
+    restarts: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Version {
-    mtime: i64,
+    stamp: Stamp,
     /// It defines `reload_required`.
     asks: bool,
     /// No request has come for it since it was loaded in advance.
@@ -62,13 +92,38 @@ struct Version {
 pub enum Standing {
     /// It is the same, or nothing is loaded.
     Current,
-    /// The one on disk is another, of this modification time (0: it cannot be seen).
-    Outdated(i64),
+    /// The one on disk is another, this one.
+    Outdated(Stamp),
     /// It is the same, but the script wants to be asked whether it must be loaded again.
-    AskIt(i64),
+    AskIt(Stamp),
 }
 
 impl Versions {
+    /// Of the application of a user, which is renewed when its `tmp/restart.txt` is touched.
+    pub fn with_restarts() -> Self {
+        Self {
+            restarts: true,
+            ..Self::default()
+        }
+    }
+
+    /// Modification time of the file that is touched to renew this script; 0: there is none, or it does not count here.
+    pub fn restart_of(&self, script: &[u8]) -> i64 {
+        if !self.restarts {
+            return 0;
+        }
+        let file = path_of(script).with_file_name("tmp/restart.txt");
+        mtime_of(file.as_os_str().as_bytes()).unwrap_or_default()
+    }
+
+    /// What is on disk.
+    pub fn on_disk(&self, script: &[u8]) -> Stamp {
+        Stamp {
+            script: mtime_of(script).unwrap_or_default(),
+            restart: self.restart_of(script),
+        }
+    }
+
     /// Whether no script has been loaded yet.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
@@ -88,20 +143,26 @@ impl Versions {
             version.fresh = false;
             before
         };
-        let on_disk = || mtime_of(script).unwrap_or_default();
-        if loaded.mtime != mtime && loaded.mtime != on_disk() {
-            return Standing::Outdated(on_disk());
+        let seen = Stamp {
+            script: match loaded.stamp.script == mtime {
+                true => mtime,
+                false => mtime_of(script).unwrap_or_default(),
+            },
+            restart: self.restart_of(script),
+        };
+        if seen.replaces(loaded.stamp) {
+            return Standing::Outdated(seen);
         }
         if loaded.asks && !loaded.fresh {
-            return Standing::AskIt(loaded.mtime);
+            return Standing::AskIt(loaded.stamp);
         }
         Standing::Current
     }
 
     /// A script has been loaded; `fresh`: not by a request.
-    pub fn insert(&self, script: &[u8], mtime: i64, asks: bool, fresh: bool) {
+    pub fn insert(&self, script: &[u8], stamp: Stamp, asks: bool, fresh: bool) {
         self.lock()
-            .insert(script.to_vec(), Version { mtime, asks, fresh });
+            .insert(script.to_vec(), Version { stamp, asks, fresh });
     }
 
     /// A script has raised while it was loaded.
@@ -140,10 +201,39 @@ mod tests {
     fn a_script_is_asked_only_after_it_has_served() {
         let versions = Versions::default();
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);
-        versions.insert(b"/x", 5, true, true);
+        let stamp = |script| Stamp { script, restart: 0 };
+        versions.insert(b"/x", stamp(5), true, true);
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);
-        assert_eq!(versions.standing(b"/x", 5), Standing::AskIt(5));
-        assert_eq!(versions.standing(b"/x", 6), Standing::Outdated(0));
+        assert_eq!(versions.standing(b"/x", 5), Standing::AskIt(stamp(5)));
+        assert_eq!(versions.standing(b"/x", 6), Standing::Outdated(stamp(0)));
         assert_eq!(versions.standing(b"/x", 0), Standing::Current);
+    }
+
+    #[test]
+    fn a_version_is_another_when_either_file_is_and_not_when_the_one_to_touch_is_gone() {
+        let stamp = |script, restart| Stamp { script, restart };
+        let loaded = stamp(5, 7);
+        for other in [stamp(6, 7), stamp(4, 7), stamp(5, 8), stamp(5, 6), stamp(6, 0)] {
+            assert!(other.replaces(loaded), "{other:?}");
+            assert_ne!(other.number(), loaded.number());
+        }
+        assert!(stamp(5, 1).replaces(stamp(5, 0)), "it was not there");
+        assert!(!loaded.replaces(loaded));
+        assert!(!stamp(5, 0).replaces(loaded));
+        assert_eq!((stamp(5, 0).number(), stamp(5, 7).latest()), (5, 7));
+    }
+
+    #[test]
+    fn the_file_to_touch_is_looked_at_beside_the_script_and_only_where_it_counts() {
+        let directory = std::env::temp_dir().join(format!("rwsgi-version-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("tmp")).unwrap();
+        std::fs::write(directory.join("tmp/restart.txt"), "").unwrap();
+        let script = directory.join("app.wsgi").into_os_string().into_encoded_bytes();
+        let restart = Versions::with_restarts().on_disk(&script).restart;
+        let elsewhere = Versions::default().on_disk(&script).restart;
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(restart > 0);
+        assert_eq!(elsewhere, 0);
+        assert_eq!(Versions::with_restarts().on_disk(&script).restart, 0);
     }
 }

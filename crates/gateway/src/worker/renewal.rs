@@ -8,7 +8,7 @@ use rwsgi_wire::response::Level;
 
 use super::Worker;
 use crate::script::newer::{Newer, Newers};
-use crate::script::version::Standing;
+use crate::script::version::{Stamp, Standing};
 
 /// Where a request is to be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Renewal {
 
 impl Renewal {
     /// The manager says that this version does not load.
-    pub fn keep(&self, script: &[u8], mtime: i64) {
-        self.newers.failed(script, mtime);
+    pub fn keep(&self, script: &[u8], number: i64) {
+        self.newers.failed(script, number);
         self.news.notify_all();
     }
 
@@ -46,26 +46,26 @@ impl Worker {
     pub fn place_for(&self, head: &Head<'_>) -> Place {
         match self.versions.standing(head.script, head.script_mtime) {
             Standing::Current => Place::Here,
-            Standing::Outdated(mtime) => self.wait_for(head, mtime, false),
-            Standing::AskIt(mtime) => {
+            Standing::Outdated(stamp) => self.wait_for(head, stamp, false),
+            Standing::AskIt(stamp) => {
                 let say = |text: &str| self.control.say(Level::Error, text);
                 let asked = self
                     .interpreter
                     .enter(|py, state| state.scripts.is_reload_required(py, head, say));
                 match asked {
-                    Ok(true) => self.wait_for(head, mtime, true),
+                    Ok(true) => self.wait_for(head, stamp, true),
                     _ => Place::Here,
                 }
             }
         }
     }
 
-    fn wait_for(&self, head: &Head<'_>, mtime: i64, asked: bool) -> Place {
+    fn wait_for(&self, head: &Head<'_>, stamp: Stamp, asked: bool) -> Place {
         let Renewal { newers, news } = &self.renewal;
         let patience = patience(head);
         let start = std::time::Instant::now();
         let mut table = newers.lock();
-        let newer = Newer::entry(&mut table, head.script, mtime, asked);
+        let newer = Newer::entry(&mut table, head.script, stamp, asked);
         let may_wait = newer.waiting < (self.seats.count() / 2).max(1);
         newer.waiting += usize::from(may_wait);
         let mut place = Place::Here;
@@ -77,10 +77,10 @@ impl Worker {
             let Some(newer) = table.get_mut(head.script) else {
                 break;
             };
-            if newer.is_complete(head.script) {
+            if newer.is_complete(|| self.versions.on_disk(head.script)) {
                 newer.is_loaded_elsewhere();
                 let others = self.versions.scripts();
-                self.control.outdated(head.script, newer.mtime, others);
+                self.control.outdated(head.script, newer.stamp.number(), others);
             }
             let left = newer.time_left().filter(|_| may_wait);
             let Some(left) = left.map(|left| left.min(patience.saturating_sub(start.elapsed()))) else {
