@@ -268,7 +268,7 @@ codes! {
     CONFINEMENT_FAILED = 500, "Control group cannot be entered",
         "Somebody has removed the group, or the kernel refuses new members.", "The worker is not started; there is no fall-back.",
         "See the reason in the text. Leave the groups below rwsgi-PID to the manager.";
-    NO_GROUPS = 501, "Limits of applications or users cannot be kept",
+    LIMITS_NOT_KEPT = 501, "Limits of applications or users cannot be kept",
         "A process group has such limits, and the manager cannot make control groups, or a controller is missing: the text says why.",
         "Workers run without these limits; those of each process hold.",
         "Do what the text says, or remove the limits.";

@@ -513,7 +513,7 @@ impl Manager {
             let text = format!(
                 "the limits that process group '{name}' has for applications or users cannot be kept: {why}"
             );
-            self.log.say(Level::Warn, codes::NO_GROUPS, &text);
+            self.log.say(Level::Warn, codes::LIMITS_NOT_KEPT, &text);
             self.groups.told = Some((name, why));
         }
         self.apply_quotas();
