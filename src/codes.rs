@@ -109,6 +109,14 @@ codes! {
         "groups_for_user() of the script returned no group that Require wsgi-group names",
         "the requirement is not met; others of the same place may be",
         "add the user to one of the groups, or the group to the requirement";
+    CLOSED_DIRECTORY = 60, "The way to the applications of a user is closed to httpd",
+        "a directory above them, often the user's home, lets httpd's user not pass",
+        "403",
+        "let httpd's user pass through that directory (chmod o+x, or an access control list); it need not be able to read it";
+    CLAMPED = 61, "WSGIUserOptions asks for more than is allowed",
+        "a value in .htaccess is beyond what the WSGIUserProcess of the directory allows; the message has both",
+        "the application has what is allowed",
+        "lower the value, or raise that of WSGIUserProcess";
     REQUEST_LIMIT = 75, "An application or a user has as many requests under way as it may have",
         "request-limit or user-request-limit of a WSGIDaemonProcess is reached; the sentence says which, and whose",
         "503 with Retry-After at once for further ones; other applications and users are served as ever. A line of level notice says when it is over, and how many were refused",

@@ -17,6 +17,7 @@ use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::spawn::spawn_manager;
 use rwsgi_os::{OsError, fd, file};
+use rwsgi_wire::base::Base;
 use rwsgi_wire::control::{Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 
@@ -49,7 +50,7 @@ pub fn configure(pconf: Pool<'_>, main: Server<'_>, site: &Arc<Site>) -> Result<
         let _ = site.gateway.set(gateway);
     }
     let known = main.with_memory(|memory| memory.pid);
-    if site.groups.is_empty() && known == 0 {
+    if site.groups.is_empty() && site.bases.is_empty() && known == 0 {
         return Ok(());
     }
     let generation = main.with_memory(|memory| {
@@ -233,14 +234,25 @@ impl Link {
             date_scripts(&mut settings);
             settings.log = logs.index(group.server);
             settings.log_level = servers.get(group.server).map_or(0, Server::log_level);
-            let packet = FromHttpd::Group(Box::new(settings)).encode();
-            if packet.len() > CONTROL_MAX {
-                let name = String::from_utf8_lossy(&group.settings.name).into_owned();
-                return Err(Some(format!(
-                    "WSGIDaemonProcess {name}: its settings are longer than {CONTROL_MAX} bytes; shorten python-path"
-                )));
-            }
-            message::send(socket, &packet).map_err(gone)?;
+            let subject = ("WSGIDaemonProcess", group.settings.name.as_slice());
+            send_part(socket, &FromHttpd::Group(Box::new(settings)), subject)?;
+        }
+        for base in &self.site.bases {
+            let base = Base {
+                pattern: base.pattern.clone(),
+                template: Group {
+                    log: logs.index(0),
+                    log_level: main.log_level(),
+                    ..base.group.settings.clone()
+                },
+                rules: base.rules.clone(),
+            };
+            let pattern = base.pattern.clone();
+            send_part(
+                socket,
+                &FromHttpd::Base(Box::new(base)),
+                ("WSGIUserProcess", &pattern),
+            )?;
         }
         message::send(socket, &FromHttpd::Commit.encode()).map_err(gone)?;
         if !readable(socket, Some(ANSWER_LIMIT)).map_err(gone)? {
@@ -271,6 +283,22 @@ fn open_audit_log(path: &Path) -> Result<OwnedFd, String> {
             why.reason()
         )
     })
+}
+
+/// Sends what one directive says.
+fn send_part(
+    socket: &OwnedFd,
+    part: &FromHttpd,
+    (directive, name): (&str, &[u8]),
+) -> Result<(), Option<String>> {
+    let packet = part.encode();
+    if packet.len() > CONTROL_MAX {
+        let name = String::from_utf8_lossy(name);
+        return Err(Some(format!(
+            "{directive} {name}: its settings are longer than {CONTROL_MAX} bytes; shorten python-path"
+        )));
+    }
+    message::send(socket, &packet).map(drop).map_err(|_| None)
 }
 
 /// A service whose scripts have changed is another one, and is started anew at a restart of httpd.

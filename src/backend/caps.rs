@@ -68,7 +68,8 @@ impl Who {
     /// An application, by its pool, and a user, by its name.
     pub fn new(pool: &PoolName, user: &[u8]) -> Self {
         Self {
-            application: number(pool),
+            // What a user has tuned makes no other one of it.
+            application: number((&pool.group, &pool.application_group)),
             user: number(user),
         }
     }
@@ -347,10 +348,7 @@ mod tests {
     }
 
     fn who(application: &str, user: &str) -> Who {
-        let pool = PoolName {
-            group: b"g".to_vec(),
-            application_group: application.into(),
-        };
+        let pool = PoolName::of_group(b"g", application.as_bytes());
         Who::new(&pool, user.as_bytes())
     }
 

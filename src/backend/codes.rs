@@ -52,7 +52,8 @@ codes! {
         "Look for the reason of the replacements in the log (script changed again and again, maximum-requests too small).";
     POOL_REFUSED = 310, "The workers of a process group cannot be started",
         "The configuration of the group cannot be put into effect: the message says which part.",
-        "500 for every request to that group until the cause is gone; it is tried again every few seconds.",
+        "500 for every request to that group until the cause is gone, 503 with Retry-After for an application below a WSGIUserProcess; it is tried \
+         again every few seconds.",
         "Do what the message says.";
     POOL_BACKS_OFF = 311, "The workers of a process group keep dying",
         "Its workers have died several times in a row soon after their start; the message has the last cause.",

@@ -42,6 +42,25 @@ pub enum Failure {
     AnsweredByServer,
 }
 
+impl Failure {
+    /// As the client of a user's application learns it: what the user has to mend is not the server's error, and is tried again soon (R16).
+    #[must_use]
+    pub fn of_user(self) -> Self {
+        match self {
+            Self::Unanswered(Refusal {
+                status: 500,
+                message: Some(message),
+                ..
+            }) if message.code == codes::POOL_REFUSED => Self::Unanswered(Refusal {
+                status: 503,
+                retry_after: Some(RETRY_AFTER),
+                message: Some(message),
+            }),
+            other => other,
+        }
+    }
+}
+
 /// A coded sentence for the error log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

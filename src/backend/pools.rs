@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::poll::readable;
 use rwsgi_os::socket::{Kind, Mode, connect, connect_within};
 use rwsgi_os::{OsError, message};
+use rwsgi_wire::base::Tuning;
 use rwsgi_wire::call::Call;
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::frame::HEADER_LEN;
@@ -18,6 +19,9 @@ use super::link::Link;
 
 /// How long an answer of the manager may take. It answers at once, but for a death that it waits up to a second to see.
 const MANAGER_LIMIT: Duration = Duration::from_secs(3);
+
+/// The same when it has to look a user up, for which it has five seconds itself.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long a manager that is being restarted is waited for.
 const MANAGER_RESTART: Duration = Duration::from_secs(4);
@@ -38,6 +42,61 @@ pub struct PoolName {
     pub group: Vec<u8>,
     /// Application group, expanded.
     pub application_group: Vec<u8>,
+    /// It is that of a user's application.
+    pub below: Option<Below>,
+}
+
+/// Names a user's application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Below {
+    /// Number of the base that it is below.
+    pub base: u32,
+    /// The user's name, as the path has it.
+    pub user: Vec<u8>,
+    /// Its directory, below the user's.
+    pub directory: Vec<u8>,
+    /// Its script there.
+    pub script: Vec<u8>,
+    /// What the user has changed.
+    pub tuning: Tuning,
+}
+
+impl PoolName {
+    /// A pool of a process group.
+    pub fn of_group(group: &[u8], application_group: &[u8]) -> Self {
+        Self {
+            group: group.to_vec(),
+            application_group: application_group.to_vec(),
+            below: None,
+        }
+    }
+
+    fn question(&self, generation: u32, head: &[u8]) -> Ask {
+        match &self.below {
+            None => Ask::Pool {
+                generation,
+                group: self.group.clone(),
+                application_group: self.application_group.clone(),
+                script: application_of(head),
+            },
+            Some(below) => Ask::Application {
+                generation,
+                base: below.base,
+                user: below.user.clone(),
+                directory: below.directory.clone(),
+                script: below.script.clone(),
+                tuning: below.tuning,
+            },
+        }
+    }
+
+    /// How long the manager may take to say where it is.
+    fn answer_limit(&self) -> Duration {
+        match &self.below {
+            None => MANAGER_LIMIT,
+            Some(_) => LOOK_UP_LIMIT,
+        }
+    }
 }
 
 /// A pool this child has asked for.
@@ -95,14 +154,9 @@ impl Pools {
         if let Some(pool) = lock(&self.known).get(name) {
             return Ok(Arc::clone(pool));
         }
-        let question = Ask::Pool {
-            generation: self.generation,
-            group: name.group.clone(),
-            application_group: name.application_group.clone(),
-            script: application_of(head),
-        };
+        let question = name.question(self.generation, head);
         self.tidy();
-        match self.ask(&question, MANAGER_RESTART)? {
+        match self.ask(&question, name.answer_limit(), MANAGER_RESTART)? {
             Answer::Pool { path } => {
                 let pool = Arc::new(Pool {
                     path,
@@ -165,7 +219,7 @@ impl Pools {
 
     /// What a worker died of: a phrase, and whether one of our time limits killed it.
     pub fn death(&self, pid: u32) -> (String, bool) {
-        match self.ask(&Ask::Death { pid }, Duration::ZERO) {
+        match self.ask(&Ask::Death { pid }, MANAGER_LIMIT, Duration::ZERO) {
             Ok(Answer::Death { kind, text }) => (
                 format!("worker {pid} {}", String::from_utf8_lossy(&text)),
                 kind == DeathKind::TimeLimit,
@@ -177,11 +231,11 @@ impl Pools {
         }
     }
 
-    /// Asks the manager; tries for `patience` while nobody listens there.
-    fn ask(&self, question: &Ask, patience: Duration) -> Result<Answer, Fault> {
+    /// Asks the manager, which has `limit` to answer; tries for `patience` while nobody listens there.
+    fn ask(&self, question: &Ask, limit: Duration, patience: Duration) -> Result<Answer, Fault> {
         let start = Instant::now();
         loop {
-            match self.ask_once(question) {
+            match self.ask_once(question, limit) {
                 Ok(packet) => {
                     return Answer::decode(&packet).map_err(|e| {
                         Fault::ManagerSilent(format!("rwsgi-manager's answer cannot be read: {e}"))
@@ -199,11 +253,11 @@ impl Pools {
         }
     }
 
-    fn ask_once(&self, question: &Ask) -> Result<Vec<u8>, Silence> {
+    fn ask_once(&self, question: &Ask, limit: Duration) -> Result<Vec<u8>, Silence> {
         let socket = connect_within(Kind::SeqPacket, &self.manager, MANAGER_LIMIT)?;
         message::send_all(&socket, &question.encode())?;
-        if !readable(&socket, Some(MANAGER_LIMIT))? {
-            return Err(format!("no answer within {} s", MANAGER_LIMIT.as_secs()).into());
+        if !readable(&socket, Some(limit))? {
+            return Err(format!("no answer within {} s", limit.as_secs()).into());
         }
         let mut packet = vec![0; CONTROL_MAX];
         let n = message::try_receive(&socket, &mut packet)?;

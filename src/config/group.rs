@@ -1,5 +1,6 @@
 //! A process group, resolved: names looked up, defaults filled.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rwsgi_wire::control;
@@ -12,9 +13,10 @@ use super::identity::{
     Accounts, Facts, group, owner_of_scripts, refuse_other_identity, refuse_without_root, socket_user,
     supplementary, user,
 };
+use crate::directives::Place;
 use crate::directives::cap::Cap;
-use crate::directives::daemon::RawGroup;
-use crate::directives::kinds::{Bytes, Count, Seconds, Threads};
+use crate::directives::daemon::{GroupOptions, RawGroup};
+use crate::directives::kinds::{Absolute, Bytes, Count, Seconds, Threads};
 use crate::request::relaying::Relaying;
 
 /// A process group.
@@ -67,9 +69,9 @@ impl Group {
         raw: &RawGroup,
         facts: &Facts,
         accounts: &dyn Accounts,
-        python_home: Option<&std::path::Path>,
+        python_home: Option<&Path>,
     ) -> Result<Self, Refusal> {
-        let options = &raw.options;
+        let own = &raw.own;
         let account = user(raw, facts, accounts)?;
         let gid = group(raw, facts, accounts)?;
         if !facts.is_root() {
@@ -79,47 +81,60 @@ impl Group {
         let scripts_of = owner_of_scripts(raw, accounts)?;
         let socket_user = socket_user(raw, facts, accounts)?;
         let (groups, left_out) = supplementary(raw, facts, accounts, &account, gid)?;
+        let display_name = own.display_name.as_ref().map(|name| match name.0.as_str() {
+            "%{GROUP}" => format!("(wsgi:{})", raw.name),
+            name => name.to_owned(),
+        });
+        let path = |path: &Option<Absolute>| path.as_ref().map(|path| bytes(&path.0)).unwrap_or_default();
+        let subject = Subject {
+            text: format!("WSGIDaemonProcess {}", raw.name),
+            place: &raw.place,
+        };
+        let group = Self::of(&raw.options, &subject, python_home)?;
+        Ok(Self {
+            settings: control::Group {
+                name: raw.name.clone().into_bytes(),
+                uid: account.uid,
+                gid,
+                groups,
+                user_home: account.home,
+                user: account.name,
+                shell: account.shell,
+                home: path(&own.home),
+                socket_user,
+                chroot: path(&own.chroot),
+                display_name: display_name.unwrap_or_default().into_bytes(),
+                ..group.settings
+            },
+            scripts_of,
+            server_metrics: own.server_metrics.unwrap_or(false),
+            left_out,
+            ..group
+        })
+    }
+
+    /// How workers run; who they are is left open.
+    pub(super) fn of(
+        options: &GroupOptions,
+        subject: &Subject<'_>,
+        python_home: Option<&Path>,
+    ) -> Result<Self, Refusal> {
         let seconds = |option: Option<Seconds>, default: u32| option.map_or(default, |seconds| seconds.0);
-        let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
         let python_home = options
             .python_home
             .as_ref()
             .map(|home| home.0.as_path())
             .or(python_home);
-        let display_name = options.display_name.as_ref().map(|name| match name.0.as_str() {
-            "%{GROUP}" => format!("(wsgi:{})", raw.name),
-            name => name.to_owned(),
-        });
         let threads = options.threads.map_or(15, |threads| threads.0);
         let settings = control::Group {
-            name: raw.name.clone().into_bytes(),
             log: control::NO_LOG,
-            log_level: 0,
-            uid: account.uid,
-            gid,
-            groups,
-
-            user_home: account.home,
-            user: account.name,
-            shell: account.shell,
-            processes: processes(raw),
-            scale: scale(raw)?,
+            processes: processes(options),
+            scale: scale(options, subject)?,
             multiprocess: options.processes.is_some(),
             threads,
             python_home: python_home.map(bytes).unwrap_or_default(),
             // Filled in by who knows the main server.
             python: rwsgi_wire::python::Python::default(),
-            home: options
-                .home
-                .as_ref()
-                .map(|home| bytes(&home.0))
-                .unwrap_or_default(),
-            socket_user,
-            chroot: options
-                .chroot
-                .as_ref()
-                .map(|path| bytes(&path.0))
-                .unwrap_or_default(),
             umask: options.umask.map(|umask| umask.0),
             lang: options
                 .lang
@@ -131,7 +146,6 @@ impl Group {
                 .as_ref()
                 .map(|text| text.0.clone().into_bytes())
                 .unwrap_or_default(),
-            display_name: display_name.unwrap_or_default().into_bytes(),
             send_buffer: buffer(options.send_buffer_size),
             listen_backlog: options.listen_backlog.map_or(100, |count| count.0),
             life: Life {
@@ -157,9 +171,10 @@ impl Group {
                 stack: options.stack_size.map_or(0, |bytes| bytes.0),
                 priority: options.cpu_priority.map_or(0, |priority| priority.0),
             },
-            quotas: quotas(raw, threads)?,
-            preload: Vec::new(),
-            template: template(raw)?,
+            quotas: quotas(options, subject, threads)?,
+            template: template(options, subject)?,
+            // Who they are.
+            ..control::Group::default()
         };
         Ok(Self {
             settings,
@@ -170,7 +185,7 @@ impl Group {
             socket_timeout: options.socket_timeout.and_then(Seconds::limit),
             queue_timeout: options.queue_timeout.and_then(Seconds::limit),
             receive_buffer: Some(buffer(options.receive_buffer_size)).filter(|bytes| *bytes != 0),
-            scripts_of,
+            scripts_of: None,
             relaying: Relaying {
                 flush_delay: Duration::from_millis(
                     options.response_flush_delay.map_or(0, |delay| delay.0.into()),
@@ -178,10 +193,10 @@ impl Group {
                 flush_after: options.response_buffer_size.map_or(0, |bytes| bytes.0),
                 header_limit: options.header_buffer_size.map_or(0, |bytes| bytes.0),
             },
-            server_metrics: options.server_metrics.unwrap_or(false),
+            server_metrics: false,
             request_limit: options.request_limit.unwrap_or_default(),
             user_request_limit: options.user_request_limit.unwrap_or_default(),
-            left_out,
+            left_out: None,
             client_timeout: options
                 .response_socket_timeout
                 .and_then(Seconds::limit)
@@ -240,20 +255,46 @@ impl Group {
     }
 }
 
-fn processes(raw: &RawGroup) -> u32 {
-    raw.options.processes.map_or(1, |count| count.0)
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().to_vec()
+}
+
+fn processes(options: &GroupOptions) -> u32 {
+    options.processes.map_or(1, |count| count.0)
+}
+
+/// What a refusal is about.
+pub(super) struct Subject<'a> {
+    /// Directive and name.
+    pub text: String,
+    /// Where it was written.
+    pub place: &'a Place,
+}
+
+impl Subject<'_> {
+    /// The refusal of one option of it.
+    pub fn refuse(&self, option: &str, problem: impl Into<String>, remedy: &str) -> Refusal {
+        Refusal {
+            place: self.place.to_string(),
+            subject: match option {
+                "" => self.text.clone(),
+                option => format!("{} {option}", self.text),
+            },
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
 }
 
 /// Whether there is a template.
-fn template(raw: &RawGroup) -> Result<bool, Refusal> {
-    let wanted = raw.options.preload.unwrap_or(false);
-    if wanted && raw.options.threads == Some(Threads(0)) {
-        return Err(Refusal {
-            place: raw.place.to_string(),
-            subject: format!("WSGIDaemonProcess {} preload=On", raw.name),
-            problem: "has no effect with threads=0, for what a service loads is its program".into(),
-            remedy: "remove it".into(),
-        });
+fn template(options: &GroupOptions, subject: &Subject<'_>) -> Result<bool, Refusal> {
+    let wanted = options.preload.unwrap_or(false);
+    if wanted && options.threads == Some(Threads(0)) {
+        return Err(subject.refuse(
+            "preload=On",
+            "has no effect with threads=0, for what a service loads is its program",
+            "remove it",
+        ));
     }
     Ok(wanted)
 }
@@ -262,25 +303,19 @@ fn template(raw: &RawGroup) -> Result<bool, Refusal> {
 const IDLE_TIMEOUT: u32 = 300;
 
 /// How few workers there may be.
-fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
-    let (most, options) = (processes(raw), &raw.options);
-    let refusal = |option: &str, problem: String, remedy: &str| Refusal {
-        place: raw.place.to_string(),
-        subject: format!("WSGIDaemonProcess {} {option}", raw.name),
-        problem,
-        remedy: remedy.into(),
-    };
+fn scale(options: &GroupOptions, subject: &Subject<'_>) -> Result<Scale, Refusal> {
+    let most = processes(options);
     let least = options.min_processes.map_or(most, |count| count.0);
     if least > most {
         let problem = format!("is more than processes={most}");
-        return Err(refusal(
+        return Err(subject.refuse(
             &format!("min-processes={least}"),
             problem,
             "processes= is the most; raise it, or lower min-processes=",
         ));
     }
     if least < most && options.threads == Some(Threads(0)) {
-        return Err(refusal(
+        return Err(subject.refuse(
             &format!("min-processes={least}"),
             "has no effect with threads=0, for all processes of a service always run".to_owned(),
             "remove it, or write fewer processes=",
@@ -288,7 +323,7 @@ fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
     }
     let idle = options.idle_timeout.map(|seconds| seconds.0);
     if let Some(seconds) = idle.filter(|_| least == most) {
-        return Err(refusal(
+        return Err(subject.refuse(
             &format!("idle-timeout={seconds}"),
             format!("has no effect, for the group always has {most} workers"),
             "write a smaller min-processes=, such as min-processes=0",
@@ -308,8 +343,7 @@ fn scale(raw: &RawGroup) -> Result<Scale, Refusal> {
 const OTHER_THREADS: u32 = 8;
 
 /// Limits on processes together, unless not even one worker would fit in.
-fn quotas(raw: &RawGroup, threads: u32) -> Result<Quotas, Refusal> {
-    let options = &raw.options;
+fn quotas(options: &GroupOptions, subject: &Subject<'_>, threads: u32) -> Result<Quotas, Refusal> {
     let count = |option: Option<Count<0>>| option.map_or(0, |count| count.0);
     let quotas = Quotas {
         application: Quota {
@@ -329,14 +363,11 @@ fn quotas(raw: &RawGroup, threads: u32) -> Result<Quotas, Refusal> {
         ("user-processes-limit", quotas.user.processes),
     ] {
         if limit > 0 && limit < needed {
-            return Err(Refusal {
-                place: raw.place.to_string(),
-                subject: format!("WSGIDaemonProcess {} {option}={limit}", raw.name),
-                problem: format!(
-                    "is less than the {needed} threads that one worker with threads={threads} may need"
-                ),
-                remedy: "raise it, or write fewer threads=".into(),
-            });
+            return Err(subject.refuse(
+                &format!("{option}={limit}"),
+                format!("is less than the {needed} threads that one worker with threads={threads} may need"),
+                "raise it, or write fewer threads=",
+            ));
         }
     }
     Ok(quotas)

@@ -91,7 +91,7 @@ pub(super) fn user(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Re
             "repair the user database",
         )
     };
-    let Some(identity) = &raw.options.user else {
+    let Some(identity) = &raw.own.user else {
         // httpd's own user needs no name: it may be a bare number in a container.
         let uid = if facts.is_root() { facts.uid } else { facts.own_uid };
         let found = accounts.user_by_id(uid).map_err(|why| failed("user", why))?;
@@ -152,7 +152,7 @@ fn account(
 
 /// Who must own the scripts.
 pub(super) fn owner_of_scripts(raw: &RawGroup, accounts: &dyn Accounts) -> Result<Option<Owner>, Refusal> {
-    match (&raw.options.script_user, &raw.options.script_group) {
+    match (&raw.own.script_user, &raw.own.script_group) {
         (None, None) => Ok(None),
         (Some(identity), None) => {
             let option = format!("script-user={}", written(identity));
@@ -177,7 +177,7 @@ pub(super) fn socket_user(
     facts: &Facts,
     accounts: &dyn Accounts,
 ) -> Result<Option<u32>, Refusal> {
-    let Some(identity) = &raw.options.socket_user else {
+    let Some(identity) = &raw.own.socket_user else {
         return Ok(None);
     };
     let option = format!("socket-user={}", written(identity));
@@ -223,7 +223,7 @@ fn group_id(
 
 /// Their primary group.
 pub(super) fn group(raw: &RawGroup, facts: &Facts, accounts: &dyn Accounts) -> Result<u32, Refusal> {
-    let (option, gid) = match &raw.options.group {
+    let (option, gid) = match &raw.own.group {
         Some(identity) => {
             let option = format!("group={}", written(identity));
             let gid = group_id(raw, accounts, &option, identity)?;
@@ -247,7 +247,7 @@ pub(super) fn refuse_other_identity(
 ) -> Result<(), Refusal> {
     let remedy = "start httpd as root, or remove the option";
     if account.uid != facts.own_uid {
-        let option = raw.options.user.as_ref().map(written).unwrap_or_default();
+        let option = raw.own.user.as_ref().map(written).unwrap_or_default();
         return Err(refuse(
             raw,
             &format!("user={option}"),
@@ -256,7 +256,7 @@ pub(super) fn refuse_other_identity(
         ));
     }
     if gid != facts.own_gid {
-        let option = raw.options.group.as_ref().map(written).unwrap_or_default();
+        let option = raw.own.group.as_ref().map(written).unwrap_or_default();
         return Err(refuse(
             raw,
             &format!("group={option}"),
@@ -270,7 +270,7 @@ pub(super) fn refuse_other_identity(
 /// What else only root can do for them.
 pub(super) fn refuse_without_root(raw: &RawGroup) -> Result<(), Refusal> {
     let remedy = "start httpd as root, or remove the option";
-    if let Some(path) = &raw.options.chroot {
+    if let Some(path) = &raw.own.chroot {
         return Err(refuse(
             raw,
             &format!("chroot={}", path.0.display()),
@@ -297,7 +297,7 @@ pub(super) fn supplementary(
     account: &Account,
     gid: u32,
 ) -> Result<(Vec<u32>, Option<String>), Refusal> {
-    let Some(list) = &raw.options.supplementary_groups else {
+    let Some(list) = &raw.own.supplementary_groups else {
         if !facts.is_root() || account.name.is_empty() {
             return Ok((Vec::new(), None));
         }

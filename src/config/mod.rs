@@ -2,6 +2,7 @@
 //!
 //! Pure but for the user database: [`resolve`] looks names up through `rwsgi_os::users`. Nothing is changed afterwards.
 
+pub mod bases;
 pub mod group;
 pub mod identity;
 pub mod privileged;
@@ -21,6 +22,7 @@ use rwsgi_wire::python::Python;
 
 use crate::directives::Scoped;
 use crate::directives::script::Alias;
+pub use bases::Base;
 pub use group::{Group, Owner};
 
 /// What holds for the whole process.
@@ -28,6 +30,8 @@ pub use group::{Group, Owner};
 pub struct Site {
     /// Process groups by name.
     pub groups: BTreeMap<String, Group>,
+    /// Bases of users, in the order in which they are tried.
+    pub bases: Vec<Base>,
     /// Most workers of all groups together; 0: no limit.
     pub max_workers: u32,
     /// Where request bodies wait.
@@ -49,7 +53,8 @@ pub struct Site {
 impl Site {
     /// The requests of some process group are counted over all children.
     pub fn is_capped(&self) -> bool {
-        self.groups.values().any(Group::is_capped)
+        let of_users = self.bases.iter().map(|base| &base.group);
+        self.groups.values().chain(of_users).any(Group::is_capped)
     }
 
     /// `WSGICaseSensitivity Off`, which holds for the whole server.

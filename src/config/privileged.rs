@@ -83,7 +83,7 @@ pub(super) fn without_privileged(
         return Ok((groups, None));
     }
     let what = found.join(", ");
-    let option = match &raw.options.user {
+    let option = match &raw.own.user {
         Some(user) => format!("user={}", written(user)),
         None => "without user=".to_owned(),
     };

@@ -17,7 +17,7 @@ pub fn embedded(main: &RawServer) -> Python {
 }
 
 /// For the workers of a process group.
-pub fn of_group(main: &RawServer, name: &str, group: &GroupOptions) -> Python {
+pub fn of_group(main: &RawServer, name: &str, group: &GroupOptions, eggs: Option<&Absolute>) -> Python {
     let outside = options(&main.interpreters.base);
     let base = Options {
         path: paths(group.python_path.as_ref()),
@@ -27,7 +27,7 @@ pub fn of_group(main: &RawServer, name: &str, group: &GroupOptions) -> Python {
             .or(outside.switch_interval),
         ..outside
     };
-    python(main, base, group.python_eggs.as_ref(), name)
+    python(main, base, eggs, name)
 }
 
 fn python(main: &RawServer, base: Options, eggs: Option<&Absolute>, process_group: &str) -> Python {
@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn groups_have_paths_and_eggs_of_their_own_and_their_interval_goes_before() {
         let mut group = GroupOptions::default();
-        let python = of_group(&main(), "a", &group);
+        let python = of_group(&main(), "a", &group, None);
         assert_eq!((python.eggs.len(), python.interpreters.base.path.len()), (0, 0));
         assert_eq!(python.interpreters.base.switch_interval, Some(20_000));
         assert_eq!(python.interpreters.base.restrict_stdin, Some(true));
         assert_eq!(python.interpreters.sections.len(), 2);
         group.switch_interval = Some(Interval(1));
-        let python = of_group(&main(), "a", &group);
+        let python = of_group(&main(), "a", &group, None);
         assert_eq!(python.interpreters.base.switch_interval, Some(1));
     }
 }

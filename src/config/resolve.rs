@@ -10,7 +10,7 @@ use rwsgi_wire::control::Preload;
 use super::group::Group;
 use super::identity::{Accounts, Facts};
 use super::remembered::Remembered;
-use super::{Embedded, Refusal, ServerConfig, Site, python};
+use super::{Base, Embedded, Refusal, ServerConfig, Site, bases, python};
 use crate::directives::Place;
 use crate::directives::RawServer;
 use crate::directives::calls::CallScript;
@@ -48,7 +48,8 @@ pub fn resolve(
         let index = *index;
         for raw in &server.raw.groups {
             let mut group = Group::resolve(raw, facts, accounts, python_home.as_deref())?;
-            group.settings.python = python::of_group(&main, &raw.name, &raw.options);
+            group.settings.python =
+                python::of_group(&main, &raw.name, &raw.options, raw.own.python_eggs.as_ref());
             group.server = index;
             group.server_names.push(server.name.to_owned());
             group.is_of_virtual_host = server.is_virtual;
@@ -111,6 +112,7 @@ pub fn resolve(
         check_call(call, server, &groups)?;
         calls_embedded |= call.process_group().is_empty();
     }
+    let bases = bases::resolve(&main, facts, accounts, python_home.as_deref())?;
     let is_forced = imports_embedded || calls_embedded;
     let is_off = global.restrict_embedded.unwrap_or(false);
     let embedded = Embedded {
@@ -129,12 +131,13 @@ pub fn resolve(
     };
     let site = Arc::new(Site {
         audit_log: global.audit_log.map(|path| facts.server_root.join(path.0)),
-        max_workers: max_workers(global.max_workers, &groups)?,
+        max_workers: max_workers(global.max_workers, &groups, &bases)?,
         spool_directory: global
             .spool_directory
             .map_or_else(|| "/var/tmp".into(), |directory| directory.0),
         max_memory: global.max_memory.map_or(0, |bytes| bytes.0),
         groups,
+        bases,
         embedded,
         socket_prefix,
         run: OnceLock::new(),
@@ -154,20 +157,31 @@ pub fn resolve(
 }
 
 /// `WSGIMaxWorkers`, unless a single group could never have the workers it always has.
-fn max_workers(written: Option<Count<0>>, groups: &BTreeMap<String, Group>) -> Result<u32, Refusal> {
+fn max_workers(
+    written: Option<Count<0>>,
+    groups: &BTreeMap<String, Group>,
+    bases: &[Base],
+) -> Result<u32, Refusal> {
     let most = written.map_or(0, |count| count.0);
     let least = |group: &Group| group.settings.scale.min_processes;
+    let of_groups = groups
+        .iter()
+        .map(|(name, group)| (group, format!("application group of WSGIDaemonProcess {name}")));
+    let of_bases = bases.iter().map(|base| {
+        let pattern = String::from_utf8_lossy(&base.pattern);
+        (&base.group, format!("application of WSGIUserProcess {pattern}"))
+    });
     let too_many = |group: &Group| most != 0 && least(group) > most && !group.settings.is_service();
-    match groups.iter().find(|(_, group)| too_many(group)) {
+    match of_groups.chain(of_bases).find(|(group, _)| too_many(group)) {
         None => Ok(most),
-        Some((name, group)) => Err(Refusal {
+        Some((group, what)) => Err(Refusal {
             place: String::new(),
             subject: format!("WSGIMaxWorkers {most}"),
             problem: format!(
-                "is less than the {} workers that each application group of WSGIDaemonProcess {name} always has",
+                "is less than the {} workers that each {what} always has",
                 least(group)
             ),
-            remedy: "raise it, or give that group a smaller min-processes= or processes=".into(),
+            remedy: "raise it, or give that one a smaller min-processes= or processes=".into(),
         }),
     }
 }
@@ -175,7 +189,8 @@ fn max_workers(written: Option<Count<0>>, groups: &BTreeMap<String, Group>) -> R
 /// A copy of a virtual host (for another port, as certbot makes them) declares its groups again, which is one group as long as it
 /// says the same. Anything else is a mistake.
 fn duplicate(raw: &RawGroup, first: &RawGroup, is_twice_here: bool) -> Refusal {
-    let (problem, remedy) = match first.options.first_difference(&raw.options) {
+    let of_own = first.own.first_difference(&raw.own);
+    let (problem, remedy) = match of_own.or_else(|| first.options.first_difference(&raw.options)) {
         _ if is_twice_here => (String::new(), "remove one of the two, or choose another name"),
         Some(option) => (
             format!(", and the two differ in '{option}'"),

@@ -54,6 +54,8 @@ pub struct CallScript {
     pub options: CallOptions,
     /// Where it was written.
     pub place: Place,
+    /// That is `.htaccess`.
+    pub is_of_htaccess: bool,
 }
 
 impl CallScript {
@@ -174,6 +176,7 @@ fn set(
         script: path,
         options,
         place: place.clone(),
+        is_of_htaccess: matches!(target, Target::Directory(_)),
     });
     check(&call, target)?;
     *field(target.scoped()) = Asked(Some(Arc::clone(&call)));

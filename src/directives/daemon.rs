@@ -7,11 +7,12 @@ use super::kinds::{
 };
 use super::python_kinds::Interval;
 use super::script::invalid_option;
-use super::{Context, Directive, Place, Target, Words, Wrong, options};
+use super::{Context, Directive, OptionText, Place, Target, Words, Wrong, options};
 
 options! {
-    /// The options of a process group as written.
-    pub struct GroupOptions;
+    /// Who the workers of a process group are and what is theirs alone, as written. What runs below a `WSGIUserProcess` has all this from the owner
+    /// of its directory.
+    pub struct OwnOptions;
 
     /// The user that the workers run as. Default: httpd's `User`. Never root. Another user than the current one needs an httpd started
     /// as root.
@@ -24,6 +25,41 @@ options! {
     /// privileged one (`shadow`, `docker`, `sudo`, httpd's own, …): who means it lists them here. With `LoadModule wsgi_module` privileged ones
     /// are left out instead, with a warning. The group `root` is refused always.
     supplementary_groups: Identities = "supplementary-groups";
+
+    /// `PYTHON_EGG_CACHE` of the workers: where `pkg_resources` unpacks eggs. `WSGIPythonEggs` is not taken over.
+    python_eggs: Absolute = "python-eggs";
+
+    /// Working directory of the workers, also put at the front of `sys.path`. Default: the user's home directory; `/` when
+    /// the user is httpd's own.
+    home: Absolute = "home";
+
+    /// Name of the workers in process lists; `%{GROUP}` is `(wsgi:NAME)`.
+    display_name: Text = "display-name";
+
+    /// Root directory of the workers. Scripts, `python-home`, `python-path` and `home` are named as they are inside of it, but for the
+    /// scripts of aliases, which are named as httpd sees them and must lie below it. It needs a Python, and `/proc` mounted. Needs an httpd
+    /// started as root.
+    chroot: Absolute = "chroot";
+
+    /// Only scripts that this user owns are run, in directories that it owns; neither may be writable for the group or for others. Default:
+    /// any. Else the client gets 403. Not together with `script-group`.
+    script_user: Identity = "script-user";
+
+    /// Only scripts of this group are run, in directories of this group; neither may be writable for others. Default: any.
+    script_group: Identity = "script-group";
+
+    /// The owner of the socket that httpd's children connect to. Default: root, and httpd's group may connect; it may with this option,
+    /// too. Needs an httpd started as root.
+    socket_user: Identity = "socket-user";
+
+    /// On: applications may see httpd's scoreboard, by `mod_wsgi.server_metrics()` on the thread of a request: what each child and thread of
+    /// httpd does, with the client and the first line of requests, those of other sites included. Default Off.
+    server_metrics: super::kinds::OnOff = "server-metrics";
+}
+
+options! {
+    /// How the workers run, as written: for `WSGIDaemonProcess` and `WSGIUserProcess` alike.
+    pub struct GroupOptions;
 
     /// Worker processes of each application group; the most, with `min-processes`. Default 1. Writing the option at all makes
     /// `wsgi.multiprocess` true.
@@ -54,16 +90,9 @@ options! {
     /// Directories put in front of `sys.path`; `.pth` files in them count. Relative ones are below the working directory.
     python_path: PathList = "python-path";
 
-    /// `PYTHON_EGG_CACHE` of the workers: where `pkg_resources` unpacks eggs. `WSGIPythonEggs` is not taken over.
-    python_eggs: Absolute = "python-eggs";
-
     /// Seconds after which a thread lets others run Python, as with `sys.setswitchinterval()`. Default: `WSGISwitchInterval`, else
     /// Python's own, 0.005.
     switch_interval: Interval = "switch-interval";
-
-    /// Working directory of the workers, also put at the front of `sys.path`. Default: the user's home directory; `/` when
-    /// the user is httpd's own.
-    home: Absolute = "home";
 
     /// File mode creation mask of the workers. Default 0022.
     umask: Umask = "umask";
@@ -73,14 +102,6 @@ options! {
 
     /// `LC_ALL` of the workers.
     locale: Text = "locale";
-
-    /// Name of the workers in process lists; `%{GROUP}` is `(wsgi:NAME)`.
-    display_name: Text = "display-name";
-
-    /// Root directory of the workers. Scripts, `python-home`, `python-path` and `home` are named as they are inside of it, but for the
-    /// scripts of aliases, which are named as httpd sees them and must lie below it. It needs a Python, and `/proc` mounted. Needs an httpd
-    /// started as root.
-    chroot: Absolute = "chroot";
 
     /// Priority of the workers: a nice value from -20 (first) to 19 (last). Default 0: as httpd. A negative one needs an httpd started as
     /// root.
@@ -185,17 +206,6 @@ options! {
     /// lock, and by the manager.
     deadlock_timeout: Seconds = "deadlock-timeout";
 
-    /// Only scripts that this user owns are run, in directories that it owns; neither may be writable for the group or for others. Default:
-    /// any. Else the client gets 403. Not together with `script-group`.
-    script_user: Identity = "script-user";
-
-    /// Only scripts of this group are run, in directories of this group; neither may be writable for others. Default: any.
-    script_group: Identity = "script-group";
-
-    /// The owner of the socket that httpd's children connect to. Default: root, and httpd's group may connect; it may with this option,
-    /// too. Needs an httpd started as root.
-    socket_user: Identity = "socket-user";
-
     /// Most time for which a client may take nothing of an answer. Default 0: `socket-timeout` if that is given, else httpd's `Timeout`. Then
     /// the connection is closed, and the worker is free again. No effect for HTTP/2, whose streams share a connection.
     response_socket_timeout: Seconds = "response-socket-timeout";
@@ -216,18 +226,19 @@ options! {
 
     /// Longest header of an answer in bytes, name and value, at least 8192. Default 0: 1 MiB for all of them. Longer ones are 500.
     header_buffer_size: Bytes<8192> = "header-buffer-size";
-
-    /// On: applications may see httpd's scoreboard, by `mod_wsgi.server_metrics()` on the thread of a request: what each child and thread of
-    /// httpd does, with the client and the first line of requests, those of other sites included. Default Off.
-    server_metrics: super::kinds::OnOff = "server-metrics";
 }
+
+/// All options of `WSGIDaemonProcess`.
+pub const OPTIONS: &[&[OptionText]] = &[OwnOptions::OPTIONS, GroupOptions::OPTIONS];
 
 /// A process group as written.
 #[derive(Clone, Debug)]
 pub struct RawGroup {
     /// Its name.
     pub name: String,
-    /// Its options.
+    /// Who its workers are.
+    pub own: OwnOptions,
+    /// How they run.
     pub options: GroupOptions,
     /// Where it was written.
     pub place: Place,
@@ -279,24 +290,36 @@ const AS_IF_ABSENT: [&str; 6] = [
 fn set(target: &mut Target<'_>, words: &mut Words<'_>, place: &Place) -> Result<(), Wrong> {
     let name = words.next().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Wrong::new("has no name", "write the name of the process group first"))?;
-    let mut options = GroupOptions::default();
+    if name.starts_with('~') {
+        return Err(Wrong::new(
+            format!("{name} has a name that begins with '~'"),
+            "choose another: such names are those of users below a WSGIUserProcess",
+        ));
+    }
+    let (mut own, mut options) = (OwnOptions::default(), GroupOptions::default());
     while let Some(option) = words.next_option() {
         let (option, value) = option.map_err(|wrong| wrong.about(&name))?;
         if value.is_empty() && AS_IF_ABSENT.contains(&option.as_str()) {
             continue;
         }
-        if let Some(result) = options.take(&option, &value) {
+        if let Some(result) = own
+            .take(&option, &value)
+            .or_else(|| options.take(&option, &value))
+        {
             result.map_err(|wrong| wrong.about(format_args!("{name} {option}={value}")))?;
             continue;
         }
         return Err(invalid_option(
             &name,
             &option,
-            GroupOptions::OPTIONS.iter().map(|option| option.0),
+            OPTIONS
+                .iter()
+                .flat_map(|options| options.iter().map(|option| option.0)),
         ));
     }
     target.server()?.groups.push(RawGroup {
         name,
+        own,
         options,
         place: place.clone(),
     });
@@ -324,7 +347,7 @@ mod tests {
         let group = read("site threads=5 processes=2 threads=7 user=#1000").unwrap();
         assert_eq!(group.options.threads, Some(Threads(7)));
         assert_eq!(group.options.processes, Some(Count(2)));
-        assert_eq!(group.options.user, Some(Identity::Number(1000)));
+        assert_eq!(group.own.user, Some(Identity::Number(1000)));
     }
 
     #[test]
@@ -342,10 +365,17 @@ mod tests {
         let group = read("site python-path='' lang='' supplementary-groups=''").unwrap();
         assert_eq!(group.options.python_path, None);
         assert_eq!(
-            group.options.supplementary_groups,
+            group.own.supplementary_groups,
             Some(super::super::kinds::Identities(vec![]))
         );
         assert!(read("site home=''").is_err());
+    }
+
+    #[test]
+    fn the_names_of_users_are_not_for_groups() {
+        let said = read("~ann threads=5").unwrap_err();
+        assert!(said.contains("WSGIDaemonProcess ~ann has a name"), "{said}");
+        assert!(read("a~").is_ok());
     }
 
     #[test]

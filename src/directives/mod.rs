@@ -7,6 +7,7 @@
 //! - [`proxies`], for what proxies are trusted with
 //! - [`server`], for directives of whole servers
 //! - [`daemon`], for `WSGIDaemonProcess` and its options
+//! - [`users`], for applications that run as the user whose directory they are in
 //! - [`calls`], for scripts that httpd asks before it answers
 //! - [`script`], for aliases; [`handler_script`], for handlers; [`import`], for scripts loaded at start
 //! - [`python`], for how Python is started and ended; [`interpreter`], for what may be said of some interpreters only
@@ -33,6 +34,7 @@ pub mod scoped;
 pub mod script;
 pub mod server;
 mod table;
+pub mod users;
 mod words;
 
 use core::ffi::CStr;
@@ -40,6 +42,7 @@ use std::fmt;
 
 pub use scoped::Scoped;
 pub use server::RawServer;
+pub use table::OptionText;
 pub(crate) use table::{options, settings};
 pub use words::Words;
 
@@ -212,6 +215,8 @@ const OWN: &[Directive] = &[
     script::ALIAS,
     script::ALIAS_MATCH,
     daemon::DAEMON_PROCESS,
+    users::USER_PROCESS,
+    users::USER_OPTIONS,
     handler_script::HANDLER_SCRIPT,
     import::IMPORT_SCRIPT,
     python::WARNINGS,

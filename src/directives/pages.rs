@@ -5,11 +5,11 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::calls::CallOptions;
-use super::daemon::GroupOptions;
 use super::handler_script::HandlerOptions;
 use super::import::ImportOptions;
 use super::script::AliasOptions;
-use super::{ALL, Directive};
+use super::users::{UserOptions, UserProcessOptions};
+use super::{ALL, Directive, OptionText, daemon};
 
 /// Writes one page per directive into `directory`, which must exist.
 pub fn write(directory: &Path) -> io::Result<()> {
@@ -37,20 +37,22 @@ pub fn page(directive: &Directive) -> String {
         "# {name}\n\n| | |\n|---|---|\n| Syntax | `{name} {usage}` |\n| Context | {} |\n\n{text}",
         directive.context
     );
-    let options = match name.as_str() {
-        "WSGIDaemonProcess" => GroupOptions::OPTIONS,
-        "WSGIScriptAlias" | "WSGIScriptAliasMatch" => AliasOptions::OPTIONS,
+    let options: &[&[OptionText]] = match name.as_str() {
+        "WSGIDaemonProcess" => daemon::OPTIONS,
+        "WSGIUserProcess" => &[UserProcessOptions::OPTIONS],
+        "WSGIUserOptions" => &[UserOptions::OPTIONS],
+        "WSGIScriptAlias" | "WSGIScriptAliasMatch" => &[AliasOptions::OPTIONS],
         "WSGIDispatchScript" | "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
-            CallOptions::OPTIONS
+            &[CallOptions::OPTIONS]
         }
-        "WSGIHandlerScript" => HandlerOptions::OPTIONS,
-        "WSGIImportScript" => ImportOptions::OPTIONS,
+        "WSGIHandlerScript" => &[HandlerOptions::OPTIONS],
+        "WSGIImportScript" => &[ImportOptions::OPTIONS],
         _ => &[],
     };
     if !options.is_empty() {
         page.push_str("\n## Options\n");
     }
-    for (option, usage, text) in options {
+    for (option, usage, text) in options.iter().copied().flatten() {
         let _ = write!(
             page,
             "\n### `{option}={}`\n\n{}",
@@ -85,7 +87,9 @@ mod tests {
 
     #[test]
     fn every_option_has_a_text() {
-        for (option, _, text) in GroupOptions::OPTIONS.iter().chain(AliasOptions::OPTIONS) {
+        let of_groups = daemon::OPTIONS.iter().copied().flatten();
+        let of_users = UserProcessOptions::OPTIONS.iter().chain(UserOptions::OPTIONS);
+        for (option, _, text) in of_groups.chain(of_users).chain(AliasOptions::OPTIONS) {
             assert!(text.trim().len() > 20, "{option}");
         }
     }

@@ -8,6 +8,7 @@ use super::choices::OnOffAuto;
 use super::handler_script::HandlerScripts;
 use super::kinds::{Bytes, Callable, FixedNames, OnOff};
 use super::proxies::{ProxyHeaders, Subnets};
+use super::users::UserOptions;
 use super::{Target, Wrong, settings};
 use crate::request::template::Template;
 
@@ -132,6 +133,8 @@ settings! {
     + {
         /// `WSGIHandlerScript`.
         handler_scripts: HandlerScripts;
+        /// `WSGIUserOptions`.
+        user_options: UserOptions;
         /// `WSGIDispatchScript`.
         dispatch_script: Asked;
         /// `WSGIAccessScript`.

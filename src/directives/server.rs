@@ -10,6 +10,7 @@ use super::interpreter::Interpreters;
 use super::kinds::{Absolute, BelowServerRoot, Bytes, Count, OnOff};
 use super::python::Python;
 use super::script::Alias;
+use super::users::RawBase;
 use super::{Scoped, Target, Wrong, settings};
 
 settings! {
@@ -84,6 +85,8 @@ pub struct RawServer {
     pub aliases: Vec<Alias>,
     /// Process groups declared here.
     pub groups: Vec<RawGroup>,
+    /// Bases of users, in the order in which they are tried; of the main server.
+    pub bases: Vec<RawBase>,
     /// What is written here to be loaded at start, in order.
     pub loads: Vec<Load>,
     /// Scripts that httpd asks, written here or in sections within.

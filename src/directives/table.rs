@@ -46,6 +46,9 @@ macro_rules! settings {
     };
 }
 
+/// An option for the reference pages: name, values it takes, text.
+pub type OptionText = (&'static str, &'static core::ffi::CStr, &'static str);
+
 /// Declares the `name=value` options of a directive: the struct that keeps them and the function that takes one.
 macro_rules! options {
     (
@@ -60,8 +63,8 @@ macro_rules! options {
         }
 
         impl $struct {
-            /// Every option: name, values it takes, reference text.
-            pub const OPTIONS: &[(&str, &core::ffi::CStr, &str)] =
+            /// Every option.
+            pub const OPTIONS: &[$crate::directives::OptionText] =
                 &[$(($name, <$kind as $crate::directives::kinds::Kind>::USAGE, concat!($($doc, "\n",)*)),)*];
 
             /// Takes one option; `None` when there is no such option.
@@ -69,6 +72,14 @@ macro_rules! options {
                 match name {
                     $($name => Some($crate::directives::kinds::parse::<$kind>(value).map(|value| self.$field = Some(value))),)*
                     _ => None,
+                }
+            }
+
+            /// These options where they are written, else those of `base`.
+            #[must_use]
+            pub fn over(&self, base: &Self) -> Self {
+                Self {
+                    $($field: self.$field.clone().or_else(|| base.$field.clone()),)*
                 }
             }
 

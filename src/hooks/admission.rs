@@ -70,7 +70,7 @@ pub fn admit(request: &Request<'_>, group: &Group, pool: &PoolName) -> Result<Op
         application: group.request_limit.of(*all),
         user: group.user_request_limit.of(*all),
     };
-    let entry = caps.enter(Who::new(pool, &group.settings.user), most);
+    let entry = caps.enter(Who::new(pool, user_of(group, pool)), most);
     for change in &entry.changes {
         say(request, group, pool, most, change);
     }
@@ -80,6 +80,13 @@ pub fn admit(request: &Request<'_>, group: &Group, pool: &PoolName) -> Result<Op
     }
 }
 
+/// Whose application it is.
+fn user_of<'n>(group: &'n Group, pool: &'n PoolName) -> &'n [u8] {
+    pool.below
+        .as_ref()
+        .map_or(&group.settings.user, |below| &below.user)
+}
+
 fn say(request: &Request<'_>, group: &Group, pool: &PoolName, most: Most, change: &Change) {
     let whose = |of: &Limited| match of {
         Limited::Application => format!(
@@ -87,7 +94,7 @@ fn say(request: &Request<'_>, group: &Group, pool: &PoolName, most: Most, change
             String::from_utf8_lossy(&pool.application_group).escape_debug(),
             String::from_utf8_lossy(&pool.group).escape_debug()
         ),
-        Limited::User => format!("the user '{}'", String::from_utf8_lossy(&group.settings.user)),
+        Limited::User => format!("the user '{}'", String::from_utf8_lossy(user_of(group, pool))),
     };
     match change {
         Change::Reached(of) => {

@@ -128,6 +128,11 @@ fn answer(
     let mut client = RequestClient::new(request, settings.answer_rules(true), false);
     if place.process_group.is_empty() {
         let embedded = &config.site.embedded;
+        if question.script.is_of_htaccess && !config.site.bases.is_empty() {
+            let cause = "scripts that are named in .htaccess run in httpd's children, and where there is a WSGIUserProcess no code of users does; \
+                         name it in the server's configuration";
+            return Err(Asking::NotPossible(cause.into()));
+        }
         if embedded.is_off && !embedded.is_forced {
             let cause = "WSGIRestrictEmbedded is On and no script of the server's own configuration runs in httpd's children; name it there, \
                          with process-group=";
@@ -151,10 +156,7 @@ fn answer(
     put_with(&mut head, Kind::Head, |out| {
         put_head(out, request, &settings, question, place);
     });
-    let pool = PoolName {
-        group: place.process_group.as_bytes().to_vec(),
-        application_group: place.application_group.as_bytes().to_vec(),
-    };
+    let pool = PoolName::of_group(place.process_group.as_bytes(), place.application_group.as_bytes());
     calls::ask_worker(
         pools,
         &pool,

@@ -8,6 +8,8 @@ use super::head::{self, Body, Queue};
 use super::names::RequestNames;
 use super::owner;
 use super::upload;
+use super::user_application::{self, UserApplication};
+use super::users::{is_mapped, lacks_slash};
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
 use crate::codes;
@@ -18,9 +20,10 @@ use crate::hooks::child_init::Child;
 use crate::hooks::client::RequestClient;
 use crate::httpd::{self, FileKind, Level, Request, Verdict};
 use crate::log::log;
+use crate::request::below::with_slash;
 use crate::request::headers;
 use crate::request::instead::Instead;
-use crate::request::target::{Settings, Target};
+use crate::request::target::{Settings, Target, single_slashes};
 
 /// Answers requests for scripts.
 pub fn handler(request: &Request<'_>) -> Verdict {
@@ -52,11 +55,23 @@ pub fn handler(request: &Request<'_>) -> Verdict {
         server: &config.scoped,
         loaded_as: httpd::loaded_as(),
     };
-    let body = match check_file(request, &settings).and_then(|()| check_body(request, &settings)) {
+    let names = RequestNames(request);
+    let of_user = user_application::of(request, config, &settings, || settings.callable(&names));
+    let needs_exec = settings.alias.is_none() && of_user.is_none() && !is_mapped(request);
+    let checked = check_file(request, &settings, needs_exec).and_then(|()| check_body(request, &settings));
+    let body = match checked {
         Ok(body) => body,
         Err(verdict) => return verdict,
     };
-    let names = RequestNames(request);
+    if let Some(application) = of_user {
+        return serve_user(
+            request,
+            &settings,
+            application,
+            body,
+            &config.site.spool_directory,
+        );
+    }
     let mut target = settings.target(&names);
     if dispatch(request, &settings, &mut target, &names).is_err() {
         return Verdict::Status(500);
@@ -101,9 +116,9 @@ fn restricted(request: &Request<'_>, name: &str) -> Verdict {
     Verdict::Status(500)
 }
 
-fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
+fn check_file(request: &Request<'_>, settings: &Settings<'_>, needs_exec: bool) -> Result<(), Verdict> {
     if settings.handler_script.is_none() {
-        check_script(request, settings)?;
+        check_script(request, needs_exec)?;
     }
     if request.rejects_path_info() && !request.path_info().is_empty() {
         log!(
@@ -118,9 +133,9 @@ fn check_file(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verd
     Ok(())
 }
 
-fn check_script(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Verdict> {
+fn check_script(request: &Request<'_>, needs_exec: bool) -> Result<(), Verdict> {
     let script = || String::from_utf8_lossy(request.filename()).into_owned();
-    if settings.alias.is_none() && !request.may_execute() {
+    if needs_exec && !request.may_execute() {
         log!(
             request,
             Level::Error,
@@ -255,9 +270,6 @@ fn serve_by_worker(
     body: Body,
     directory: &Path,
 ) -> Verdict {
-    let Some(pools) = Child::pools() else {
-        return Verdict::Status(500);
-    };
     if let Some(owner) = group.scripts_of {
         if let Err(why) = owner::check(request.filename(), owner) {
             log!(
@@ -271,11 +283,70 @@ fn serve_by_worker(
             return Verdict::Status(403);
         }
     }
-    let name = PoolName {
-        group: target.process_group.clone().into_bytes(),
-        application_group: target.application_group.clone().into_bytes(),
+    let pool = PoolName::of_group(
+        target.process_group.as_bytes(),
+        target.application_group.as_bytes(),
+    );
+    let can_grow = group.settings.scale.is_elastic(group.settings.processes);
+    let by = Workers {
+        group,
+        pool,
+        can_grow,
     };
-    let place = match admission::admit(request, group, &name) {
+    serve_by_pool(request, &by, settings, target, body, directory)
+}
+
+/// The application of a user; its directory is a directory to clients, too.
+fn serve_user(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    application: UserApplication<'_>,
+    body: Body,
+    directory: &Path,
+) -> Verdict {
+    if lacks_slash(request) {
+        let url = with_slash(&single_slashes(request.uri().to_bytes()), request.query());
+        request.add_header(b"Location", &url, false);
+        return Verdict::Status(301);
+    }
+    let UserApplication {
+        base,
+        pool,
+        target,
+        can_grow,
+    } = application;
+    let by = Workers {
+        group: &base.group,
+        pool,
+        can_grow,
+    };
+    serve_by_pool(request, &by, settings, &target, body, directory)
+}
+
+/// Who answers.
+struct Workers<'g> {
+    group: &'g Group,
+    pool: PoolName,
+    /// Another one may start when a request waits.
+    can_grow: bool,
+}
+
+fn serve_by_pool(
+    request: &Request<'_>,
+    Workers {
+        group,
+        pool,
+        can_grow,
+    }: &Workers<'_>,
+    settings: &Settings<'_>,
+    target: &Target,
+    body: Body,
+    directory: &Path,
+) -> Verdict {
+    let Some(pools) = Child::pools() else {
+        return Verdict::Status(500);
+    };
+    let place = match admission::admit(request, group, pool) {
         Ok(place) => place,
         Err(seconds) => {
             request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
@@ -292,7 +363,10 @@ fn serve_by_worker(
     };
     let now = micros_now();
     let arrived = if upload.is_some() { now } else { request.start() };
-    let limits = limits(request, group, arrived);
+    let limits = daemon::Limits {
+        can_grow: *can_grow,
+        ..limits(request, group, arrived)
+    };
     let queue = Queue {
         start: now,
         limit: limits.until_taken().as_millis().try_into().unwrap_or(u32::MAX),
@@ -314,9 +388,13 @@ fn serve_by_worker(
     }
     client.limit_client(group.client_timeout);
     client.show_scoreboard(group.server_metrics);
-    let result = daemon::serve(pools, &name, &head, limits, &mut client);
+    let result = daemon::serve(pools, pool, &head, limits, &mut client);
     // Before httpd answers in the application's place, perhaps with another request for it.
     drop(place);
+    let result = match pool.below {
+        Some(_) => result.map_err(Failure::of_user),
+        None => result,
+    };
     verdict(request, &client, result)
 }
 

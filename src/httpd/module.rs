@@ -196,6 +196,13 @@ unsafe extern "C" fn register_hooks(p: *mut c::apr_pool_t) {
     unsafe { c::ap_hook_access_checker(Some(auth::access_checker), after, before, MIDDLE) };
     // SAFETY: the pool of this hook.
     unsafe { auth::register(p) };
+    const LAST: c_int = c::APR_HOOK_LAST as c_int;
+    // SAFETY: as above.
+    unsafe { c::ap_hook_map_to_storage(Some(map_to_storage), none, BEFORE_CORE.0.as_ptr(), LAST) };
+    // SAFETY: as above.
+    unsafe { c::ap_hook_type_checker(Some(type_checker), none, none, FIRST) };
+    // SAFETY: as above.
+    unsafe { c::ap_hook_fixups(Some(fixups), none, none, MIDDLE) };
     // SAFETY: as above.
     unsafe { c::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE) };
 }
@@ -207,6 +214,7 @@ unsafe impl<const N: usize> Sync for Names<N> {}
 static AFTER: Names<2> = Names([c"mod_alias.c".as_ptr(), core::ptr::null()]);
 static AFTER_TLS: Names<2> = Names([c"mod_ssl.c".as_ptr(), core::ptr::null()]);
 static BEFORE_HOSTS: Names<2> = Names([c"mod_authz_host.c".as_ptr(), core::ptr::null()]);
+static BEFORE_CORE: Names<2> = Names([c"core.c".as_ptr(), core::ptr::null()]);
 static BEFORE: Names<3> = Names([
     c"mod_userdir.c".as_ptr(),
     c"mod_vhost_alias.c".as_ptr(),
@@ -277,6 +285,24 @@ unsafe extern "C" fn child_init(pchild: *mut c::apr_pool_t, s: *mut c::server_re
 unsafe extern "C" fn translate_name(r: *mut c::request_rec) -> c_int {
     guard(FAILED, || {
         Request::lend(r, c::DECLINED, |r| hooks::translate_name(r).code())
+    })
+}
+
+unsafe extern "C" fn map_to_storage(r: *mut c::request_rec) -> c_int {
+    guard(FAILED, || {
+        Request::lend(r, c::DECLINED, |r| hooks::map_to_storage(r).code())
+    })
+}
+
+unsafe extern "C" fn type_checker(r: *mut c::request_rec) -> c_int {
+    guard(FAILED, || {
+        Request::lend(r, c::DECLINED, |r| hooks::type_checker(r).code())
+    })
+}
+
+unsafe extern "C" fn fixups(r: *mut c::request_rec) -> c_int {
+    guard(FAILED, || {
+        Request::lend(r, c::DECLINED, |r| hooks::fixups(r).code())
     })
 }
 

@@ -148,6 +148,29 @@ impl<'r> Request<'r> {
         unsafe { (*rec).handler = handler.as_ptr() };
     }
 
+    /// Maps the request to another file than it was mapped to, before httpd has looked at that; to our handler if one is given.
+    pub fn map_anew(&self, filename: &[u8], handler: Option<&'static CStr>) {
+        let filename = self.pool().c_string(filename);
+        let rec = self.raw.as_ptr();
+        // SAFETY: H1: map_to_storage may set the file name, in both places where httpd keeps it.
+        unsafe { (*rec).filename = filename };
+        // SAFETY: as above.
+        unsafe { (*rec).canonical_filename = filename };
+        // SAFETY: as above: what follows the file is found anew,
+        unsafe { (*rec).path_info = core::ptr::null_mut() };
+        // SAFETY: and so is what the file is.
+        unsafe { (*rec).finfo.filetype = c::APR_NOFILE };
+        if let Some(handler) = handler {
+            self.set_handler(handler);
+        }
+    }
+
+    /// Sets `r->handler`.
+    pub fn set_handler(&self, handler: &'static CStr) {
+        // SAFETY: H1: hooks before the handler may; the name is static.
+        unsafe { (*self.raw.as_ptr()).handler = handler.as_ptr() };
+    }
+
     /// `r->uri`, decoded path.
     pub fn uri(&self) -> &'r CStr {
         let uri = self.rec().uri;

@@ -2,6 +2,7 @@
 //!
 //! - [`View`], what the rest may know of a request
 //! - [`target`], which file; which process group, application group and callable
+//! - [`below`], what of a path is a user's application
 //! - [`template`], `%{…}`
 //! - [`environ`], CGI and `mod_wsgi.*` variables
 //! - [`instead`], when httpd answers in the application's place
@@ -10,6 +11,7 @@
 //! - [`proxies`], what headers of proxies change
 //! - [`response`], what of an application's answer goes to the client
 
+pub mod below;
 pub mod environ;
 pub mod filtered;
 pub mod headers;

@@ -8,6 +8,7 @@ use crate::directives::calls::CallScript;
 use crate::directives::choices::{LoadedAs, OnOffAuto};
 use crate::directives::handler_script::{self, HandlerScript};
 use crate::directives::script::AliasOptions;
+use crate::directives::users::UserOptions;
 
 /// How many bytes of `uri` an alias covers: characters compare exactly, a `/` of the alias covers one or more, and the match ends
 /// where a component ends.
@@ -131,19 +132,35 @@ impl Settings<'_> {
             .or_else(|| self.pick(|scoped| scoped.application_group.as_ref()))
             .unwrap_or(&Template::Resource)
             .group(names);
-        let callable = match self.alias.and_then(|alias| alias.callable_object.as_ref()) {
-            _ if handler.is_some() => handler_script::CALLABLE.to_owned(),
+        Target {
+            process_group,
+            application_group,
+            callable: self.callable(names),
+        }
+    }
+
+    /// The callable.
+    pub fn callable(&self, names: &impl Names) -> String {
+        match self.alias.and_then(|alias| alias.callable_object.as_ref()) {
+            _ if self.handler_script.is_some() => handler_script::CALLABLE.to_owned(),
             Some(name) => name.0.as_ref().to_owned(),
             None => self.pick(|scoped| scoped.callable_object.as_ref()).map_or_else(
                 || DEFAULT_CALLABLE.to_owned(),
                 |callable| callable.0.callable(names),
             ),
-        };
-        Target {
-            process_group,
-            application_group,
-            callable,
         }
+    }
+
+    /// The server's configuration says for this directory, alias or handler who answers. None of that can be said in `.htaccess`.
+    pub fn names_process_group(&self) -> bool {
+        self.handler_script.is_some()
+            || self.directory.process_group.is_some()
+            || self.alias.is_some_and(|alias| alias.process_group.is_some())
+    }
+
+    /// `WSGIUserOptions`.
+    pub fn user_options(&self) -> UserOptions {
+        self.directory.user_options.over(&self.server.user_options)
     }
 
     /// `WSGIIgnoreActivity`.

@@ -1,6 +1,7 @@
 //! Every file of `apache-conf`, loaded and exercised as its comments say.
 
 use crate::gate::get_as;
+use crate::userdirs;
 use rwsgi_testkit::{Builder, Case, Topic, apps_venv, httpd_user, repository, test, test_file, until};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ pub fn tests(topic: &mut Topic) {
     topic.once(test![
         minimal_conf_serves,
         several_apps_conf_serves_both,
-        per_user_conf_starts_sites_when_asked_for,
+        per_user_conf_serves_every_user,
         django_conf_serves_admin_and_static_files,
         auth_conf_asks_for_members,
         service_conf_cleans_up,
@@ -102,23 +103,34 @@ fn several_apps_conf_serves_both(case: &Case) {
     assert_eq!(shop["prefix"], venv.as_str());
 }
 
-fn per_user_conf_starts_sites_when_asked_for(case: &Case) {
-    case.needs_ours("its daemons start with httpd");
+fn per_user_conf_serves_every_user(case: &Case) {
     let state = std::fs::read(test_file("apps/state.wsgi")).expect("state.wsgi");
-    let user = another_user();
-    let httpd = bare(case)
-        .load("macro")
-        .file("sites/a/app.wsgi", &state)
-        .file("sites/b/app.wsgi", &state)
-        .conf(&format!(
-            "Define SITES @ROOT@/sites\nDefine PYTHON @VENV@\nDefine USER_A {user}\nDefine USER_B {user}"
-        ))
+    let world = userdirs::places::bare(case)
+        .load("vhost_alias")
+        .conf("Define HOMES @ROOT@/home")
         .conf(&include("per-user.conf"))
-        .start();
-    assert!(httpd.workers().is_empty());
-    assert_eq!(httpd.get("/a").json()["process_group"], "a");
-    assert_eq!(httpd.workers().len(), 1);
-    assert_eq!(httpd.get("/b").json()["process_group"], "b");
+        // What is behind the last lines of the file.
+        .conf(
+            "<VirtualHost *:@PORT@>\nServerName main\n</VirtualHost>\n<VirtualHost *:@PORT@>\nServerName sites\nServerAlias *.example.org\n\
+             UseCanonicalName Off\nVirtualDocumentRoot ${HOMES}/%1/public_wsgi\n</VirtualHost>",
+        );
+    let [ann, bob] = userdirs::places::USERS.map(|user| world.home(user));
+    ann.file("app.wsgi", &state).open_file("public/a.css", "body {}");
+    bob.file("passenger_wsgi.py", &state);
+    ann.open_file(".htaccess", "WSGIUserOptions threads=1");
+    world.run(|httpd| {
+        assert!(httpd.workers().is_empty());
+        assert_eq!(httpd.get("/~ann/a.css").header("content-type"), Some("text/css"));
+        let first = httpd.get("/~ann/").json();
+        assert_eq!(first["process_group"], "~ann");
+        assert_eq!(httpd.workers().len(), 1);
+        assert_eq!(httpd.get("/~bob/x").json()["process_group"], "~bob");
+        let named = httpd.request("GET", "/").header("Host", "ann.example.org").send();
+        assert_eq!(named.json()["pid"], first["pid"]);
+        bob.open_file(".htaccess", "RewriteEngine On");
+        assert_eq!(httpd.get("/~bob/").status, 500);
+        httpd.wait_log("RewriteEngine not allowed here");
+    });
 }
 
 fn django_conf_serves_admin_and_static_files(case: &Case) {

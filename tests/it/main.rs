@@ -67,6 +67,7 @@ mod services;
 mod streaming;
 mod timeouts;
 mod truncation;
+mod userdirs;
 mod users;
 mod ways;
 
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
     suite.topic("streaming", streaming::tests);
     suite.topic("timeouts", timeouts::tests);
     suite.topic("truncation", truncation::tests);
+    suite.topic("userdirs", userdirs::tests);
     suite.topic("users", users::tests);
     suite.topic("ways", ways::tests);
     suite.run()

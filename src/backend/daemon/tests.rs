@@ -76,10 +76,7 @@ impl Stage {
     }
 
     fn serve(&self, client: &mut Recorder, limits: Limits) -> Result<(), Failure> {
-        let name = PoolName {
-            group: b"g".to_vec(),
-            application_group: b"".to_vec(),
-        };
+        let name = PoolName::of_group(b"g", b"");
         let mut head = Vec::new();
         frame::put_with(&mut head, Kind::Head, |out| Head::default().encode(out));
         serve(&self.pools, &name, &head, limits, client)

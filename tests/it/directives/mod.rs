@@ -51,6 +51,8 @@ mod switch_interval;
 mod telemetry;
 mod trusted_proxies;
 mod trusted_proxy_headers;
+mod user_options;
+mod user_process;
 mod verbose_debugging;
 
 pub fn tests(topic: &mut Topic) {
@@ -103,6 +105,8 @@ pub fn tests(topic: &mut Topic) {
     telemetry::tests(topic);
     trusted_proxies::tests(topic);
     trusted_proxy_headers::tests(topic);
+    user_options::tests(topic);
+    user_process::tests(topic);
     verbose_debugging::tests(topic);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mod_rwsgi::directives::daemon::GroupOptions;
+use mod_rwsgi::directives::daemon::OPTIONS;
 use mod_rwsgi::directives::{ALL, accepted};
 
 use super::rows::{Row, State, Table};
@@ -28,8 +28,10 @@ impl Registry {
         Registry {
             directives: all.filter(|name| !unbuilt_directives.contains(name)).collect(),
             unbuilt_directives,
-            options: GroupOptions::OPTIONS
+            options: OPTIONS
                 .iter()
+                .copied()
+                .flatten()
                 .map(|option| option.0.to_owned())
                 .collect(),
         }

@@ -1,0 +1,20 @@
+//! Applications of users (`WSGIUserProcess`): what is below a base runs as the user whose directory it is. Root only. All of it is ours.
+
+use rwsgi_testkit::Topic;
+
+mod life;
+mod mapping;
+mod people;
+pub mod places;
+mod refusals;
+mod rights;
+mod tuning;
+
+pub fn tests(topic: &mut Topic) {
+    life::tests(topic);
+    mapping::tests(topic);
+    people::tests(topic);
+    refusals::tests(topic);
+    rights::tests(topic);
+    tuning::tests(topic);
+}
