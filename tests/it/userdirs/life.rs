@@ -10,11 +10,8 @@ pub fn tests(topic: &mut Topic) {
         a_graceful_restart_keeps_the_workers,
         a_changed_script_renews_the_application,
         a_user_has_no_more_workers_than_allowed,
+        a_touched_restart_txt_renews_the_application,
     ]);
-    topic.not_yet(
-        "the worker looks at the script only",
-        test![a_touched_restart_txt_renews_the_application],
-    );
 }
 
 const SLOW: Duration = Duration::from_secs(30);
@@ -85,12 +82,13 @@ fn a_touched_restart_txt_renews_the_application(case: &Case) {
     world.run(|httpd| {
         let (pid, version) = answer(httpd, "/~ann/");
         assert_eq!(version, "one");
-        home.file("code_of_it.py", pid_script("two"));
+        // Of another length: within one second Python tells a cached module by that alone.
+        home.file("code_of_it.py", pid_script("second"));
         for _ in 0..5 {
             assert_eq!(answer(httpd, "/~ann/"), (pid, "one".to_owned()));
         }
         touch(&home, "tmp/restart.txt");
-        until("the new version", SLOW, || answer(httpd, "/~ann/").1 == "two");
+        until("the new version", SLOW, || answer(httpd, "/~ann/").1 == "second");
     });
 }
 
