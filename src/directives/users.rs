@@ -181,7 +181,8 @@ directories that begin with a dot, in `public`, `tmp`, `venv` and `__pycache__`,
 **Which files are served.** Files in `public/` of the application's directory, for GET and HEAD, before the application is asked; not those \
 that begin with a dot, but for `.well-known`. Everything else below the pattern is served by an application or not at all (404): no \
 source, no `.venv`, no data.\n\n\
-**Renewal.** When the script has changed, or is touched, the application is loaded anew, as everywhere; and when `tmp/restart.txt` of its directory is touched.\n\n\
+**Renewal.** When the script has changed, or is touched, the application is loaded anew, as everywhere; and when `tmp/restart.txt` of its directory is touched or created (not when it is removed). \
+`WSGIScriptReloading Off` turns both off.\n\n\
 **Python.** `.venv` or `venv` in the application's directory, or the version that its `.python-version` names; else `python-home=`, else \
 `WSGIPythonHome`, else `/usr/bin/python3`. The working directory is the application's, which is also the first of `sys.path`.\n\n\
 **What the administrator names counts more.** Where a `<Directory>` or `<Location>` section has a `WSGIProcessGroup`, or an alias or handler \
