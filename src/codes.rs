@@ -57,9 +57,9 @@ codes! {
         "the program failed, or refused the configuration",
         "httpd does not start",
         "do what the sentence says";
-    MANAGER_DIED = 22, "The manager died",
-        "rwsgi-manager was killed, or crashed",
-        "workers end with it; it is started again at once",
+    MANAGER_DIED = 22, "The manager's keeper died",
+        "the first of the two processes rwsgi-manager was killed, or crashed, and the second ended with it",
+        "workers finish what they have and end; both are started again at once, and workers with them",
         "find out who killed it (memory, an operator), or report the crash";
     MANAGER_LOST = 23, "The manager could not be started again",
         "see the sentence",

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rwsgi_os::message;
 use rwsgi_os::poll::readable;
@@ -152,7 +152,7 @@ impl Link {
                 told.map_err(|refusal| {
                     refusal.unwrap_or_else(|| "rwsgi-manager ended while it read its configuration".into())
                 })?;
-                log!(main, Level::Info, "manager started (pid {})", pid.0);
+                log!(main, Level::Info, "manager started, kept by pid {}", pid.0);
             }
         }
         let pid = main.with_memory(|memory| memory.pid);
@@ -166,7 +166,7 @@ impl Link {
                 main,
                 Level::Warning,
                 codes::MANAGER_DIED,
-                "the manager (pid {pid}) died; starting it again"
+                "the manager's keeper (pid {pid}) died, and the manager with it; starting both again"
             );
             main.with_memory(forget);
             if let Err(sentence) = link.bring_up(pconf, main) {
@@ -196,8 +196,25 @@ impl Link {
         Ok((pid.map_err(failed)?, ours))
     }
 
-    /// Sends the whole configuration. `Err(None)`: nobody listens; else the manager's own sentence.
+    /// Has the manager take the configuration. `Err(None)`: nobody listens; else the manager's own sentence.
     fn tell(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Option<String>> {
+        // What managers that took the place of others have said since the last time.
+        while message::try_receive(socket, &mut [0; 16]).is_ok_and(|n| n > 0) {}
+        let end = Instant::now() + ANSWER_LIMIT;
+        self.send(socket, main)?;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match answer(socket, left)? {
+                ToHttpd::Ready => return Ok(()),
+                ToHttpd::Refused(text) => return Err(Some(String::from_utf8_lossy(&text).into_owned())),
+                // One has died in between, and may have taken a part of it along.
+                ToHttpd::Started => self.send(socket, main)?,
+            }
+        }
+    }
+
+    /// Sends the whole configuration.
+    fn send(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Option<String>> {
         let gone = |_: OsError| None;
         let logs = Logs::of(main);
         let audit = match &self.site.audit_log {
@@ -255,22 +272,23 @@ impl Link {
             )?;
         }
         message::send(socket, &FromHttpd::Commit.encode()).map_err(gone)?;
-        if !readable(socket, Some(ANSWER_LIMIT)).map_err(gone)? {
-            return Err(Some(format!(
-                "rwsgi-manager gave no answer within {} s",
-                ANSWER_LIMIT.as_secs()
-            )));
-        }
-        let mut packet = vec![0; CONTROL_MAX];
-        let length = message::receive(socket, &mut packet).map_err(gone)?;
-        match packet.get(..length) {
-            None | Some([]) => Err(None),
-            Some(packet) => match ToHttpd::decode(packet) {
-                Ok(ToHttpd::Ready) => Ok(()),
-                Ok(ToHttpd::Refused(text)) => Err(Some(String::from_utf8_lossy(&text).into_owned())),
-                Err(error) => Err(Some(format!("rwsgi-manager's answer cannot be read: {error}"))),
-            },
-        }
+        Ok(())
+    }
+}
+
+/// What the manager says, within this time.
+fn answer(socket: &OwnedFd, limit: Duration) -> Result<ToHttpd, Option<String>> {
+    let gone = |_: OsError| None;
+    if !readable(socket, Some(limit)).map_err(gone)? {
+        let seconds = ANSWER_LIMIT.as_secs();
+        return Err(Some(format!("rwsgi-manager gave no answer within {seconds} s")));
+    }
+    let mut packet = vec![0; CONTROL_MAX];
+    let length = message::receive(socket, &mut packet).map_err(gone)?;
+    match packet.get(..length) {
+        None | Some([]) => Err(None),
+        Some(packet) => ToHttpd::decode(packet)
+            .map_err(|error| Some(format!("rwsgi-manager's answer cannot be read: {error}"))),
     }
 }
 

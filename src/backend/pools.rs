@@ -257,7 +257,11 @@ impl Pools {
         let socket = connect_within(Kind::SeqPacket, &self.manager, MANAGER_LIMIT)?;
         message::send_all(&socket, &question.encode())?;
         if !readable(&socket, Some(limit))? {
-            return Err(format!("no answer within {} s", limit.as_secs()).into());
+            // It hangs: longer than this no request waits for it.
+            return Err(Silence {
+                text: format!("no answer within {} s", limit.as_secs()),
+                patience: Duration::ZERO,
+            });
         }
         let mut packet = vec![0; CONTROL_MAX];
         let n = message::try_receive(&socket, &mut packet)?;

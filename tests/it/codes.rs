@@ -38,8 +38,8 @@ pub const PYTHON_HOME: &[&str] = &[
     "RW0450", "RW0620",
 ];
 
-/// The manager was killed and started again.
-pub const MANAGER: &[&str] = &["RW0022", "RW0301", "RW0302", "RW0309"];
+/// The manager was killed, and another one goes on.
+pub const MANAGER: &[&str] = &["RW0410", "RW0301", "RW0302", "RW0309"];
 
 /// The new version of a script does not load, and the old one serves on.
 pub const OLD_VERSION: &[&str] = &["RW0520", "RW0602", "RW0603", "RW0604", "RW0691"];

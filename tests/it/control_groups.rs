@@ -12,6 +12,7 @@ pub fn tests(topic: &mut Topic) {
         r65_a_worker_cannot_leave_its_group_or_change_it,
         r65_what_has_left_the_session_ends_with_its_application,
         r65_what_has_left_the_session_lives_while_another_worker_does,
+        r65_the_next_manager_goes_on_with_the_groups_of_workers,
         r65_what_a_killed_manager_left_is_ended_by_the_next,
         r65_what_a_dead_httpd_left_is_ended_by_the_next,
         r65_version_2_kills_at_once,
@@ -191,18 +192,58 @@ fn r65_what_has_left_the_session_lives_while_another_worker_does(case: &Case) {
     assert!(members.contains(&daemon) && members.contains(&pid_at(&httpd, "/")));
 }
 
+/// Kills the manager, and what else is named, and waits for the next one to go on.
+fn next_manager(httpd: &Httpd, others: &[u32]) {
+    let said = httpd.log_with("RW0410").len();
+    httpd.manager().expect("manager").signal(Signal::SIGKILL);
+    for pid in others {
+        Process::read(*pid).expect("a process").signal(Signal::SIGKILL);
+    }
+    until("another manager", SLOW, || httpd.log_with("RW0410").len() > said);
+}
+
+/// F26: a living worker is no leftover, and the next manager knows where it is.
+fn r65_the_next_manager_goes_on_with_the_groups_of_workers(case: &Case) {
+    let httpd = site(case, "threads=2").start();
+    let (daemon, worker) = (pid_at(&httpd, "/daemon"), pid_at(&httpd, "/"));
+    let tree = trees(case, &httpd).remove(0);
+    let groups = applications(&tree);
+    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    next_manager(&httpd, &[]);
+    next_manager(&httpd, &[]);
+    // Reads the configuration again, and looks for what is left over.
+    httpd.graceful();
+    assert_eq!(pid_at(&httpd, "/"), worker);
+    assert!(!is_gone(daemon));
+    // A successor gets into the same group.
+    httpd.rewrite_script("app.wsgi", &format!("{APP}\n# changed\n"));
+    until("another worker", SLOW, || {
+        pid_at(&httpd, "/") != worker && is_gone(worker)
+    });
+    assert_eq!(applications(&tree), groups);
+    let members = members_of(&groups[0]);
+    assert!(members.contains(&daemon) && members.contains(&pid_at(&httpd, "/")));
+    // The application ends when the last worker does, whoever has started it.
+    next_manager(&httpd, &[]);
+    assert_eq!(httpd.get("/exit").status, 502);
+    until("the daemon to end", SLOW, || is_gone(daemon));
+    until("the old group to go", SLOW, || applications(&tree) != groups);
+}
+
 /// N5
 fn r65_what_a_killed_manager_left_is_ended_by_the_next(case: &Case) {
     let httpd = site(case, "threads=2").start();
-    let daemon = pid_at(&httpd, "/daemon");
-    trees(case, &httpd);
-    httpd.manager().expect("manager").signal(Signal::SIGKILL);
-    until("the daemon to end", SLOW, || is_gone(daemon));
+    let (daemon, worker) = (pid_at(&httpd, "/daemon"), pid_at(&httpd, "/"));
+    let tree = trees(case, &httpd).remove(0);
+    let groups = applications(&tree);
     httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    next_manager(&httpd, &[worker]);
+    until("the daemon to end", SLOW, || is_gone(daemon));
     until("an answer", SLOW, || httpd.get("/").status == 200);
-    for tree in trees(case, &httpd) {
-        until("the old group to go", SLOW, || applications(&tree).len() == 1);
-    }
+    until("the old group to go", SLOW, || {
+        let now = applications(&tree);
+        now.len() == 1 && now != groups
+    });
 }
 
 /// N5

@@ -1,14 +1,18 @@
 //! Killed processes: a worker, the manager, httpd's parent; and workers that cannot even start.
 
 use crate::codes;
-use rwsgi_testkit::{Case, Httpd, Process, Signal, Topic, test, until};
-use std::time::Duration;
+use rwsgi_testkit::{Case, Httpd, Load, Process, Signal, Topic, test, until};
+use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         a_killed_worker_is_replaced,
         a_worker_that_cannot_load_backs_off,
-        a_killed_manager_is_replaced,
+        f26_warm_sites_do_not_notice_that_managers_are_killed,
+        f26_a_first_request_waits_for_the_next_manager,
+        f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing,
+        f27_no_worker_is_lost_or_doubled_while_managers_die_at_starts,
+        a_killed_keeper_is_replaced,
         a_killed_parent_takes_workers_and_manager_along,
         a_terminated_worker_finishes_its_request,
     ]);
@@ -56,18 +60,159 @@ fn a_worker_that_cannot_load_backs_off(case: &Case) {
     assert!(starts() < 6, "{} starts for two requests", starts());
 }
 
-fn a_killed_manager_is_replaced(case: &Case) {
+/// Kills the manager; answers how long it took until another one went on.
+fn next_manager(httpd: &Httpd) -> Duration {
+    let said = httpd.log_with("RW0410").len();
+    let start = Instant::now();
+    signal(
+        u64::from(httpd.manager().expect("a manager").pid),
+        Signal::SIGKILL,
+    );
+    until("another manager", SLOW, || httpd.log_with("RW0410").len() > said);
+    start.elapsed()
+}
+
+fn pids(httpd: &Httpd) -> Vec<u32> {
+    let mut pids: Vec<u32> = httpd.workers().iter().map(|worker| worker.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// F26, R70, R71
+fn f26_warm_sites_do_not_notice_that_managers_are_killed(case: &Case) {
+    case.needs_ours("it has no manager");
+    let httpd = case
+        .httpd()
+        .daemon("processes=2 threads=3")
+        .app("state.wsgi")
+        .start();
+    until("both workers", SLOW, || {
+        httpd.get("/").status == 200 && httpd.log_with(" is ready").len() == 2
+    });
+    httpd.provoked(&[codes::MANAGER]);
+    let before = pids(&httpd);
+    let load = Load::start(&httpd, "/", 2, |reply| reply.status == 200);
+    let mut worst = Duration::ZERO;
+    for round in 0..case.rounds(10, 200) as u64 {
+        load.more(1 + (round * 7 % 31) as usize);
+        worst = worst.max(next_manager(&httpd));
+    }
+    println!("at most {worst:?} without a manager");
+    // httpd's restarts go on, too, and keep the workers.
+    httpd.graceful();
+    next_manager(&httpd);
+    httpd.graceful();
+    load.more(20);
+    assert_eq!(load.stop(), Vec::<String>::new());
+    assert_eq!(pids(&httpd), before);
+    assert!(worst < Duration::from_secs(2), "{worst:?} without a manager");
+}
+
+/// F26
+fn f26_a_first_request_waits_for_the_next_manager(case: &Case) {
+    case.needs_ours("it has no manager");
+    let rounds = case.rounds(8, 100);
+    let scripts: String = (0..rounds)
+        .map(|n| {
+            format!(
+                "WSGIScriptAlias /cold{n} @SCRIPTS@/life.wsgi application-group=cold{n} process-group=site\n"
+            )
+        })
+        .collect();
+    let httpd = case
+        .httpd()
+        .daemon("threads=1")
+        .script("life.wsgi")
+        .conf(&scripts)
+        .start();
+    httpd.provoked(&[codes::MANAGER]);
+    let base = {
+        let start = Instant::now();
+        assert_eq!(httpd.get("/cold0/pid").status, 200);
+        start.elapsed()
+    };
+    for n in 1..rounds {
+        let manager = httpd.manager().expect("a manager");
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(n as u64 * 5 % 40));
+                manager.signal(Signal::SIGKILL);
+            });
+            let reply = httpd.get(&format!("/cold{n}/pid"));
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        });
+        let took = start.elapsed();
+        assert!(
+            took < base * 3 + Duration::from_secs(2),
+            "{took:?}, and {base:?} undisturbed"
+        );
+        until("another manager", SLOW, || httpd.log_with("RW0410").len() == n);
+    }
+    until("one worker for each", SLOW, || httpd.workers().len() == rounds);
+}
+
+/// F28
+fn f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing(case: &Case) {
+    case.needs_ours("it has no manager");
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        // One child, so that every child has asked for the pool that is warm.
+        .children(1)
+        .conf("WSGIScriptAlias /cold @SCRIPTS@/life.wsgi application-group=cold process-group=site")
+        .app("life.wsgi")
+        .start();
+    assert_eq!(httpd.get("/pid").status, 200);
+    httpd.provoked(&[codes::MANAGER]);
+    let before = pids(&httpd);
+    let manager = httpd.manager().expect("a manager");
+    let load = Load::start(&httpd, "/pid", 1, |reply| reply.status == 200);
+    let start = Instant::now();
+    manager.signal(Signal::SIGSTOP);
+    let reply = httpd.get("/cold/pid");
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    until("another manager", SLOW, || !httpd.log_with("RW0410").is_empty());
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    assert_eq!(httpd.get("/cold/pid").status, 200);
+    assert_eq!(load.stop(), Vec::<String>::new());
+    assert!(before.iter().all(|pid| pids(&httpd).contains(pid)));
+}
+
+/// F27: workers are replaced all the time while managers die.
+fn f27_no_worker_is_lost_or_doubled_while_managers_die_at_starts(case: &Case) {
+    case.needs_ours("it has no manager");
+    let httpd = case
+        .httpd()
+        .daemon("processes=2 threads=2 maximum-requests=5")
+        .app("state.wsgi")
+        .start();
+    httpd.provoked(&[codes::MANAGER]);
+    let load = Load::start(&httpd, "/", 2, |reply| reply.status == 200);
+    for round in 0..case.rounds(10, 100) {
+        load.more(1 + round * 7 % 13);
+        next_manager(&httpd);
+    }
+    assert_eq!(load.stop(), Vec::<String>::new());
+    until("two workers", SLOW, || httpd.workers().len() == 2);
+}
+
+/// F38: as if all had been killed that stays root.
+fn a_killed_keeper_is_replaced(case: &Case) {
     case.needs_ours("it has no manager");
     let httpd = case.httpd().daemon("threads=2").app("state.wsgi").start();
-    assert_eq!(httpd.get("/").status, 200);
-    let manager = httpd.manager().expect("a manager");
-    signal(u64::from(manager.pid), Signal::SIGKILL);
-    until("another manager", SLOW, || {
-        httpd.manager().is_some_and(|now| now.pid != manager.pid)
+    let before = pid(&httpd);
+    let keeper = httpd.keeper().expect("a keeper");
+    signal(u64::from(keeper.pid), Signal::SIGKILL);
+    until("another keeper", SLOW, || {
+        httpd.keeper().is_some_and(|now| now.pid != keeper.pid) && httpd.manager().is_some()
     });
     until("answers again", SLOW, || httpd.get("/").status == 200);
     until("one set of workers", SLOW, || httpd.workers().len() == 1);
-    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    assert_ne!(pid(&httpd), before);
+    httpd.provoked(&[&["RW0022"], codes::MANAGER, codes::DEATH]);
 }
 
 /// R4, R70
@@ -77,7 +222,8 @@ fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
     let mut ours = httpd.workers();
     ours.extend(httpd.manager());
-    assert_eq!(ours.len(), 3);
+    ours.extend(httpd.keeper());
+    assert_eq!(ours.len(), 4);
     let children = httpd.children();
     signal(u64::from(httpd.parent().expect("parent").pid), Signal::SIGKILL);
     until("manager and workers to end", SLOW, || {

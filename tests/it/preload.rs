@@ -18,6 +18,7 @@ pub fn tests(topic: &mut Topic) {
         an_application_that_starts_threads_has_no_template,
         an_application_that_does_not_load_has_no_template,
         a_template_that_dies_is_done_without,
+        f26_a_template_ends_with_its_manager_and_its_workers_go_on,
         a_changed_script_makes_a_new_template,
         a_changed_script_that_does_not_load_leaves_the_old_workers,
         a_template_ends_when_its_workers_have_ended,
@@ -343,6 +344,25 @@ fn a_template_that_dies_is_done_without(case: &Case) {
     httpd.wait_log("it did not fork a worker within 10 s");
     httpd.provoked(&[codes::NO_TEMPLATE, codes::FORCE]);
     template.signal(Signal::SIGCONT);
+}
+
+fn f26_a_template_ends_with_its_manager_and_its_workers_go_on(case: &Case) {
+    let httpd = ours(case, "processes=2 threads=1").start();
+    let workers = occupy(&httpd, 2);
+    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    let template = templates(&httpd)[0];
+    httpd.manager().expect("a manager").signal(Signal::SIGKILL);
+    until("another manager", SLOW, || !httpd.log_with("RW0410").is_empty());
+    until("the template to end", SLOW, || is_gone(template));
+    assert_eq!(occupy(&httpd, 2), workers);
+    // What comes next has a template again.
+    let one = *workers.first().expect("a worker");
+    Process::read(one).expect("a worker").signal(Signal::SIGKILL);
+    until("another worker", SLOW, || {
+        templates(&httpd).len() == 2 && forked(&httpd).len() == 3
+    });
+    let now = occupy(&httpd, 2);
+    assert!(!now.contains(&one) && now.intersection(&workers).count() == 1);
 }
 
 fn a_changed_script_makes_a_new_template(case: &Case) {

@@ -32,7 +32,7 @@ pub fn tests(topic: &mut Topic) {
         requests_for_a_service_are_refused,
         aliases_and_calls_cannot_name_a_service,
         a_service_without_a_script_is_named,
-        a_service_ends_with_its_manager,
+        a_service_outlives_its_manager,
         all_processes_of_a_service_always_run,
     ]);
 }
@@ -537,15 +537,22 @@ fn a_service_without_a_script_is_named(case: &Case) {
     assert!(httpd.workers().is_empty());
 }
 
-fn a_service_ends_with_its_manager(case: &Case) {
+/// F26: two of a service are one too many, and none is one too few.
+fn a_service_outlives_its_manager(case: &Case) {
     case.needs_ours("it has no manager");
     let httpd = service(case, "", START_AND_STAY).start();
-    httpd.provoked(&[codes::MANAGER]);
+    httpd.provoked(&[codes::MANAGER, codes::DEATH, codes::SERVICE]);
     let first = noted(&httpd, "start", 1)[0];
-    httpd.manager().expect("manager").signal(Signal::SIGKILL);
-    let second = noted(&httpd, "start", 2)[1];
-    assert_ne!(first, second);
-    until("the first to end", SLOW, || is_gone(first));
+    for n in 1..=3 {
+        httpd.manager().expect("manager").signal(Signal::SIGKILL);
+        until("another manager", SLOW, || httpd.log_with("RW0410").len() >= n);
+        assert!(!is_gone(first));
+    }
+    assert_eq!(noted(&httpd, "start", 1), [first]);
+    rwsgi_testkit::Process::read(first)
+        .expect("the service")
+        .signal(Signal::SIGKILL);
+    assert_ne!(noted(&httpd, "start", 2)[1], first);
 }
 
 fn all_processes_of_a_service_always_run(case: &Case) {

@@ -109,7 +109,7 @@ impl Account {
         }))
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.put_bytes(&self.name);
         out.put_u32(self.uid);
         out.put_bytes(&self.name_of_uid);
@@ -124,7 +124,7 @@ impl Account {
         out.put_u8(self.expired.into());
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+    pub(crate) fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
         Ok(Self {
             name: f.bytes("name")?.into(),
             uid: f.u32("uid")?,

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use rwsgi_wire::WireError;
 use rwsgi_wire::base::{self, Base, Tuning};
+use rwsgi_wire::bytes::{Fields, Put};
 use rwsgi_wire::control::{Answer, Group};
 use rwsgi_wire::response::{AbortReason, Level};
 
@@ -45,6 +47,34 @@ pub(crate) struct Application {
     /// Most workers of the user below this base; 0: as many as come.
     pub(crate) user_processes: usize,
     pub(crate) place: Place,
+}
+
+impl Application {
+    /// Appends it to the record of its pool.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.put_bytes(&self.pattern);
+        out.put_bytes(&self.user);
+        out.put_bytes(&self.directory);
+        out.put_bytes(&self.script);
+        self.tuning.put(out);
+        self.account.put(out);
+        out.put_u64(self.user_processes as u64);
+        self.place.put(out);
+    }
+
+    /// Takes it from there.
+    pub(crate) fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            pattern: f.bytes("pattern")?.into(),
+            user: f.bytes("user")?.into(),
+            directory: f.bytes("directory")?.into(),
+            script: f.bytes("script")?.into(),
+            tuning: Tuning::take(f)?,
+            account: Account::take(f)?,
+            user_processes: usize::try_from(f.u64("most workers of a user")?).unwrap_or(usize::MAX),
+            place: Place::take(f)?,
+        })
+    }
 }
 
 /// Patterns by the number that children of a configuration have for them.

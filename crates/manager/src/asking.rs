@@ -24,13 +24,13 @@ const DEATH_WAIT: Duration = Duration::from_secs(1);
 /// How long the door stays shut when descriptors have run out.
 const SHUT: Duration = Duration::from_millis(500);
 /// How often it is looked whether the door is still there.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A socket on which children connect.
 pub(crate) struct Door {
-    listener: OwnedFd,
-    directory: Rc<RuntimeDir>,
-    path: Vec<u8>,
+    pub(crate) listener: OwnedFd,
+    pub(crate) directory: Rc<RuntimeDir>,
+    pub(crate) path: Vec<u8>,
     /// When to look whether it is still there.
     look: Instant,
 }
@@ -57,8 +57,14 @@ impl Manager {
             .listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG, None)
             .map_err(|e| format!("the manager's socket cannot be made ({e}): set WSGISocketPrefix to a shorter path, or to one that httpd's starter may write"))?;
         let id = self.fresh_id();
-        self.watch(&listener, Token::Door(id))
-            .map_err(|e| e.to_string())?;
+        self.add_door(id, listener, directory, path);
+        self.keep_door(id);
+        Ok(())
+    }
+
+    pub(crate) fn add_door(&mut self, id: u64, listener: OwnedFd, directory: &Rc<RuntimeDir>, path: Vec<u8>) {
+        // One that cannot be watched now will be when it is looked at.
+        let _ = self.watch(&listener, Token::Door(id));
         let look = Instant::now() + LOOK;
         self.timers.set(look, Token::Door(id));
         self.doors.insert(
@@ -70,17 +76,20 @@ impl Manager {
                 look,
             },
         );
-        Ok(())
     }
 
     pub(crate) fn close_doors(&mut self, directory: &Rc<RuntimeDir>) {
-        self.doors.retain(|_, door| {
-            let other = !Rc::ptr_eq(&door.directory, directory);
-            if !other {
+        let doors = self.doors.iter();
+        let closed: Vec<u64> = doors
+            .filter(|(_, door)| Rc::ptr_eq(&door.directory, directory))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in closed {
+            if let Some(door) = self.doors.remove(&id) {
                 directory.remove(&door.path);
+                self.forget(id);
             }
-            other
-        });
+        }
     }
 
     pub(crate) fn on_door(&mut self, id: u64) {

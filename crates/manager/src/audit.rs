@@ -9,6 +9,7 @@
 //! | `configuration` | a configuration is in force | `generation`, `groups`, `hash` |
 //! | `start` | a worker is being started | `pid` |
 //! | `ready` | it serves | `pid` |
+//! | `adopt` | a manager goes on with it, after the one that had started it has died | `pid` |
 //! | `leave` | it takes no more requests | `pid`, `why` |
 //! | `kill` | it is killed | `pid`, `why` |
 //! | `end` | it has ended | `pid`, `kind`, `why`, `user_seconds`, `system_seconds`, `max_rss_bytes` |
@@ -19,7 +20,7 @@
 
 use std::cell::Cell;
 use std::fmt::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use rwsgi_os::process::{self, Pid};
@@ -40,6 +41,12 @@ thread_local! {
 /// The open file.
 #[derive(Debug)]
 pub struct Audit(OwnedFd);
+
+impl AsFd for Audit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Audit {
     /// Writes to this descriptor.

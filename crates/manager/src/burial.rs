@@ -1,7 +1,8 @@
 //! The end of workers: reaped with what they left behind, the cause found and told, the pool told what it means.
 
-use rwsgi_os::process::{self, Pid};
+use rwsgi_os::process::{self, End, Pid};
 use rwsgi_os::signal::Signal;
+use rwsgi_os::usage::Usage;
 use rwsgi_os::{OsError, fd, file};
 use rwsgi_wire::control::DeathKind;
 use rwsgi_wire::response::Level;
@@ -20,16 +21,18 @@ impl Manager {
     pub(crate) fn reap_all(&mut self) -> Result<(), OsError> {
         let mut strays = false;
         while let Some(pid) = process::ended_child()? {
+            if !self.by_pid.contains_key(&pid) {
+                // It may be a worker that was forked a moment ago.
+                self.hear_unborn();
+            }
             match self.by_pid.get(&pid).copied() {
-                Some(id) => self.bury(id, pid),
-                None => {
-                    // It may be a worker that was forked a moment ago.
-                    self.hear_unborn();
-                    match self.by_pid.get(&pid).copied() {
-                        Some(id) => self.bury(id, pid),
-                        None => drop(process::reap(pid)),
-                    }
+                Some(id) => {
+                    // What it left behind in its process group goes with it; the number is still its own until it is reaped.
+                    let _ = process::signal_group(pid, Signal::KILL);
+                    let (end, usage) = process::reap_with_usage(pid).ok().flatten().unzip();
+                    self.bury(id, end, usage);
                 }
+                None => drop(process::reap(pid)),
             }
             strays = true;
         }
@@ -39,18 +42,18 @@ impl Manager {
         Ok(())
     }
 
-    fn bury(&mut self, id: u64, pid: Pid) {
+    /// A worker has ended, and been reaped by whoever is its parent; `None` if nobody can say how.
+    pub(crate) fn bury(&mut self, id: u64, end: Option<End>, usage: Option<Usage>) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.read_status();
         }
         self.on_worker(id);
-        // What it left behind in its process group goes with it; the number is still its own until it is reaped.
-        let _ = process::signal_group(pid, Signal::KILL);
-        let end = process::reap_with_usage(pid);
-        self.by_pid.remove(&pid);
         let Some(mut worker) = self.workers.remove(&id) else {
             return;
         };
+        let pid = worker.pid;
+        self.by_pid.remove(&pid);
+        self.forget(id);
         for _ in 0..64 {
             if !worker.read_output() {
                 break;
@@ -64,9 +67,9 @@ impl Manager {
         worker.known.limit = self.groups.killed_for_memory(worker.cgroup);
         let kills = memory::kills();
         worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);
-        let cause = match &end {
-            Ok(Some((end, _))) => deaths::cause(*end, &worker.known),
-            _ => Cause {
+        let cause = match end {
+            Some(end) => deaths::cause(end, &worker.known),
+            None => Cause {
                 kind: DeathKind::Unknown,
                 text: "ended, and how is not known".to_owned(),
             },
@@ -79,9 +82,9 @@ impl Manager {
                 .of_worker(pid, self.pools.get(&worker.pool))
                 .text("kind", cause.kind.word().as_bytes())
                 .text("why", cause.text.as_bytes());
-            match &end {
-                Ok(Some((_, usage))) => record.usage(usage),
-                _ => record,
+            match &usage {
+                Some(usage) => record.usage(usage),
+                None => record,
             }
         });
         self.deaths.record(pid, cause.clone());
@@ -100,6 +103,9 @@ impl Manager {
     fn after_death(&mut self, worker: &Worker, cause: &Cause) {
         let (pid, pool, target) = (worker.pid, worker.pool, &worker.target);
         let why = format!("worker {pid} {}", cause.text);
+        if worker.half_born {
+            return target.note(Level::Info, || format!("{why}, with the manager that started it"));
+        }
         if let Some(renewal) = worker.renewal.as_ref().filter(|_| !worker.known.asked) {
             let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
             return self.not_renewed(pool, &renewal.version, why);
@@ -111,9 +117,8 @@ impl Manager {
         }
         // A worker that is asked to end while it starts dies of the signal, and its unfinished journey means nothing.
         let started = matches!(worker.state, State::Ready | State::Leaving);
-        if matches!(cause.kind, DeathKind::Asked | DeathKind::TimeLimit) && leaving
-            || worker.known.asked && !started
-        {
+        let planned = [DeathKind::Asked, DeathKind::TimeLimit, DeathKind::Unknown];
+        if planned.contains(&cause.kind) && leaving || worker.known.asked && !started {
             return target.note(Level::Info, || why);
         }
         if worker.is_template && worker.known.asked {
@@ -170,30 +175,35 @@ impl Manager {
     }
 
     /// Kills adopted processes of sessions whose worker is dead. One that made a session of its own meant to outlive the worker, and may.
-    fn kill_strays(&self) {
-        let me = process::this();
-        let path = format!("/proc/self/task/{me}/children");
-        let Ok(children) =
-            file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 20))
-        else {
-            return;
-        };
-        let children = String::from_utf8_lossy(&children).into_owned();
-        for pid in children
-            .split_ascii_whitespace()
-            .filter_map(|p| p.parse().ok())
-            .map(Pid)
+    ///
+    /// What workers of an earlier manager leave behind the keeper adopts.
+    pub(crate) fn kill_strays(&self) {
+        for pid in [process::this(), process::parent()]
+            .into_iter()
+            .flat_map(children)
         {
             if self.by_pid.contains_key(&pid) {
                 continue;
             }
+            // Held first, so that it is this one that is looked at and killed.
+            let Ok(held) = process::open(pid) else {
+                continue;
+            };
             let dead =
                 session_of(pid).is_some_and(|s| !self.by_pid.contains_key(&s) && self.deaths.of(s).is_some());
             if dead {
-                let _ = process::signal_child(pid, Signal::KILL);
+                let _ = process::signal(&held, Signal::KILL);
             }
         }
     }
+}
+
+fn children(of: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{of}/task/{of}/children");
+    let children = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 20));
+    let children = String::from_utf8_lossy(&children.unwrap_or_default()).into_owned();
+    let pids = children.split_ascii_whitespace().filter_map(|p| p.parse().ok());
+    pids.map(Pid).collect()
 }
 
 /// The session of a process: the fourth field after the name, which is in parentheses and may hold anything.

@@ -56,6 +56,30 @@ codes! {
         "The worker writes faster than lines may go to the log, or the log cannot be written without waiting.",
         "The number of lines in the text is lost.",
         "Let the application log less, or to a file of its own.";
+    SUCCEEDED = 410, "A manager has died and another one goes on in its place",
+        "The process named in the text was killed or crashed, or hung for 8 seconds and was killed by the kernel.",
+        "Workers and the requests in them go on; requests that need a worker to be started wait for a moment.",
+        "Find out who killed it (memory, an operator), or report the crash.";
+    NOT_ADOPTED = 411, "A worker is not gone on with",
+        "Process id, time of start or user of a process are not those that an earlier manager has noted.",
+        "Its connection is closed; another worker takes its place.",
+        "Report this: nobody but root could have changed what is noted.";
+    NOT_KEPT = 412, "Something would be lost with the manager",
+        "The system refuses to pass descriptors to the keeper: too many of them are on their way, or open.",
+        "It goes on, and ends if the manager dies.",
+        "Raise the limit of open files for httpd's service.";
+    NO_CONFIGURATION = 413, "A new manager cannot use the configuration of the one before it",
+        "A file or directory that it names is not as it was; the text says which.",
+        "Workers that run go on; requests that need another one get 503.",
+        "Do what the text says, and restart httpd.";
+    OTHER_VERSION = 414, "A manager of another version cannot go on",
+        "rwsgi was upgraded while httpd ran, and the manager was started anew.",
+        "The former version goes on.",
+        "Stop and start httpd.";
+    NO_MANAGER = 415, "The manager cannot be started again",
+        "fork or exec of the keeper failed: process limit, memory, or the program is gone.",
+        "Workers that run go on; requests that need another one get 503.",
+        "See the reason in the text; restart httpd if it does not pass.";
     LIMITS_FAILED = 420, "Resource limits cannot be set",
         "setrlimit failed.", "The worker is not started.", "See the reason in the text.";
     SESSION_FAILED = 421, "Session cannot be made",

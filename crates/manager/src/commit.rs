@@ -16,6 +16,7 @@ use rwsgi_wire::scale::Scale;
 use crate::applications::Application;
 use crate::audit::Record;
 use crate::codes;
+use crate::keeping::messages;
 use crate::log::{Logs, Target};
 use crate::place::Place;
 use crate::runtime_dir::{RuntimeDir, closed_above};
@@ -37,6 +38,21 @@ pub(crate) struct Received {
     logs: Rc<Logs>,
     groups: Vec<Group>,
     bases: Vec<Base>,
+}
+
+impl Received {
+    pub(crate) fn new(begin: Begin, logs: Rc<Logs>, groups: Vec<Group>, bases: Vec<Base>) -> Self {
+        Self {
+            begin,
+            logs,
+            groups,
+            bases,
+        }
+    }
+
+    fn messages(&self) -> Vec<u8> {
+        messages(&self.begin, &self.groups, &self.bases)
+    }
 }
 
 /// The configuration in force.
@@ -89,11 +105,11 @@ pub(crate) struct Settings {
     /// Limits on processes together: as with `scale`.
     pub(crate) quotas: Quotas,
     pub(crate) server_uid: u32,
-    server_gid: u32,
+    pub(crate) server_gid: u32,
     /// The Python half, open.
     pub(crate) gateway: Rc<OwnedFd>,
     /// Which file that is: device, inode, modification time.
-    gateway_identity: ((u64, u64), i64),
+    pub(crate) gateway_identity: ((u64, u64), i64),
 }
 
 impl PartialEq for Settings {
@@ -182,12 +198,8 @@ impl Manager {
         match message {
             FromHttpd::Begin(begin) => {
                 let logs = Rc::new(Logs::new(fds, begin.audit));
-                self.pending = Pending::Open(Box::new(Received {
-                    begin,
-                    logs,
-                    groups: Vec::new(),
-                    bases: Vec::new(),
-                }));
+                let received = Received::new(begin, logs, Vec::new(), Vec::new());
+                self.pending = Pending::Open(Box::new(received));
             }
             FromHttpd::Group(group) => {
                 if let Pending::Open(received) = &mut self.pending {
@@ -201,7 +213,11 @@ impl Manager {
             }
             FromHttpd::Commit => match std::mem::replace(&mut self.pending, Pending::Nothing) {
                 Pending::Open(received) => {
+                    let (messages, logs) = (received.messages(), Rc::clone(&received.logs));
                     let done = self.commit(*received);
+                    if done.is_ok() {
+                        self.keep_config(&messages, &logs);
+                    }
                     self.answer(match done {
                         Ok(()) => ToHttpd::Ready,
                         Err(text) => {
@@ -210,18 +226,15 @@ impl Manager {
                         }
                     });
                 }
-                Pending::Nothing => {
-                    self.answer(ToHttpd::Refused(
-                        b"a configuration ended that had not begun".to_vec(),
-                    ));
-                }
+                // It began before this manager did, which has told httpd so.
+                Pending::Nothing => {}
                 Pending::Broken => {}
             },
             FromHttpd::Stop => self.end("httpd stops"),
         }
     }
 
-    fn commit(&mut self, received: Received) -> Result<(), String> {
+    pub(crate) fn commit(&mut self, received: Received) -> Result<(), String> {
         let Received {
             begin,
             logs,
@@ -363,6 +376,11 @@ impl Manager {
                 }
                 return Ok(directory);
             }
+        }
+        let mut doors = self.doors.values();
+        if let Some(door) = doors.find(|door| door.directory.path() == begin.runtime_dir) {
+            // An earlier manager's, gone on with.
+            return Ok(Rc::clone(&door.directory));
         }
         let directory = Rc::new(RuntimeDir::make(&begin.runtime_dir, begin.server_gid, self.root)?);
         self.open_door(&directory)?;

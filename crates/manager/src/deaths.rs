@@ -34,6 +34,14 @@ pub struct Known {
     pub memory: bool,
 }
 
+/// How a process ended, after its name.
+pub fn words(end: End) -> String {
+    match end {
+        End::Exit(status) => format!("exited with status {status}"),
+        End::Signal(n) => format!("was killed by {}", Signal(n).describe()),
+    }
+}
+
 /// Puts together how a process ended and what is known about it.
 pub fn cause(end: End, known: &Known) -> Cause {
     let cause = |kind, text: String| Cause { kind, text };
@@ -67,11 +75,8 @@ pub fn cause(end: End, known: &Known) -> Cause {
             DeathKind::Memory,
             "was killed by the kernel because memory ran out".to_owned(),
         ),
-        End::Exit(status) => cause(DeathKind::Exit, format!("exited with status {status}")),
-        End::Signal(n) => cause(
-            DeathKind::Signal,
-            format!("was killed by {}", Signal(n).describe()),
-        ),
+        End::Exit(_) => cause(DeathKind::Exit, words(end)),
+        End::Signal(_) => cause(DeathKind::Signal, words(end)),
     }
 }
 

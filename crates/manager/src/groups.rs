@@ -62,10 +62,10 @@ struct Ending {
 
 impl Groups {
     /// Finds out what is possible; afterwards what dead managers have left is being removed. `root`: workers become somebody else, so that
-    /// they cannot write to what this process makes.
-    pub(crate) fn new(httpd: Pid, root: bool) -> Self {
+    /// they cannot write to what this process makes. `delegated`: see [`tree::delegated`].
+    pub(crate) fn new(httpd: Pid, root: bool, delegated: &[u8]) -> Self {
         let made = match root {
-            true => tree::make(httpd),
+            true => tree::make(httpd, delegated),
             false => Err("httpd was not started as root".into()),
         };
         let mut groups = Self {
@@ -99,11 +99,7 @@ impl Groups {
             let users = cgroup::children(&branch.root).into_iter();
             users.flat_map(|user| cgroup::children(&branch.group(&user)))
         });
-        let id_of = |name: Vec<u8>| {
-            let digits = name.split(|b| *b == b'-').next()?.to_vec();
-            String::from_utf8(digits).ok()?.parse().ok()
-        };
-        applications.filter_map(id_of).max().unwrap_or(0)
+        applications.filter_map(|name| id_of(&name)).max().unwrap_or(0)
     }
 
     /// What limits can be put on, in words, or why on nothing.
@@ -169,6 +165,48 @@ impl Groups {
                 Err(e)
             }
         }
+    }
+
+    /// The group that a worker of an earlier manager is in, and its limits, with which this one goes on; `None` for none.
+    pub(crate) fn adopt(
+        &mut self,
+        settings: &Settings,
+        application_group: &[u8],
+        target: &Target,
+        name: &[u8],
+    ) -> Option<u64> {
+        let id = id_of(name.rsplit(|b| *b == b'/').next()?)?;
+        if self.branches.is_empty() || self.applications.contains_key(&id) {
+            return (!self.branches.is_empty()).then_some(id);
+        }
+        let uid = settings.group.uid;
+        if !self.users.contains_key(&uid) {
+            let seen = Watch::since(self.events_of(user_of(name)));
+            self.users.insert(uid, seen);
+        }
+        let application = Application {
+            uid,
+            process_group: settings.group.name.clone(),
+            application_group: application_group.to_vec(),
+            name: name.to_vec(),
+            workers: 0,
+            quotas: settings.quotas,
+            // What was told already is not told again.
+            watch: Watch::since(self.events_of(name)),
+            target: target.clone(),
+            is_doomed: false,
+        };
+        self.last_id = self.last_id.max(id);
+        self.applications.insert(id, application);
+        // What fails now is tried again with the configuration.
+        let _ = self.apply(id);
+        Some(id)
+    }
+
+    /// `<user>/<application>`; empty for none.
+    pub(crate) fn name_of(&self, id: Option<u64>) -> &[u8] {
+        let application = id.and_then(|id| self.applications.get(&id));
+        application.map_or(&[], |application| &application.name)
     }
 
     fn make(&self, application: &Application) -> Result<(), OsError> {
@@ -335,6 +373,12 @@ fn application_name(id: u64, process_group: &[u8]) -> Vec<u8> {
     [id.to_string().as_bytes(), b"-", &plain(process_group)[..]].concat()
 }
 
+/// The number that the name of an application's group begins with.
+fn id_of(name: &[u8]) -> Option<u64> {
+    let digits = name.split(|b| *b == b'-').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Fit for the name of a directory.
 fn plain(name: &[u8]) -> Vec<u8> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
@@ -383,6 +427,10 @@ mod tests {
         assert_eq!(user_name(1000, b"ann"), b"1000-ann");
         assert_eq!(user_name(1000, b""), b"1000-");
         assert_eq!(application_name(7, b"../a b/c\n"), b"7-.._a_b_c_");
+        assert_eq!(
+            (id_of(b"7-.._a_b_c_"), id_of(b"x-7"), id_of(b"")),
+            (Some(7), None, None)
+        );
         assert_eq!(user_of(b"1000-ann/7-site"), b"1000-ann");
         assert_eq!(plain(&[b'x'; 500]).len(), 64);
     }

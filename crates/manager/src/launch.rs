@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use rwsgi_os::process::{self, Pid};
+use rwsgi_os::process;
+use rwsgi_os::signal::Signal;
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{OsError, OwnedFd, fd, file, message};
@@ -13,10 +14,11 @@ use crate::entry::Entry;
 use crate::pools::Pool;
 use crate::renewals::Renewal;
 use crate::supervise::Manager;
+use crate::workers::{Person, Worker};
 
 /// A new worker, and the manager's ends of its descriptors.
 pub(crate) struct Ends {
-    pub(crate) pid: Pid,
+    pub(crate) person: Person,
     /// The control group that it is in, or enters.
     pub(crate) cgroup: Option<u64>,
     pub(crate) control: OwnedFd,
@@ -48,14 +50,8 @@ impl Channels {
 }
 
 impl Manager {
-    /// Starts the process and sends it its settings; first of all it passes these doors of control groups.
-    pub(crate) fn launch(
-        &self,
-        pool: &Pool,
-        renewal: Option<&Renewal>,
-        is_template: bool,
-        doors: &[OwnedFd],
-    ) -> Result<Ends, OsError> {
+    /// Starts the process, which waits for its settings; first of all it passes these doors of control groups.
+    pub(crate) fn launch(&self, pool: &Pool, doors: &[OwnedFd]) -> Result<Ends, OsError> {
         let null = file::null()?;
         let (Channels { control, output }, theirs) = Channels::make()?;
         let (status, status_theirs) = fd::pipe()?;
@@ -66,7 +62,6 @@ impl Manager {
             ..self.entry_of(pool)
         };
         fd::write_all(&settings, &entry.encode())?;
-        message::send(&control, &self.start_of(pool, renewal, is_template))?;
         let listener = pool
             .entrance
             .as_ref()
@@ -90,13 +85,26 @@ impl Manager {
             dies_with_parent: true,
         }
         .start()?;
+        let person = Person::own(pid).inspect_err(|_| {
+            let _ = process::signal_child(pid, Signal::KILL);
+        })?;
         Ok(Ends {
-            pid,
+            person,
             cgroup: None,
             control,
             output,
             status: Some(status),
         })
+    }
+
+    /// Tells a new worker what to serve. `kept`: it may outlive this manager.
+    pub(crate) fn instruct(&self, worker: &Worker, renewal: Option<&Renewal>, kept: bool) {
+        let Some(pool) = self.pools.get(&worker.pool) else {
+            return;
+        };
+        let start = self.start_of(pool, renewal, worker.is_template, kept);
+        // To one that has died already nothing can be told.
+        let _ = message::try_send(worker.control(), &start);
     }
 
     fn entry_of(&self, pool: &Pool) -> Entry {
@@ -127,7 +135,13 @@ impl Manager {
     }
 
     /// The first packet to a worker.
-    pub(crate) fn start_of(&self, pool: &Pool, renewal: Option<&Renewal>, is_template: bool) -> Vec<u8> {
+    pub(crate) fn start_of(
+        &self,
+        pool: &Pool,
+        renewal: Option<&Renewal>,
+        is_template: bool,
+        outlives: bool,
+    ) -> Vec<u8> {
         let g = &pool.settings.group;
         let display_name = if g.display_name == b"%{GROUP}" {
             [b"(wsgi:", &g.name[..], b")"].concat()
@@ -157,6 +171,7 @@ impl Manager {
                 Some(place) if place.root_owned => ScriptOwner::UserOrRoot,
                 Some(_) => ScriptOwner::User,
             },
+            outlives,
             httpd: self
                 .config
                 .as_ref()

@@ -7,8 +7,10 @@
 //! **What it believes.** User and group ids come from httpd's parent alone. What it never does: read a file that a lesser user can
 //! write, run a program as root (besides itself), fall back to another user.
 //!
+//! - [`keeper`]: the program's first form, which starts the manager and starts it again; [`kept`]: what the two say to each other
 //! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `services`, `workers`, `launch`, `burial`, `turned_away`: what happens to
 //!   each part
+//! - `adoption`: how a manager goes on where the one before it ended; `keeping`, `records`: what it leaves to the next
 //! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod adoption;
 mod applications;
 mod asking;
 pub mod audit;
@@ -41,6 +44,9 @@ pub mod entry;
 mod groups;
 pub mod interpreters;
 pub mod journey;
+pub mod keeper;
+mod keeping;
+pub mod kept;
 mod launch;
 pub mod lines;
 pub mod log;
@@ -51,6 +57,7 @@ pub mod place;
 mod pools;
 pub mod python;
 mod quotas;
+mod records;
 mod renewals;
 pub mod report;
 mod runtime_dir;

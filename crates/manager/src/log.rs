@@ -1,6 +1,6 @@
 //! Log lines in the form of httpd's own, written to the error logs that httpd's parent passed, else to syslog. Never waits.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -41,6 +41,12 @@ impl Logs {
         if let Some(audit) = &self.audit {
             audit.record(&record());
         }
+    }
+
+    /// The descriptors, as they were given.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let audit = self.audit.as_ref().map(AsFd::as_fd);
+        self.files.iter().map(AsFd::as_fd).chain(audit)
     }
 
     /// Descriptor 2, until httpd has passed others.

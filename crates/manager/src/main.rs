@@ -1,12 +1,23 @@
 //! `rwsgi-manager`: started by httpd with its control socket as descriptor 3; not meant to be started by hand.
 #![forbid(unsafe_code)]
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
-        None => rwsgi_manager::supervise::main(),
+        None => rwsgi_manager::keeper::main(),
+        Some(word) if word == "manage" => {
+            let mut limit = || arguments.next()?.to_str()?.parse().ok();
+            match limit().zip(limit()) {
+                Some(limits) => {
+                    let delegated = arguments.next().unwrap_or_default();
+                    rwsgi_manager::supervise::main(limits, delegated.as_bytes())
+                }
+                None => ExitCode::from(rwsgi_manager::keeper::MISUSED),
+            }
+        }
         Some(word) if word == "enter" => rwsgi_manager::enter::main(),
         Some(word) if word == "lookup" => match arguments.next() {
             Some(name) => rwsgi_manager::lookup::main(&name),

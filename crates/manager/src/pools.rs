@@ -18,6 +18,7 @@ use crate::commit::{Config, Settings};
 use crate::demand::Demand;
 use crate::log::Target;
 use crate::place::Place;
+use crate::records::Standing;
 use crate::renewals::Renewals;
 use crate::runtime_dir::RuntimeDir;
 use crate::services::takes_no_requests;
@@ -66,6 +67,18 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
+    pub(crate) fn new(directory: Rc<RuntimeDir>, path: Vec<u8>, listener: OwnedFd) -> Self {
+        Self {
+            directory,
+            path,
+            listener,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     /// Nobody finds it any more.
     pub(crate) fn remove(&self) {
         self.directory.remove(&self.path);
@@ -83,6 +96,51 @@ enum Phase {
 }
 
 impl Pool {
+    /// Without workers. `asked`: a request is on its way.
+    pub(crate) fn new(
+        settings: &Rc<Settings>,
+        application_group: &[u8],
+        target: &Target,
+        entrance: Option<Entrance>,
+        asked: bool,
+    ) -> Self {
+        Self {
+            settings: Rc::clone(settings),
+            application_group: application_group.to_vec(),
+            target: target.clone(),
+            entrance,
+            workers: HashSet::new(),
+            back_off: BackOff::default(),
+            renewals: Renewals::default(),
+            templates: Templates::default(),
+            demand: Demand::new(settings, asked),
+            trouble: None,
+            refused: None,
+            watched: false,
+            phase: Phase::Current,
+        }
+    }
+
+    /// How it stands to the configuration, for its record.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Current => Standing::Current,
+            Phase::Superseded(_) => Standing::Superseded,
+            Phase::Retired => Standing::Retired,
+        }
+    }
+
+    /// As it stood to an earlier manager. One that is superseded is so for another while, until the answer.
+    pub(crate) fn stands(&mut self, standing: Standing) -> Option<Instant> {
+        let until = Instant::now() + SUPERSEDED_GRACE;
+        self.phase = match standing {
+            Standing::Current => Phase::Current,
+            Standing::Superseded => Phase::Superseded(until),
+            Standing::Retired => Phase::Retired,
+        };
+        (standing == Standing::Superseded).then_some(until)
+    }
+
     /// "process group 'g', application group 'a'" for messages.
     pub(crate) fn title(&self) -> String {
         let group = crate::lines::escape(&self.settings.group.name);
@@ -171,6 +229,7 @@ impl Manager {
             } else {
                 pool.phase = Phase::Superseded(now + SUPERSEDED_GRACE);
                 self.timers.set(now + SUPERSEDED_GRACE, Token::Pool(id));
+                self.keep_pool(id);
             }
         }
         match self.make_pool_of(settings, target, &script, true) {
@@ -225,23 +284,10 @@ impl Manager {
             false => Some(config.entrance(settings, target)?),
         };
         let path = entrance.as_ref().map_or_else(Vec::new, |e| e.path.clone());
-        let pool = Pool {
-            settings: Rc::clone(settings),
-            application_group: application_group.to_vec(),
-            target: target.clone(),
-            entrance,
-            workers: HashSet::new(),
-            back_off: BackOff::default(),
-            renewals: Renewals::default(),
-            templates: Templates::default(),
-            demand: Demand::new(settings, asked),
-            trouble: None,
-            refused: None,
-            watched: false,
-            phase: Phase::Current,
-        };
+        let pool = Pool::new(settings, application_group, target, entrance, asked);
         let id = self.fresh_id();
         self.pools.insert(id, pool);
+        self.keep_pool(id);
         self.tend(id, false);
         Ok(path)
     }
@@ -291,9 +337,6 @@ impl Manager {
                 }
             }
         }
-        for (id, at) in superseded {
-            self.timers.set(at, Token::Pool(id));
-        }
         let wanted: Vec<(Vec<u8>, Vec<u8>)> = config
             .groups
             .values()
@@ -305,6 +348,10 @@ impl Manager {
                     .map(|p| (s.group.name.clone(), p.application_group.clone()))
             })
             .collect();
+        for (id, at) in superseded {
+            self.timers.set(at, Token::Pool(id));
+            self.keep_pool(id);
+        }
         for (group, application_group) in wanted {
             if self.current_pool(&group, &application_group).is_none() {
                 // What failed is in the log, and is tried again when a request comes.
@@ -312,6 +359,7 @@ impl Manager {
             }
         }
         for id in kept {
+            self.keep_pool(id);
             self.tend(id, false);
             self.wake_idle(id);
         }
@@ -588,6 +636,7 @@ impl Manager {
         }
         let workers: Vec<u64> = pool.workers.iter().copied().collect();
         self.unborn.retain(|_, unborn| unborn.pool != id);
+        self.keep_pool(id);
         self.watch_while_empty(id);
         for worker in workers {
             self.drain(worker, LeaveReason::ShutdownSignal);
@@ -599,6 +648,7 @@ impl Manager {
         let Some(pool) = self.pools.remove(&id) else {
             return;
         };
+        self.forget(id);
         match &pool.entrance {
             Some(entrance) => {
                 if pool.watched {
@@ -624,10 +674,6 @@ impl Config {
             target.say(Level::Error, codes::NO_SOCKET, &text);
             later(&text)
         })?;
-        Ok(Entrance {
-            directory: Rc::clone(&self.directory),
-            path,
-            listener,
-        })
+        Ok(Entrance::new(Rc::clone(&self.directory), path, listener))
     }
 }

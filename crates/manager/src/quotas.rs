@@ -57,6 +57,16 @@ enum Change {
     Ends(u64, Duration),
 }
 
+impl Watch {
+    /// Of a group that has been limited for a while; what it has counted is known.
+    pub(crate) fn since(seen: Events) -> Self {
+        Self {
+            seen,
+            ..Self::default()
+        }
+    }
+}
+
 impl Bout {
     fn note(&mut self, grown: u64, now: Instant) -> Change {
         self.amount += grown;
@@ -248,7 +258,7 @@ impl Groups {
         cgroup::memory(&branch.root, branch.version)
     }
 
-    fn events_of(&self, name: &[u8]) -> Events {
+    pub(crate) fn events_of(&self, name: &[u8]) -> Events {
         let mut all = Events::default();
         for branch in &self.branches {
             let some = cgroup::events(&branch.group(name), branch.version, &branch.controllers);

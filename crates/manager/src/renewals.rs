@@ -131,6 +131,7 @@ impl Manager {
         pool.renewals.failed = None;
         pool.renewals.scripts = renewal.scripts;
         let others: Vec<u64> = pool.workers.iter().copied().filter(|w| *w != id).collect();
+        let pool_id = worker.pool;
         worker.target.note(Level::Info, || {
             let script = escape(&renewal.version.script);
             format!(
@@ -138,6 +139,7 @@ impl Manager {
                 worker.pid
             )
         });
+        self.keep_pool(pool_id);
         for other in others {
             if self.workers.get(&other).is_some_and(Worker::serves) {
                 self.drain(other, LeaveReason::ScriptReload);

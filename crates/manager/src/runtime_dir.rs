@@ -23,8 +23,15 @@ pub struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    /// Makes it, or takes over what an earlier manager of the same httpd left. The error is a sentence.
+    /// Makes it, or takes over what an earlier httpd left, and removes the sockets in it. The error is a sentence.
     pub fn make(path: &[u8], server_gid: u32, root: bool) -> Result<Self, String> {
+        let made = Self::take_over(path, server_gid, root)?;
+        made.remove_sockets_but(|_| false);
+        Ok(made)
+    }
+
+    /// As [`make`](Self::make), leaving the sockets of an earlier manager that are gone on with.
+    pub fn take_over(path: &[u8], server_gid: u32, root: bool) -> Result<Self, String> {
         let shown = String::from_utf8_lossy(path).into_owned();
         let group = root.then_some(server_gid);
         if path.first() != Some(&b'/') {
@@ -57,8 +64,23 @@ impl RuntimeDir {
             group: std::cell::Cell::new(group),
             next: std::cell::Cell::new(1),
         };
-        made.remove_sockets();
+        let numbers = made.names().into_iter().filter_map(|name| {
+            let number = name.strip_suffix(b".sock")?;
+            std::str::from_utf8(number).ok()?.parse::<u64>().ok()
+        });
+        made.next
+            .set(numbers.max().map_or(1, |last| last.saturating_add(1)));
         Ok(made)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Group of httpd's children, when there is a right to give it.
+    pub fn group(&self) -> Option<u32> {
+        self.group.get()
     }
 
     /// Whether it is still there under its name; somebody may have cleaned up.
@@ -110,13 +132,18 @@ impl RuntimeDir {
         let _ = file::remove_in(self.opened.as_fd(), name);
     }
 
-    fn remove_sockets(&self) {
-        let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(&self.path)) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name().into_encoded_bytes();
-            if name.ends_with(b".sock") {
+    fn names(&self) -> Vec<Vec<u8>> {
+        let entries = std::fs::read_dir(OsStr::from_bytes(&self.path));
+        let entries = entries.into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().into_encoded_bytes())
+            .collect()
+    }
+
+    /// Removes the sockets, except those whose path is `needed`.
+    pub fn remove_sockets_but(&self, needed: impl Fn(&[u8]) -> bool) {
+        for name in self.names() {
+            if name.ends_with(b".sock") && !needed(&[&self.path[..], b"/", &name].concat()) {
                 let _ = file::remove_in(self.opened.as_fd(), &name);
             }
         }
@@ -127,7 +154,7 @@ impl Drop for RuntimeDir {
     fn drop(&mut self) {
         // Under this name may be another's directory by now.
         if self.is_in_place() {
-            self.remove_sockets();
+            self.remove_sockets_but(|_| false);
             let _ = file::remove_directory(&self.path);
         }
     }

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rwsgi_os::capability::{self, Capability};
+use rwsgi_os::capability::Capability;
+use rwsgi_os::deadman::Deadman;
 use rwsgi_os::epoll::{Epoll, Trigger};
 use rwsgi_os::poll::Events;
 use rwsgi_os::process::{self, Pid};
-use rwsgi_os::rlimit::{self, Resource};
 use rwsgi_os::signal::{self, Mask, Signal};
 use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
 use rwsgi_wire::response::Level;
 
+use crate::adoption::Unfit;
 use crate::applications::Patterns;
 use crate::asking::{Asker, Door};
 use crate::audit::Record;
@@ -21,6 +22,8 @@ use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
 use crate::groups::Groups;
+use crate::keeper::{MISUSED, OF_ANOTHER_VERSION};
+use crate::keeping::CONFIG_ID;
 use crate::log::{Logs, Target};
 use crate::lookups::Lookups;
 use crate::pools::Pool;
@@ -31,10 +34,18 @@ use crate::turned_away::TurnedAway;
 use crate::workers::Worker;
 
 /// The control socket to httpd's parent.
-const CONTROL_FD: i32 = 3;
+pub(crate) const CONTROL_FD: i32 = 3;
+/// The connection to the keeper, and the process that is httpd's parent.
+const KEEPER_FD: i32 = 4;
+const HTTPD_FD: i32 = 5;
+
+/// A manager that does not get round its loop in this time is killed by the kernel, and the keeper starts another.
+const HANG_LIMIT: Duration = Duration::from_secs(8);
+/// It gets round at least this often.
+const ROUND: Duration = Duration::from_secs(3);
 
 /// All that root is used for here, and in the first steps of a worker's journey. Everything else is given up at the start.
-const KEPT: [Capability; 9] = [
+pub(crate) const KEPT: [Capability; 9] = [
     // Sockets belong to httpd's group.
     Capability::Chown,
     // The Python half may lie below a closed home.
@@ -69,6 +80,7 @@ pub(crate) enum Token {
     /// A look-up of an account.
     Lookup(u64),
     Groups,
+    Keeper,
 }
 
 const ID_BITS: u32 = 56;
@@ -89,6 +101,7 @@ impl Token {
             Self::Starts => (10, 0),
             Self::Lookup(id) => (11, id),
             Self::Groups => (12, 0),
+            Self::Keeper => (13, 0),
         };
         (kind << ID_BITS) | id
     }
@@ -109,6 +122,7 @@ impl Token {
             10 => Self::Starts,
             11 => Self::Lookup(id),
             12 => Self::Groups,
+            13 => Self::Keeper,
             _ => return None,
         })
     }
@@ -119,6 +133,9 @@ pub(crate) struct Manager {
     pub(crate) epoll: Epoll,
     pub(crate) timers: Timers<Token>,
     pub(crate) control: OwnedFd,
+    /// Keeps for the next manager what must not be lost.
+    pub(crate) keeper: OwnedFd,
+    pub(crate) deadman: Deadman,
     /// httpd's parent.
     pub(crate) parent: Pid,
     parent_end: OwnedFd,
@@ -126,7 +143,7 @@ pub(crate) struct Manager {
     /// Whether identities can be switched.
     pub(crate) root: bool,
     pub(crate) uid: u32,
-    /// The limit on descriptors that workers get: the one there was before the manager raised its own.
+    /// The limit on descriptors that workers get: the one there was before the keeper raised it.
     pub(crate) descriptors: (u64, u64),
     /// Where messages about no group go.
     pub(crate) log: Target,
@@ -154,17 +171,31 @@ pub(crate) struct Manager {
     pub(crate) ending: bool,
 }
 
-/// Runs until httpd has ended or says so.
-pub fn main() -> ExitCode {
-    let mut manager = match Manager::new() {
-        Ok(Some(manager)) => manager,
-        // httpd has ended already.
-        Ok(None) => return ExitCode::SUCCESS,
+/// Runs until httpd has ended or says so. `limits`: soft and hard limit on descriptors that workers get.
+///
+/// `delegated`: the control group that is httpd's to divide, as the keeper could see; empty if that is not said of any.
+pub fn main(limits: (u64, u64), delegated: &[u8]) -> ExitCode {
+    let mut manager = match Manager::new(limits, delegated) {
+        Ok(manager) => manager,
         Err(e) => {
             eprintln!("rwsgi-manager: cannot start: {e}; it is started by httpd only");
-            return ExitCode::from(2);
+            return ExitCode::from(MISUSED);
         }
     };
+    match manager.adopt() {
+        Ok(()) => {}
+        Err(Unfit::Version(e)) => {
+            let text = format!(
+                "the manager before this one was of another version, and is used again: {e}; stop and start httpd"
+            );
+            manager.log.say(Level::Error, codes::OTHER_VERSION, &text);
+            return ExitCode::from(OF_ANOTHER_VERSION);
+        }
+        Err(Unfit::Os(e)) => {
+            eprintln!("rwsgi-manager: cannot go on with what is there: {e}");
+            return ExitCode::FAILURE;
+        }
+    }
     match manager.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -178,29 +209,18 @@ pub fn main() -> ExitCode {
 }
 
 impl Manager {
-    fn new() -> Result<Option<Self>, OsError> {
+    fn new(descriptors: (u64, u64), delegated: &[u8]) -> Result<Self, OsError> {
+        let deadman = Deadman::new(HANG_LIMIT)?;
         let control = fd::adopt(CONTROL_FD)?;
         fd::set_nonblocking(&control, true)?;
-        socket::pass_credentials(&control)?;
+        let keeper = fd::adopt(KEEPER_FD)?;
+        let parent_end = fd::adopt(HTTPD_FD)?;
         let parent = Pid(socket::peer(&control)?.pid);
-        let parent_end = match process::open(parent) {
-            Ok(fd) => fd,
-            Err(_) => return Ok(None),
-        };
-        // Looked at after the descriptor is held: from here on the parent's end is an event.
-        if process::parent() != parent {
-            return Ok(None);
-        }
-        process::umask(0o077);
-        // Signals from a terminal are for httpd; a leader of a group already has what is wanted.
-        let _ = process::new_session();
+        // What else holds for a process of root, the keeper has seen to.
         process::adopt_orphans()?;
         process::set_dumpable(false)?;
-        rlimit::set(Resource::Core, 0, 0)?;
         let uid = ids::user_ids().effective;
-        // Whether a group is ours to divide is told to those with all capabilities only.
-        let groups = Groups::new(parent, uid == 0);
-        capability::keep_only(KEPT.iter().fold(0, |all, kept| all | kept.bit()))?;
+        let groups = Groups::new(parent, uid == 0, delegated);
         let handled = Mask::of(&[Signal::CHLD, Signal::TERM]);
         signal::block(&Mask::of(&[Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2]))?;
         signal::block(&handled)?;
@@ -210,13 +230,13 @@ impl Manager {
         watch(&control, Token::Control)?;
         watch(&parent_end, Token::Parent)?;
         watch(&signals, Token::Signals)?;
-        let descriptors = rlimit::of(Resource::Descriptors)?;
-        // A few per pool and worker. A soft limit may always rise to the hard one.
-        rlimit::set(Resource::Descriptors, descriptors.1, descriptors.1)?;
-        Ok(Some(Self {
+        watch(&keeper, Token::Keeper)?;
+        Ok(Self {
             epoll,
             timers: Timers::new(),
             control,
+            keeper,
+            deadman,
             parent,
             parent_end,
             signals,
@@ -244,17 +264,18 @@ impl Manager {
             groups,
             memory_kills: crate::memory::kills(),
             told_peer: None,
-            last_id: 0,
+            last_id: CONFIG_ID,
             jitter: process::this().0.unsigned_abs().into(),
             ending: false,
-        }))
+        })
     }
 
     fn run(&mut self) -> Result<(), OsError> {
         let mut found = Vec::new();
         while !(self.ending && self.workers.is_empty()) {
-            let wait = self.timers.next_in(Instant::now());
-            self.epoll.wait(&mut found, wait)?;
+            let wait = self.timers.next_in(Instant::now()).unwrap_or(ROUND);
+            self.epoll.wait(&mut found, Some(wait.min(ROUND)))?;
+            self.deadman.renew()?;
             for event in &found {
                 if let Some(token) = Token::decode(event.token) {
                     self.dispatch(token)?;
@@ -285,6 +306,7 @@ impl Manager {
             Token::Output(id) => self.on_output(id),
             Token::Status(id) => self.on_status(id),
             Token::Lookup(id) => self.on_lookup(id),
+            Token::Keeper => self.on_keeper()?,
             // Timers only.
             Token::Starts | Token::Groups => {}
         }
@@ -305,6 +327,7 @@ impl Manager {
             | Token::Signals
             | Token::Output(_)
             | Token::Status(_)
+            | Token::Keeper
             // Every turn of the loop looks at them.
             | Token::Starts => {}
         }
@@ -339,10 +362,15 @@ impl Manager {
         self.end_workers();
     }
 
-    /// A number not used before in this manager's life.
+    /// A number not used before, nor by what an earlier manager has left.
     pub(crate) fn fresh_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// This number is in use.
+    pub(crate) fn ids_from(&mut self, id: u64) {
+        self.last_id = self.last_id.max(id);
     }
 
     /// Something to vary pauses with; no secret.

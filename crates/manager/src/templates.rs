@@ -19,6 +19,7 @@ use crate::lines::escape;
 use crate::pools::Pool;
 use crate::renewals::Renewal;
 use crate::supervise::{Manager, Token};
+use crate::workers::Person;
 
 /// So long a pool goes without a template after one has failed.
 const WITHOUT: Duration = Duration::from_secs(60);
@@ -109,8 +110,10 @@ impl Pool {
 impl Manager {
     /// A request is on its way that is for this script.
     pub(crate) fn note_script(&mut self, group: &[u8], application_group: &[u8], script: Vec<u8>) {
-        let pool = self.current_pool(group, application_group);
-        let pool = pool.and_then(|id| self.pools.get_mut(&id));
+        let Some(id) = self.current_pool(group, application_group) else {
+            return;
+        };
+        let pool = self.pools.get_mut(&id);
         let Some(pool) = pool.filter(|pool| pool.settings.group.template) else {
             return;
         };
@@ -118,6 +121,7 @@ impl Manager {
         let is_news = there.is_none() && asked.len() < ASKED_MAX && !asked.contains(&script);
         if is_news && !script.is_empty() && script.len() <= PATH_MAX {
             asked.push(script);
+            self.keep_pool(id);
         }
     }
 
@@ -213,7 +217,7 @@ impl Manager {
         };
         let (ours, theirs) = Channels::make()?;
         socket::pass_credentials(&ours.control)?;
-        message::send(&ours.control, &self.start_of(pool, None, false))?;
+        message::send(&ours.control, &self.start_of(pool, None, false, true))?;
         let descriptors = [theirs.control.as_fd(), theirs.output.as_fd()];
         message::send_descriptors(template.control(), &ToWorker::Fork.encode(), &descriptors)?;
         Ok(ours)
@@ -265,8 +269,11 @@ impl Manager {
                 pool.title()
             )
         });
+        let Ok(person) = Person::own(pid) else {
+            return;
+        };
         let ends = Ends {
-            pid,
+            person,
             cgroup,
             control: unborn.control,
             output: unborn.output,

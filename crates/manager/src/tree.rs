@@ -1,8 +1,11 @@
-//! Where the manager may make control groups, and the tree that it makes there: `rwsgi-<httpd's process id>`.
+//! Where the manager may make control groups, and the tree that it makes there: `rwsgi-<httpd's process id>`. It outlives the manager: the next
+//! one goes on with it.
+
+use std::time::Duration;
 
 use rwsgi_os::cgroup::{self, Controller, Hierarchy, Version};
 use rwsgi_os::process::{self, Pid};
-use rwsgi_os::{OwnedFd, file};
+use rwsgi_os::{OsError, OwnedFd, file};
 
 /// Where httpd itself is put when its group of version 2 is divided: there a group with groups below has no members.
 const OF_HTTPD: &[u8] = b"rwsgi-httpd";
@@ -52,13 +55,15 @@ impl Branch {
 }
 
 /// Makes the tree in each hierarchy that is needed, and answers what dead managers have left beside it. The error says why there can be none.
-pub(crate) fn make(httpd: Pid) -> Result<(Vec<Branch>, Vec<Vec<u8>>), String> {
+///
+/// `delegated`: see [`delegated`].
+pub(crate) fn make(httpd: Pid, delegated: &[u8]) -> Result<(Vec<Branch>, Vec<Vec<u8>>), String> {
     let (mut branches, mut left) = (Vec::new(), Vec::new());
     for (mut hierarchy, on_demand) in choose(cgroup::hierarchies())? {
-        let base = base_in(&mut hierarchy)?;
+        let base = base_in(&mut hierarchy, delegated)?;
         let name = format!("rwsgi-{httpd}");
         let root = [&base[..], b"/", name.as_bytes()].concat();
-        let made = cgroup::make(&root).and_then(|()| cgroup::lock(&root));
+        let made = cgroup::make(&root).and_then(|()| lock(&root));
         let lock = made
             .map_err(|e| format!("groups cannot be made ({e})"))?
             .ok_or_else(|| format!("another manager has {}", String::from_utf8_lossy(&root)))?;
@@ -101,24 +106,18 @@ fn choose(found: Vec<Hierarchy>) -> Result<Vec<(Hierarchy, bool)>, String> {
 }
 
 /// The group in which the tree may be made, with the controllers that it can have enabled.
-fn base_in(hierarchy: &mut Hierarchy) -> Result<Vec<u8>, String> {
+fn base_in(hierarchy: &mut Hierarchy, delegated: &[u8]) -> Result<Vec<u8>, String> {
     let own = hierarchy.own.clone();
     if hierarchy.version == Version::One {
         return Ok(own);
     }
-    let above = |group: &[u8]| {
-        group
-            .iter()
-            .rposition(|b| *b == b'/')
-            .map(|end| group.get(..end).unwrap_or(group).to_vec())
-    };
     let is_divided = own.ends_with(&[b"/", OF_HTTPD].concat());
     let base = match above(&own) {
-        Some(above) if is_divided || is_delegated(&above) => above,
+        Some(above) if is_divided || above == delegated => above,
         _ => own,
     };
     let is_managed = file::status_of(b"/run/systemd/system").is_ok();
-    if !is_divided && hierarchy.group != b"/" && is_managed && !is_delegated(&base) {
+    if !is_divided && hierarchy.group != b"/" && is_managed && base != delegated {
         return Err(format!(
             "the control group {} is systemd's and not delegated: write Delegate=yes into the unit of httpd",
             String::from_utf8_lossy(&hierarchy.group)
@@ -129,6 +128,34 @@ fn base_in(hierarchy: &mut Hierarchy) -> Result<Vec<u8>, String> {
         .controllers
         .retain(|c| wanted.contains(c) && enable(&base, *c));
     Ok(base)
+}
+
+/// The lock of a tree. A process that a manager was just starting when it died holds it for a moment longer.
+fn lock(root: &[u8]) -> Result<Option<OwnedFd>, OsError> {
+    for _ in 0..50 {
+        if let Some(lock) = cgroup::lock(root)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(None)
+}
+
+fn above(group: &[u8]) -> Option<Vec<u8>> {
+    let end = group.iter().rposition(|b| *b == b'/')?;
+    group.get(..end).map(<[u8]>::to_vec)
+}
+
+/// The group of version 2 that is said to be this process's to divide: its own or the one above; empty if neither is. Only those with all
+/// capabilities are told.
+pub(crate) fn delegated() -> Vec<u8> {
+    let two = cgroup::hierarchies()
+        .into_iter()
+        .find(|h| h.version == Version::Two);
+    let own = two.map(|h| h.own).unwrap_or_default();
+    let places = [above(&own).unwrap_or_default(), own];
+    let mut places = places.into_iter().filter(|place| !place.is_empty());
+    places.find(|place| is_delegated(place)).unwrap_or_default()
 }
 
 /// systemd leaves the group alone, and what is below.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::{self, Signal};
-use rwsgi_os::{OwnedFd, fd, message};
+use rwsgi_os::{OsError, OwnedFd, clock, fd, message};
 use rwsgi_wire::control::{FromWorker, ToWorker};
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::CONTROL_MAX;
@@ -18,6 +18,7 @@ use crate::launch::Ends;
 use crate::lines::{Flow, LINE_MAX, Lines, escape};
 use crate::log::Target;
 use crate::memory;
+use crate::records::WorkerRecord;
 use crate::renewals::Renewal;
 use crate::report;
 use crate::supervise::{Manager, Token};
@@ -47,12 +48,41 @@ pub(crate) enum State {
     Leaving,
 }
 
+/// Which process a worker is.
+pub(crate) struct Person {
+    pub(crate) pid: Pid,
+    /// When it was started, in the kernel's count.
+    pub(crate) start: u64,
+    /// The process, whoever has its number.
+    pub(crate) process: OwnedFd,
+    /// It is this manager's child; otherwise an earlier one's, and the keeper tells of its end.
+    pub(crate) is_own: bool,
+}
+
+impl Person {
+    /// A child of this process that has just been started.
+    pub(crate) fn own(pid: Pid) -> Result<Self, OsError> {
+        Ok(Self {
+            pid,
+            start: process::birth(pid)?.0,
+            process: process::open(pid)?,
+            is_own: true,
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // One that has ended needs none.
+        let _ = process::signal(&self.process, signal);
+    }
+}
+
 /// One worker process.
 pub(crate) struct Worker {
     pub(crate) pool: u64,
     pub(crate) pid: Pid,
     /// It serves nobody, and forks those that do.
     pub(crate) is_template: bool,
+    pub(crate) person: Person,
     /// The control group of its application.
     pub(crate) cgroup: Option<u64>,
     pub(crate) state: State,
@@ -67,6 +97,10 @@ pub(crate) struct Worker {
     pub(crate) step: Option<Step>,
     /// Why its journey ended, or why it says that it cannot serve.
     pub(crate) refusal: Option<Refusal>,
+    /// It has ended, and if the keeper has not told how until then, nobody can.
+    pub(crate) lost: Option<Instant>,
+    /// An earlier manager started it and died before it was ready: it ends with that one, if it has not said that it is ready.
+    pub(crate) half_born: bool,
     /// It is to replace workers that serve older versions, once it has loaded these.
     pub(crate) renewal: Option<Renewal>,
     /// When it was started, or became ready.
@@ -88,7 +122,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// It has been killed, or has said that it cannot serve: it only waits to be buried.
     pub(crate) fn is_doomed(&self) -> bool {
-        self.known.killed.is_some() || self.refusal.is_some() || self.known.asked
+        self.known.killed.is_some() || self.refusal.is_some() || self.known.asked || self.lost.is_some()
     }
 
     /// It serves, or will.
@@ -107,6 +141,14 @@ impl Worker {
 
     pub(crate) fn control(&self) -> &OwnedFd {
         &self.control
+    }
+
+    pub(crate) fn output(&self) -> Option<&OwnedFd> {
+        self.output.as_ref()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.map(|(at, _)| at)
     }
 }
 
@@ -133,7 +175,7 @@ impl Manager {
         let cgroup = self.groups.of(&pool.settings, &pool.application_group, &target);
         let doors = cgroup.and_then(|id| Ok((id, self.groups.doors(id)?)));
         let launched = doors.and_then(|(cgroup, doors)| {
-            let ends = self.launch(pool, renewal.as_ref(), is_template, &doors)?;
+            let ends = self.launch(pool, &doors)?;
             Ok(Ends { cgroup, ..ends })
         });
         let ends = match launched {
@@ -151,7 +193,7 @@ impl Manager {
         };
         target.note(Level::Info, || {
             let what = if is_template { "template" } else { "worker" };
-            format!("{what} {} starts for {}", ends.pid, pool.title())
+            format!("{what} {} starts for {}", ends.person.pid, pool.title())
         });
         let id = self.fresh_id();
         self.take_in(id, pool_id, ends, renewal, is_template);
@@ -167,65 +209,113 @@ impl Manager {
         renewal: Option<Renewal>,
         is_template: bool,
     ) {
-        let now = Instant::now();
-        let startup = self.life(pool_id).startup_timeout;
-        let (start_limit, too_late) = match startup {
-            0 => (START_LIMIT, "did not become ready in 5 minutes"),
-            limit => (
-                Duration::from_secs(limit.into()),
-                "did not become ready within startup-timeout",
-            ),
-        };
-        // A descriptor that cannot be watched leaves a worker that is killed at its deadline.
-        let _ = self.watch(&ends.control, Token::Worker(id));
-        let _ = self.watch(&ends.output, Token::Output(id));
-        let _ = ends
-            .status
-            .as_ref()
-            .map(|status| self.watch(status, Token::Status(id)));
-        self.timers.set(now + start_limit, Token::Worker(id));
-        self.by_pid.insert(ends.pid, id);
-        self.groups.entered(ends.cgroup);
-        self.tend_groups();
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };
         pool.target
             .logs
-            .record(|| Record::new("start").of_worker(ends.pid, Some(pool)));
-        pool.workers.insert(id);
+            .record(|| Record::new("start").of_worker(ends.person.pid, Some(pool)));
         if is_template {
             pool.templates.begins(id);
         }
-        let worker = Worker {
-            pool: pool_id,
-            pid: ends.pid,
-            is_template,
-            state: match ends.status {
-                Some(_) => State::Entering,
-                None => State::Booting,
-            },
-            target: pool.target.clone(),
-            cgroup: ends.cgroup,
-            control: ends.control,
-            output: Some(ends.output),
-            lines: Lines::default(),
-            flow: Flow::new(now),
-            status: ends.status,
-            report: report::Reader::default(),
-            step: None,
-            refusal: None,
-            renewal,
-            since: now,
-            idle: None,
-            yielding: None,
-            deadline: Some((now + start_limit, too_late)),
-            alive: now,
-            asked_for_stacks: false,
-            known: Known::default(),
-            memory_kills: memory::kills(),
+        let target = pool.target.clone();
+        let is_forked = ends.status.is_none();
+        let _ = ends
+            .status
+            .as_ref()
+            .map(|status| self.watch(status, Token::Status(id)));
+        let mut worker = Worker::new(pool_id, ends.person, ends.control, ends.output, target);
+        worker.is_template = is_template;
+        worker.state = if is_forked {
+            State::Booting
+        } else {
+            State::Entering
         };
+        worker.cgroup = ends.cgroup;
+        worker.status = ends.status;
+        worker.deadline = Some(self.start_deadline(pool_id, worker.since));
+        self.insert_worker(id, worker);
+        // Before it can run anything of the user's it is kept, or told that it is not. A template ends with its manager.
+        let kept = !is_template && self.keep_worker(id);
+        if let Some(worker) = self.workers.get(&id).filter(|_| !is_forked) {
+            self.instruct(worker, renewal.as_ref(), kept);
+        }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.renewal = renewal;
+        }
+    }
+
+    /// Until when a worker must be ready, and what it is killed for otherwise.
+    fn start_deadline(&self, pool: u64, since: Instant) -> (Instant, &'static str) {
+        match self.life(pool).startup_timeout {
+            0 => (since + START_LIMIT, "did not become ready in 5 minutes"),
+            limit => (
+                since + Duration::from_secs(limit.into()),
+                "did not become ready within startup-timeout",
+            ),
+        }
+    }
+
+    fn insert_worker(&mut self, id: u64, worker: Worker) {
+        if let Some(former) = self.by_pid.get(&worker.pid).copied() {
+            // Its number is another's already, and the news of its end is on its way.
+            self.bury(former, None, None);
+        }
+        // A descriptor that cannot be watched leaves a worker that is killed at its deadline.
+        let _ = self.watch(&worker.control, Token::Worker(id));
+        if let Some(output) = &worker.output {
+            let _ = self.watch(output, Token::Output(id));
+        }
+        if let Some((at, _)) = worker.deadline {
+            self.timers.set(at, Token::Worker(id));
+        }
+        self.by_pid.insert(worker.pid, id);
+        self.groups.entered(worker.cgroup);
+        self.tend_groups();
+        if let Some(pool) = self.pools.get_mut(&worker.pool) {
+            pool.workers.insert(id);
+        }
         self.workers.insert(id, worker);
+    }
+
+    /// A worker that an earlier manager has started.
+    pub(crate) fn add_worker(
+        &mut self,
+        id: u64,
+        record: &WorkerRecord,
+        person: Person,
+        control: OwnedFd,
+        output: OwnedFd,
+    ) {
+        let mut worker = Worker::new(record.pool, person, control, output, self.log.clone());
+        if let Some(pool) = self.pools.get(&record.pool) {
+            let (settings, target) = (&pool.settings, &pool.target);
+            let name = &record.cgroup;
+            worker.cgroup = self.groups.adopt(settings, &pool.application_group, target, name);
+        }
+        worker.since = clock::from_number(record.since);
+        worker.state = match (record.ready, record.leaving) {
+            (_, Some(_)) => State::Leaving,
+            (true, None) => State::Ready,
+            (false, None) => State::Booting,
+        };
+        worker.half_born = worker.state == State::Booting;
+        (worker.known.asked, worker.known.leaving) = (record.asked, record.leaving);
+        worker.deadline = match record.deadline {
+            0 if worker.half_born => Some(self.start_deadline(record.pool, worker.since)),
+            0 => None,
+            at => Some((clock::from_number(at), "did not end in time")),
+        };
+        // What it has said to the manager before, and still holds, it says again.
+        let _ = message::try_send(&worker.control, &ToWorker::Repeat.encode());
+        self.insert_worker(id, worker);
+        let (live, _) = self.census(record.pool);
+        if let Some(pool) = self.pools.get_mut(&record.pool) {
+            pool.demand.wanted = pool.demand.wanted.max(live);
+        }
+        if let Some(silence) = self.life(record.pool).silence() {
+            self.timers.set(Instant::now() + silence, Token::Worker(id));
+        }
     }
 
     /// What a worker says on its control socket.
@@ -275,12 +365,14 @@ impl Manager {
             FromWorker::Ready if worker.is_starting() && !worker.is_template => {
                 worker.state = State::Ready;
                 worker.since = Instant::now();
+                worker.half_born = false;
                 worker.deadline = None;
                 worker.alive = Instant::now();
                 worker
                     .target
                     .note(Level::Info, || format!("worker {} is ready", worker.pid));
                 let (pool, renewal) = (worker.pool, worker.renewal.take());
+                self.amend_worker(id);
                 self.audit(id, "ready", "");
                 if let Some(silence) = self.life(pool).silence() {
                     self.timers.set(Instant::now() + silence, Token::Worker(id));
@@ -340,6 +432,7 @@ impl Manager {
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
         let (pool, asked) = (worker.pool, worker.known.asked);
+        self.amend_worker(id);
         self.audit(id, "leave", reason.words());
         if reason.is_for_idle() || reason == LeaveReason::InactivityTimeout {
             self.on_surplus(pool);
@@ -379,9 +472,10 @@ impl Manager {
         let told = matches!(worker.state, State::Ready | State::Leaving)
             && message::try_send(&worker.control, &ToWorker::Drain(reason).encode()).is_ok();
         if !told {
-            let _ = process::signal_child(worker.pid, Signal::TERM);
+            worker.person.signal(Signal::TERM);
         }
         self.limit_leaving(id, reason);
+        self.amend_worker(id);
     }
 
     /// What limits the life of a pool's workers.
@@ -425,7 +519,7 @@ impl Manager {
                 continue;
             };
             worker.known.asked = true;
-            let _ = process::signal_child(worker.pid, Signal::TERM);
+            worker.person.signal(Signal::TERM);
             let pool = worker.pool;
             let limit = match self.life(pool).shutdown_timeout {
                 0 => END_LIMIT,
@@ -442,8 +536,10 @@ impl Manager {
     /// Kills every worker, for a manager that cannot go on.
     pub(crate) fn kill_all(&mut self) {
         for worker in self.workers.values() {
-            let _ = process::signal_group(worker.pid, Signal::KILL);
-            let _ = process::signal_child(worker.pid, Signal::KILL);
+            if worker.person.is_own {
+                let _ = process::signal_group(worker.pid, Signal::KILL);
+            }
+            worker.person.signal(Signal::KILL);
         }
     }
 
@@ -456,6 +552,9 @@ impl Manager {
                 worker.deadline = Some((at, why));
             }
             self.timers.set(at, Token::Worker(id));
+            if sooner {
+                self.amend_worker(id);
+            }
         }
     }
 
@@ -464,7 +563,7 @@ impl Manager {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.deadline = None;
             worker.known.killed.get_or_insert_with(|| why.to_owned());
-            let _ = process::signal_child(worker.pid, Signal::KILL);
+            worker.person.signal(Signal::KILL);
         }
     }
 
@@ -476,6 +575,9 @@ impl Manager {
             return;
         };
         worker.tell_dropped();
+        if worker.lost.is_some_and(|at| at <= now) {
+            return self.bury(id, None, None);
+        }
         let pool = worker.pool;
         self.end_if_idle(id, now);
         let Some(worker) = self.workers.get(&id) else {
@@ -499,7 +601,7 @@ impl Manager {
             && signal::is_caught(worker.pid, Signal::STACKS);
         if asks {
             // Where its threads are goes to its standard error, and from there to the log.
-            let _ = process::signal_child(worker.pid, Signal::STACKS);
+            worker.person.signal(Signal::STACKS);
             worker.deadline = Some((now + LAST_LOOK, why));
             self.timers.set(now + LAST_LOOK, Token::Worker(id));
         } else {
@@ -540,6 +642,38 @@ impl Manager {
 }
 
 impl Worker {
+    fn new(pool: u64, person: Person, control: OwnedFd, output: OwnedFd, target: Target) -> Self {
+        let now = Instant::now();
+        Self {
+            pool,
+            pid: person.pid,
+            is_template: false,
+            person,
+            cgroup: None,
+            state: State::Entering,
+            target,
+            control,
+            output: Some(output),
+            lines: Lines::default(),
+            flow: Flow::new(now),
+            status: None,
+            report: report::Reader::default(),
+            step: None,
+            refusal: None,
+            lost: None,
+            half_born: false,
+            renewal: None,
+            since: now,
+            idle: None,
+            yielding: None,
+            deadline: None,
+            alive: now,
+            asked_for_stacks: false,
+            known: Known::default(),
+            memory_kills: memory::kills(),
+        }
+    }
+
     /// Reads some output; `false` when there is none left now.
     pub(crate) fn read_output(&mut self) -> bool {
         let Some(output) = &self.output else {

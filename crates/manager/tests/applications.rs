@@ -376,6 +376,6 @@ fn a_dead_worker_of_an_application_is_replaced_and_its_user_is_looked_up_by_anot
     kill(site.httpd.nth_ready(1));
     site.httpd.nth_ready(2);
     // R17: nothing of the name service is in the manager.
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", site.httpd.manager)).unwrap_or_default();
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", site.httpd.manager())).unwrap_or_default();
     assert!(!maps.contains("libnss"), "{maps}");
 }

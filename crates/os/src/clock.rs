@@ -1,6 +1,6 @@
 //! Local time as httpd's error log writes it. Intervals are measured with `std::time::Instant`, which is monotonic.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// "Fri Nov 20 12:33:06.123456 2026" in local time (`localtime_r`): weekday, month, day, time with microseconds, year; English
 /// names whatever the locale.
@@ -56,6 +56,27 @@ pub fn monotonic() -> Duration {
     Duration::new(seconds, u32::try_from(t.tv_nsec).unwrap_or(0))
 }
 
+/// A moment as a number that another process of this machine can make the same moment of: nanoseconds, never 0.
+pub fn to_number(at: Instant) -> u64 {
+    let (now, base) = (Instant::now(), monotonic());
+    let moment = match at.checked_duration_since(now) {
+        Some(ahead) => base.saturating_add(ahead),
+        None => base.saturating_sub(now.duration_since(at)),
+    };
+    u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+/// The moment of such a number. One that lies too far away for an [`Instant`] is now.
+pub fn from_number(number: u64) -> Instant {
+    let (now, base) = (Instant::now(), monotonic());
+    let moment = Duration::from_nanos(number);
+    match moment.checked_sub(base) {
+        Some(ahead) => now.checked_add(ahead),
+        None => now.checked_sub(base - moment),
+    }
+    .unwrap_or(now)
+}
+
 fn name(names: &[&'static str], index: libc::c_int) -> &'static str {
     usize::try_from(index)
         .ok()
@@ -72,7 +93,21 @@ const MONTHS: [&str; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_moment_is_the_same_after_the_way_through_a_number() {
+        let now = Instant::now();
+        for at in [
+            now,
+            now + Duration::from_secs(90),
+            now - Duration::from_millis(10),
+        ] {
+            let back = from_number(to_number(at));
+            let off = back.max(at) - back.min(at);
+            assert!(off < Duration::from_millis(50), "{off:?}");
+        }
+        assert!(from_number(u64::MAX) >= now);
+    }
 
     #[test]
     fn the_time_has_the_form_of_httpds_error_log() {

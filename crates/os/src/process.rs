@@ -200,6 +200,39 @@ pub fn die_with_parent(signal: Signal) -> Result<(), OsError> {
     )
 }
 
+/// Takes back [`die_with_parent`].
+pub fn outlive_parent() -> Result<(), OsError> {
+    prctl(libc::PR_SET_PDEATHSIG, 0, "PR_SET_PDEATHSIG")
+}
+
+/// When a process was started, in clock ticks since the machine was, and its real user id, as `/proc` says: with its number they name
+/// one process for ever. ESRCH: there is none.
+pub fn birth(pid: Pid) -> Result<(u64, u32), OsError> {
+    let gone = || OsError::new("read", format!("/proc/{pid}"), libc::ESRCH);
+    let text = |name: &str| -> Result<String, OsError> {
+        let path = format!("/proc/{pid}/{name}");
+        let bytes = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 16));
+        Ok(String::from_utf8_lossy(&bytes.map_err(|_| gone())?).into_owned())
+    };
+    let stat = text("stat")?;
+    // The name is in parentheses and may hold anything; the start is the 20th field behind it.
+    let after = stat.rfind(')').and_then(|end| stat.get(end + 1..));
+    let start = after.and_then(|fields| fields.split_ascii_whitespace().nth(19)?.parse().ok());
+    let status = text("status")?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uid = ids.and_then(|ids| ids.split_ascii_whitespace().next()?.parse().ok());
+    start.zip(uid).ok_or_else(gone)
+}
+
+/// Which process a [pidfd](open) names, as `/proc` says; `None` when it has ended and been reaped, or that cannot be known.
+pub fn named_by(pidfd: impl AsFd) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let info = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 12));
+    let info = String::from_utf8(info.ok()?).ok()?;
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
+}
+
 /// No exec can give this process or its children more privilege, for ever (`prctl(PR_SET_NO_NEW_PRIVS)`). It is read back: EPERM when it
 /// is not so.
 pub fn no_new_privileges() -> Result<(), OsError> {
@@ -361,6 +394,17 @@ mod tests {
         assert_eq!(reap(pid).unwrap(), Some(End::Signal(libc::SIGKILL)));
         assert_eq!(reap(pid).unwrap_err().errno, libc::ECHILD);
         let _ = child.wait();
+    }
+
+    // R71
+    #[test]
+    fn a_process_is_named_by_number_start_and_user() {
+        let own = birth(this()).unwrap();
+        assert_eq!(own, birth(this()).unwrap());
+        assert_eq!(own.1, crate::ids::user_ids().real);
+        assert_eq!(birth(Pid(i32::MAX)).unwrap_err().errno, libc::ESRCH);
+        assert_eq!(named_by(open(this()).unwrap()), Some(this()));
+        assert_eq!(named_by(fd::event().unwrap()), None);
     }
 
     // R69

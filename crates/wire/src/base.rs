@@ -140,13 +140,15 @@ impl Tuning {
         ]
     }
 
-    pub(crate) fn put(mut self, out: &mut Vec<u8>) {
+    /// Appends it to a message.
+    pub fn put(mut self, out: &mut Vec<u8>) {
         for field in self.fields() {
             out.put_u32(field.unwrap_or(UNSAID));
         }
     }
 
-    pub(crate) fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
+    /// Takes it from a message.
+    pub fn take(f: &mut Fields<'_>) -> Result<Self, WireError> {
         let mut tuning = Self::default();
         for field in tuning.fields() {
             *field = Some(f.u32("tuning")?).filter(|value| *value != UNSAID);

@@ -125,6 +125,10 @@ impl<'a> Fields<'a> {
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
     /// Nothing may be left.
     pub fn end(self) -> Result<(), WireError> {
         if self.rest.is_empty() {

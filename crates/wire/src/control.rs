@@ -340,6 +340,8 @@ pub enum ToHttpd {
     Ready,
     /// It is not; the previous one stays. A sentence for the error log, UTF-8.
     Refused(Vec<u8>),
+    /// Not an answer: the manager has taken the place of one that died. What was said to that one may be lost, or half of it.
+    Started,
 }
 
 impl ToHttpd {
@@ -352,6 +354,7 @@ impl ToHttpd {
                 out.put_u8(2);
                 out.put_bytes(text);
             }
+            Self::Started => out.put_u8(3),
         }
         out
     }
@@ -362,6 +365,7 @@ impl ToHttpd {
             Ok(match kind {
                 1 => Self::Ready,
                 2 => Self::Refused(f.bytes("refusal")?.into()),
+                3 => Self::Started,
                 found => return unknown(found),
             })
         })
@@ -646,6 +650,8 @@ pub struct Start {
     pub template: bool,
     /// Whose its scripts must be.
     pub script_owner: ScriptOwner,
+    /// Once it is ready it does not end with the manager any more, but when its control connection does.
+    pub outlives: bool,
     /// As in [`Begin`], when the worker was started.
     pub httpd: Httpd,
 }
@@ -676,6 +682,8 @@ pub enum ToWorker {
     /// To a [template](Start::template): fork a worker. Two descriptors come along, its control socket, on which its [`Start`] waits,
     /// and where its output goes.
     Fork,
+    /// The manager is another one now: what the worker has said and still holds is to be said again.
+    Repeat,
 }
 
 impl ToWorker {
@@ -704,6 +712,7 @@ impl ToWorker {
                 out.put_u8(s.renews.into());
                 out.put_u8(s.template.into());
                 out.put_u8(s.script_owner as u8);
+                out.put_u8(s.outlives.into());
                 s.httpd.put(&mut out);
             }
             Self::Drain(reason) => {
@@ -716,6 +725,7 @@ impl ToWorker {
                 out.put_i64(*mtime);
             }
             Self::Fork => out.put_u8(4),
+            Self::Repeat => out.put_u8(5),
         }
         out
     }
@@ -745,6 +755,7 @@ impl ToWorker {
                         renews: f.bool("renews")?,
                         template: f.bool("template")?,
                         script_owner: ScriptOwner::from_wire(f.u8("script owner")?)?,
+                        outlives: f.bool("outlives")?,
                         httpd: Httpd::take(f)?,
                     }))
                 }
@@ -754,6 +765,7 @@ impl ToWorker {
                     mtime: f.i64("script mtime")?,
                 },
                 4 => Self::Fork,
+                5 => Self::Repeat,
                 found => return unknown(found),
             })
         })
@@ -991,6 +1003,7 @@ mod tests {
             ToWorker::Start(Box::new(start)),
             ToWorker::Drain(LeaveReason::ScriptReload),
             ToWorker::Drain(LeaveReason::IdleTimeout),
+            ToWorker::Repeat,
             keep,
             ToWorker::Fork,
         ] {

@@ -105,6 +105,11 @@ impl Newer {
         }
     }
 
+    /// Another worker is to load it.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.stage, Stage::Elsewhere { .. })
+    }
+
     /// It does not load.
     pub fn has_failed(&self) -> bool {
         matches!(self.stage, Stage::Failed { .. })

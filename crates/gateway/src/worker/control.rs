@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use rwsgi_os::{OsError, fd, message};
+use rwsgi_os::{OsError, fd, message, process};
 use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
@@ -18,6 +19,7 @@ use crate::wsgi::request::ProcessLog;
 pub struct Control {
     socket: OwnedFd,
     level: u8,
+    outlives: AtomicBool,
     ready: Once,
 }
 
@@ -28,7 +30,9 @@ pub enum Said {
     Drain(LeaveReason),
     /// This version of a script does not load.
     Keep(Vec<u8>, i64),
-    /// The manager is gone.
+    /// What has been said and still holds is to be said again, to another manager.
+    Repeat,
+    /// The manager is gone, and no other will come.
     Gone,
     /// Nothing that matters now.
     Nothing,
@@ -56,6 +60,7 @@ impl Control {
         let control = Self {
             socket,
             level: start.log_level,
+            outlives: AtomicBool::new(start.outlives),
             ready: Once::new(),
         };
         Ok((control, start))
@@ -70,7 +75,10 @@ impl Control {
     /// As [`begin`](Self::begin), in a worker that was forked: it must say first that it is there.
     pub fn begin_forked(&self) -> Result<Start, String> {
         message::send(&self.socket, &FromWorker::Born.encode()).map_err(|error| error.to_string())?;
-        settings(&self.socket)
+        let start = settings(&self.socket)?;
+        // Of the template, which ends with its manager, it is not to be taken over.
+        self.outlives.store(start.outlives, Relaxed);
+        Ok(start)
     }
 
     /// Takes one message to a template; to be called when there is one.
@@ -118,6 +126,7 @@ impl Control {
             Ok(n) => match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
                 Ok(ToWorker::Drain(reason)) => Said::Drain(reason),
                 Ok(ToWorker::Keep { script, mtime }) => Said::Keep(script, mtime),
+                Ok(ToWorker::Repeat) => Said::Repeat,
                 _ => Said::Nothing,
             },
             Err(error) if error.is_would_block() => Said::Nothing,
@@ -125,11 +134,29 @@ impl Control {
         }
     }
 
+    /// From now on this process does not end with the manager, if another one can go on with it. To be called by the main thread: each
+    /// thread has its own say in this.
+    pub fn outlive_manager(&self) {
+        if self.outlives.load(Relaxed) {
+            // If that fails, it ends with the manager.
+            let _ = process::outlive_parent();
+        }
+    }
+
     /// Requests are accepted from now on. Goes out once, and before this returns.
     pub fn ready(&self) {
-        self.ready.call_once(|| {
-            let _ = message::send(&self.socket, &FromWorker::Ready.encode());
-        });
+        self.ready.call_once(|| self.say_ready());
+    }
+
+    /// Says it again, if it was said.
+    pub fn ready_still(&self) {
+        if self.ready.is_completed() {
+            self.say_ready();
+        }
+    }
+
+    fn say_ready(&self) {
+        let _ = message::send(&self.socket, &FromWorker::Ready.encode());
     }
 
     /// No new request is accepted from now on.

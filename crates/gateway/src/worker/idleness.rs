@@ -82,6 +82,13 @@ impl Idleness {
 }
 
 impl Worker {
+    /// Another manager listens now, and knows nothing that only this one can know.
+    pub(super) fn repeat(&self) {
+        self.control.ready_still();
+        self.idleness.told.store(false, Ordering::Relaxed);
+        self.renewal.repeat(&self.control, &self.versions.scripts());
+    }
+
     /// Leaves, unless a request runs or has arrived: then it says so and stays.
     pub(super) fn leave_if_idle(&self, reason: LeaveReason) {
         if self.seats.drain_if_idle() {

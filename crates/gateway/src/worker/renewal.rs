@@ -7,6 +7,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::response::Level;
 
 use super::Worker;
+use super::control::Control;
 use crate::script::newer::{Newer, Newers};
 use crate::script::version::{Stamp, Standing};
 
@@ -31,6 +32,15 @@ impl Renewal {
     pub fn keep(&self, script: &[u8], number: i64) {
         self.newers.failed(script, number);
         self.news.notify_all();
+    }
+
+    /// Says again which scripts other workers have been asked to load.
+    pub fn repeat(&self, control: &Control, loaded: &[Vec<u8>]) {
+        for (script, newer) in self.newers.lock().iter() {
+            if newer.is_elsewhere() {
+                control.outdated(script, newer.stamp.number(), loaded.to_vec());
+            }
+        }
     }
 
     /// The worker is leaving.

@@ -87,6 +87,7 @@ impl Service {
             match said {
                 Said::Drain(reason) => break reason,
                 Said::Gone => break LeaveReason::ShutdownSignal,
+                Said::Repeat => self.control.ready_still(),
                 Said::Keep(..) | Said::Nothing => {}
             }
         };
@@ -108,6 +109,7 @@ pub fn run<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>) -> PyR
     });
     let names = names(py)?;
     names.call(py, "watch", &[&free_function(py, c"leave", asked)?])?;
+    control.outlive_manager();
     control.ready();
     greet(py, start, control);
     let listener = std::thread::Builder::new().name("rwsgi-service".into());

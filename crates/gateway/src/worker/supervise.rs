@@ -28,6 +28,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Serves until the worker has to leave and everything has ended. The calling thread is detached.
 pub fn run(worker: &Worker, pipe: &OwnedFd) {
     let served = AtomicU64::new(0);
+    worker.control.outlive_manager();
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         let stack = match worker.start.stack {
@@ -94,6 +95,7 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
             Said::Drain(reason) if reason.is_for_idle() => worker.leave_if_idle(reason),
             Said::Drain(reason) => worker.leave(reason),
             Said::Gone => worker.leave(LeaveReason::ShutdownSignal),
+            Said::Repeat => worker.repeat(),
             Said::Nothing => {}
         }
         if waited.is_err() {

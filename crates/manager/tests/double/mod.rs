@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Httpd {
     pub place: PathBuf,
     pub control: OwnedFd,
-    pub manager: Pid,
+    pub keeper: Pid,
     generation: u32,
     pub max_workers: u32,
     /// Of the next configuration.
@@ -68,16 +68,34 @@ impl Httpd {
         let (control, theirs) = socket::pair(Kind::SeqPacket, Mode::Blocking).unwrap();
         socket::pass_credentials(&theirs).unwrap();
         let log = append(&place);
-        let manager = spawn::spawn_manager(program.as_bytes(), &theirs, &log, Some(b"UTC")).unwrap();
+        let keeper = spawn::spawn_manager(program.as_bytes(), &theirs, &log, Some(b"UTC")).unwrap();
         Self {
             place,
             control,
-            manager,
+            keeper,
             generation: 0,
             max_workers: 0,
             bases: Vec::new(),
             gone: false,
         }
+    }
+
+    /// The manager, which the keeper has started, and maybe others before it.
+    pub fn manager(&self) -> Pid {
+        eventually("a manager", || {
+            let manages = |pid: &Pid| {
+                let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                words.split(|b| *b == 0).nth(1) == Some(b"manage") && is_alive(*pid)
+            };
+            children(self.keeper).into_iter().find(manages)
+        })
+    }
+
+    /// Kills the manager and waits for the next one to go on.
+    pub fn next_manager(&self) {
+        let said = self.log().matches("RW0410").count();
+        kill(self.manager());
+        self.logged("RW0410", said + 1);
     }
 
     /// A stand-in for Python: `bin/python3` of a prefix, a shell script. Answers the prefix.
@@ -132,6 +150,18 @@ impl Httpd {
     /// Sends a configuration and answers what the manager said to it.
     pub fn configure(&mut self, groups: &[Group]) -> ToHttpd {
         self.generation += 1;
+        // As httpd does: what was said before the question is no answer to it.
+        while message::try_receive(&self.control, &mut [0; 16]).is_ok_and(|n| n > 0) {}
+        self.send(groups);
+        loop {
+            match self.answer() {
+                ToHttpd::Started => self.send(groups),
+                other => return other,
+            }
+        }
+    }
+
+    fn send(&self, groups: &[Group]) {
         let begin = Begin {
             generation: self.generation,
             server_uid: ids::user_ids().effective,
@@ -154,6 +184,9 @@ impl Httpd {
             self.say(&FromHttpd::Base(Box::new(base.clone())));
         }
         self.say(&FromHttpd::Commit);
+    }
+
+    fn answer(&self) -> ToHttpd {
         assert!(
             poll::readable(&self.control, Some(PATIENCE)).unwrap(),
             "no answer to the configuration\n{}",
@@ -253,7 +286,7 @@ impl Httpd {
     pub fn stop(&mut self) -> process::End {
         self.gone = true;
         let _ = message::send(&self.control, &FromHttpd::Stop.encode());
-        eventually("the end of the manager", || process::reap(self.manager).unwrap())
+        eventually("the end of the manager", || process::reap(self.keeper).unwrap())
     }
 }
 
@@ -278,6 +311,14 @@ pub fn question(group: &str) -> Ask {
     }
 }
 
+/// The children of a process.
+pub fn children(of: Pid) -> Vec<Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    text.split_whitespace()
+        .map(|pid| Pid(pid.parse().unwrap()))
+        .collect()
+}
+
 /// Whether a process exists and is no zombie.
 pub fn is_alive(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -295,8 +336,13 @@ fn append(place: &std::path::Path) -> OwnedFd {
 
 /// Says that it is ready and waits to be asked to end.
 pub const SERVE: &str = r"printf '\001' >&4; trap 'exit 0' TERM
-    # The second packet on descriptor 4, after the settings, says to leave.
-    (dd bs=65536 count=2 <&4 >/dev/null 2>&1; kill $$) & wait";
+    # A packet on descriptor 4 that begins with 2 says to leave, and so does its end.
+    (while said=$(dd bs=65536 count=1 <&4 2>/dev/null | od -An -tu1 -N1) && [ ${said:-2} -ne 2 ]; do :; done; kill $$) & wait";
+
+/// As [`SERVE`], of a worker that does not end with the manager.
+pub const SERVE_ON: &str = r#"[ -n "$ON" ] || ON=1 exec setpriv --pdeathsig clear "$0"
+    printf '' >&4; trap 'exit 0' TERM
+    (while said=$(dd bs=65536 count=1 <&4 2>/dev/null | od -An -tu1 -N1) && [ ${said:-2} -ne 2 ]; do :; done; kill $$) & wait"#;
 
 /// The signal that kills.
 pub fn kill(pid: Pid) {

@@ -190,9 +190,11 @@ impl Httpd {
         let all = self.processes();
         match self.under_test {
             UnderTest::Ours => {
-                let is_manager = |pid: u32| all.iter().any(|p| p.pid == pid && p.name == "rwsgi-manager");
+                // Those of an earlier manager are the keeper's children.
+                let is_ours = |p: &Process| p.name == "rwsgi-manager";
+                let of_ours = |parent: u32| all.iter().any(|p| p.pid == parent && is_ours(p));
                 all.iter()
-                    .filter(|p| p.state != 'Z' && is_manager(p.parent))
+                    .filter(|p| p.state != 'Z' && of_ours(p.parent) && !is_ours(p))
                     .cloned()
                     .collect()
             }
@@ -205,8 +207,8 @@ impl Httpd {
         }
     }
 
-    /// Our manager; the original has none.
-    pub fn manager(&self) -> Option<Process> {
+    /// Who starts our manager, and starts it again; the original has neither.
+    pub fn keeper(&self) -> Option<Process> {
         self.processes()
             .into_iter()
             .find(|p| p.name == "rwsgi-manager" && p.parent == self.family.head)
@@ -215,6 +217,14 @@ impl Httpd {
     /// Where its manager makes control groups: one directory in each hierarchy, that of `pids` first where version 1 has it.
     pub fn control_groups(&self) -> &[PathBuf] {
         &self.control_groups
+    }
+
+    /// Our manager.
+    pub fn manager(&self) -> Option<Process> {
+        let keeper = self.keeper()?.pid;
+        self.processes()
+            .into_iter()
+            .find(|p| p.name == "rwsgi-manager" && p.parent == keeper && p.state != 'Z')
     }
 
     /// Sockets (of the file system) that exist below the server root.
