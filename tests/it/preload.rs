@@ -245,7 +245,9 @@ fn a_worker_of_a_template_ends_as_every_worker(case: &Case) {
     until("the event", SLOW, || {
         stopping().contains(&format!("{first} maximum_requests\n"))
     });
+    httpd.stop();
     // One that is killed is buried with its cause, and replaced.
+    let httpd = ours(case, "processes=1 min-processes=1").start();
     let second = occupy(&httpd, 1).into_iter().next().expect("a worker");
     Process::read(second).expect("a worker").signal(Signal::SIGKILL);
     httpd.wait_log(&format!("worker {second} was killed by signal 9"));

@@ -321,13 +321,18 @@ fn a_worker_has_the_users_identity_six_descriptors_and_an_environment_from_nothi
     if ids::user_ids().effective == 0 {
         assert!(log.contains("Groups:\n"), "{log}");
     }
-    let held = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let mut held: Vec<i32> = held
-        .map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap())
-        .collect();
-    held.sort_unstable();
-    // The shell holds its script at 10.
-    assert_eq!(held, [0, 1, 2, 3, 4, 5, 10]);
+    let held = || {
+        let held = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let mut held: Vec<i32> = held
+            .map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap())
+            .collect();
+        held.sort_unstable();
+        held
+    };
+    // The shell holds its script at 10, and for the moment in which it says that it is ready its standard output at 11.
+    eventually("the six descriptors, and the script", || {
+        (held() == [0, 1, 2, 3, 4, 5, 10]).then_some(())
+    });
     let environment = log.lines().find(|l| l.contains("LANG=C.UTF-8")).unwrap();
     for word in [
         "PATH=/usr/local/sbin:",
