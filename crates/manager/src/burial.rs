@@ -129,6 +129,10 @@ impl Manager {
             return self.without_template(pool, why);
         }
         if let Some(refusal) = &worker.refusal {
+            let serving = self.pools.get(&pool).is_some_and(|pool| self.has_serving(pool));
+            if refusal.code == codes::CANNOT_SERVE.number && serving {
+                return self.cannot_join(pool, &refusal.text);
+            }
             if !refusal.passing {
                 return self.refuse(pool, refusal.code, &refusal.text);
             }

@@ -107,6 +107,12 @@ impl Manager {
         let _ = message::try_send(worker.control(), &start);
     }
 
+    /// Others serve: one that cannot load what they have loaded must not serve beside them.
+    pub(crate) fn has_serving(&self, pool: &Pool) -> bool {
+        let mut workers = pool.workers.iter().filter_map(|w| self.workers.get(w));
+        workers.any(Worker::serves)
+    }
+
     fn entry_of(&self, pool: &Pool) -> Entry {
         let g = &pool.settings.group;
         Entry {
@@ -164,7 +170,7 @@ impl Manager {
             tells_idle: pool.is_elastic(),
             log_level: g.log_level,
             preload: pool.scripts_in_advance(renewal, is_template),
-            renews: renewal.is_some(),
+            renews: renewal.is_some() || self.has_serving(pool),
             template: is_template,
             script_owner: match pool.settings.place() {
                 None => ScriptOwner::Any,

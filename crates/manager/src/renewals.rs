@@ -46,7 +46,7 @@ pub(crate) struct Renewals {
     started: Option<Instant>,
     /// The last one that did not load.
     failed: Option<(Version, Instant)>,
-    /// What the last replacement has loaded: further workers load it in advance.
+    /// What the last replacement has loaded, or was to load: further workers load it in advance.
     pub(crate) scripts: Vec<Vec<u8>>,
 }
 
@@ -63,6 +63,9 @@ impl Manager {
             return;
         };
         let script = script.clone();
+        if pool.renewals.scripts.is_empty() {
+            pool.renewals.scripts.clone_from(&scripts);
+        }
         let version = Version { script, mtime };
         let now = Instant::now();
         match &pool.renewals.failed {
@@ -145,6 +148,18 @@ impl Manager {
                 self.drain(other, LeaveReason::ScriptReload);
             }
         }
+    }
+
+    /// A further worker cannot load what the others have loaded, since the scripts have changed: they serve on, and it is tried again later.
+    pub(crate) fn cannot_join(&mut self, pool_id: u64, why: &str) {
+        if let Some(pool) = self.pools.get(&pool_id) {
+            let text = format!(
+                "{}: a further worker cannot load the new version of a script: {why}; the others go on serving the old one",
+                pool.title()
+            );
+            pool.target.say(Level::Error, codes::NOT_JOINED, &text);
+        }
+        self.back_off(pool_id, why);
     }
 
     /// A replacement has ended before it was ready.

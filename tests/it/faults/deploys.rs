@@ -10,13 +10,10 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         f22_new_versions_under_load_lose_no_request,
         f19_broken_versions_under_load_lose_no_request,
+        f19_a_worker_that_dies_while_the_new_version_is_broken_loses_no_request,
         f20_half_written_scripts_lose_no_request,
         f21_a_storm_of_changes_loses_no_request,
     ]);
-    topic.not_yet(
-        "a further worker loads what it finds, and answers with errors beside one that has the old version",
-        test![f19_a_worker_that_dies_while_the_new_version_is_broken_loses_no_request],
-    );
 }
 
 const SLOW: Duration = Duration::from_secs(30);
