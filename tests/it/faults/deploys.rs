@@ -80,7 +80,6 @@ fn f19_broken_versions_under_load_lose_no_request(case: &Case) {
         "raise ValueError('half uploaded')\n",
         "import os\nos._exit(5)\n",
         "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
-        "no_application = 1\n",
     ];
     for (round, source) in broken.iter().cycle().take(case.rounds(6, 60)).enumerate() {
         httpd.rewrite_script("ledger.wsgi", source);
