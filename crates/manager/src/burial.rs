@@ -130,7 +130,8 @@ impl Manager {
         }
         if let Some(refusal) = &worker.refusal {
             let serving = self.pools.get(&pool).is_some_and(|pool| self.has_serving(pool));
-            if refusal.code == codes::CANNOT_SERVE.number && serving {
+            // Its Python runs, so it is its own word that it cannot.
+            if worker.state == State::Booting && serving {
                 return self.cannot_join(pool, &refusal.text);
             }
             if !refusal.passing {

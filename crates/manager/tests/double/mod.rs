@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::process::{self, Pid};
@@ -28,7 +29,13 @@ pub struct Httpd {
     /// Of the next configuration.
     pub bases: Vec<Base>,
     gone: bool,
+    /// Last, so that it is given up last.
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Control groups are named after httpd's process, which is that of the tests: managers of two tests at once would take each other's workers for
+/// what is left of their own.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The user that workers run as: another one when root.
 pub fn worker_uid() -> u32 {
@@ -59,6 +66,8 @@ impl Httpd {
 
     /// As [`start`](Self::start), by a program that executes the manager.
     pub fn start_by(name: &str, program: &str) -> Self {
+        // What a failed test has left of it is as good.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let place = std::env::temp_dir().join(format!("rwsgi-m-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&place);
         std::fs::create_dir(&place).unwrap();
@@ -77,6 +86,7 @@ impl Httpd {
             max_workers: 0,
             bases: Vec::new(),
             gone: false,
+            _alone: alone,
         }
     }
 
