@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         an_application_may_fork_in_a_worker_of_a_template,
         a_group_of_fixed_size_starts_with_httpd_from_a_template,
         r60_first_requests_at_once_start_one_template_and_one_worker,
+        r60_requests_that_wait_for_a_template_start_no_second_worker,
         an_application_that_starts_threads_has_no_template,
         an_application_that_does_not_load_has_no_template,
         a_template_that_dies_is_done_without,
@@ -282,6 +283,22 @@ fn a_group_of_fixed_size_starts_with_httpd_from_a_template(case: &Case) {
 fn r60_first_requests_at_once_start_one_template_and_one_worker(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=4 threads=20").start();
     let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/pid")).collect();
+    let answers: BTreeSet<Vec<u8>> = raws.into_iter().map(|mut raw| raw.reply().body).collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!((templates(&httpd).len(), forked(&httpd).len()), (1, 1));
+}
+
+/// R60: they have waited for longer than it takes to want another worker, and the one that comes has threads for all.
+fn r60_requests_that_wait_for_a_template_start_no_second_worker(case: &Case) {
+    let source = "import os, time\ntime.sleep(1)\ndef application(environ, start_response):\n    \
+                  start_response('200 OK', [])\n    return [b'%d' % os.getpid()]\n";
+    case.needs_ours("it has no templates");
+    let httpd = case
+        .httpd()
+        .daemon("preload=On min-processes=0 processes=4 threads=20")
+        .source("/", "app.wsgi", source)
+        .start();
+    let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/")).collect();
     let answers: BTreeSet<Vec<u8>> = raws.into_iter().map(|mut raw| raw.reply().body).collect();
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!((templates(&httpd).len(), forked(&httpd).len()), (1, 1));

@@ -119,9 +119,11 @@ impl Manager {
     /// Workers that start, or are ready since a moment ago: requests that wait may be on their way to them.
     fn fresh_workers(&self, pool: u64, now: Instant) -> usize {
         let is_fresh = |w: &&Worker| w.is_live() && (w.state != State::Ready || now < w.since + FRESH);
-        let pool = self.pools.get(&pool).into_iter();
-        let workers = pool.flat_map(|p| &p.workers).filter_map(|w| self.workers.get(w));
-        workers.filter(is_fresh).count()
+        let Some(found) = self.pools.get(&pool) else {
+            return 0;
+        };
+        let workers = found.workers.iter().filter_map(|w| self.workers.get(w));
+        workers.filter(is_fresh).count() + self.to_be_forked(pool)
     }
 
     /// A worker has been idle for so long.

@@ -422,10 +422,8 @@ impl Manager {
             return (0, 0);
         };
         let states = pool.workers.iter().filter_map(|w| self.workers.get(w));
-        let unborn = self.unborn.values().filter(|unborn| unborn.pool == id).count();
-        // One at least comes after a template.
-        let starting = unborn + usize::from(pool.templates.is_awaited());
-        let (mut live, mut starting) = (starting, starting);
+        let to_be_forked = self.to_be_forked(id);
+        let (mut live, mut starting) = (to_be_forked, to_be_forked);
         for worker in states.filter(|w| w.is_live()) {
             match worker.state {
                 State::Ready => live += 1,
@@ -437,6 +435,13 @@ impl Manager {
             }
         }
         (live, starting)
+    }
+
+    /// Workers that a template has been told to fork. One at least comes after a template that is awaited.
+    pub(crate) fn to_be_forked(&self, id: u64) -> usize {
+        let unborn = self.unborn.values().filter(|unborn| unborn.pool == id).count();
+        let pool = self.pools.get(&id);
+        unborn + usize::from(pool.is_some_and(|pool| pool.templates.is_awaited()))
     }
 
     pub(crate) fn watch_while_empty(&mut self, id: u64) {
