@@ -322,7 +322,7 @@ codes! {
         "Mend the script: it is tried again as soon as it changes. After mending something else that it imports, touch it. The traceback is in the log, before this line.";
     NOT_JOINED = 521, "A further worker cannot load what the others serve",
         "A worker was to start beside others, and a script that they have loaded has changed since and does not load.",
-        "It does not serve; those that have the old version go on. It is tried again after a pause, and when the script has been mended.",
+        "It does not serve; those that have the old version go on. It is tried again every five seconds, and when the script has been mended.",
         "Mend the script; the text and the lines above it say what is wrong.";
 }
 

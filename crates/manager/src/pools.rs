@@ -413,6 +413,7 @@ impl Manager {
             && !refused
             && !pool.demand.is_crowded(now)
             && pool.back_off.waiting(now).is_none()
+            && !(live > 0 && pool.renewals.keeps_others_out(now))
             && !waits
     }
 

@@ -46,8 +46,17 @@ pub(crate) struct Renewals {
     started: Option<Instant>,
     /// The last one that did not load.
     failed: Option<(Version, Instant)>,
+    /// When a further worker last could not load what the others have loaded.
+    not_joined: Option<Instant>,
     /// What the last replacement has loaded, or was to load: further workers load it in advance.
     pub(crate) scripts: Vec<Vec<u8>>,
+}
+
+impl Renewals {
+    /// A further worker would find what the last one has found, and could not load.
+    pub(crate) fn keeps_others_out(&self, now: Instant) -> bool {
+        self.not_joined.is_some_and(|at| now < at + FAILED_FOR)
+    }
 }
 
 impl Manager {
@@ -132,6 +141,7 @@ impl Manager {
         };
         pool.renewals.running = None;
         pool.renewals.failed = None;
+        pool.renewals.not_joined = None;
         pool.renewals.scripts = renewal.scripts;
         let others: Vec<u64> = pool.workers.iter().copied().filter(|w| *w != id).collect();
         let pool_id = worker.pool;
@@ -159,7 +169,12 @@ impl Manager {
             );
             pool.target.say(Level::Error, codes::NOT_JOINED, &text);
         }
-        self.back_off(pool_id, why);
+        // No pause for the pool: a replacement for a mended version, for which requests wait, must not wait with it.
+        let now = Instant::now();
+        if let Some(pool) = self.pools.get_mut(&pool_id) {
+            pool.renewals.not_joined = Some(now);
+        }
+        self.timers.set(now + FAILED_FOR, Token::Pool(pool_id));
     }
 
     /// A replacement has ended before it was ready.

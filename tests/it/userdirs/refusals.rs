@@ -51,7 +51,9 @@ fn refused(httpd: &Httpd, words: &[&str]) {
             .chain(&more)
             .any(|line| words.iter().all(|word| line.text.contains(word)))
     });
-    assert!(httpd.workers().is_empty());
+    until("no worker", Duration::from_secs(10), || {
+        httpd.workers().is_empty()
+    });
 }
 
 fn noted(home: &Home) {
