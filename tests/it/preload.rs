@@ -353,7 +353,7 @@ fn a_template_that_dies_is_done_without(case: &Case) {
         assert_eq!(httpd.get("/pid").status, 200);
     }
     assert_eq!((templates(&httpd).len(), forked(&httpd).len()), (1, before));
-    httpd.provoked(&[codes::NO_TEMPLATE]);
+    httpd.provoked(&[codes::NO_TEMPLATE, codes::DEATH]);
     // One that is stopped forks nobody.
     let httpd = ours(case, "min-processes=0 maximum-requests=1").start();
     assert_eq!(httpd.get("/pid").status, 200);
@@ -361,7 +361,7 @@ fn a_template_that_dies_is_done_without(case: &Case) {
     template.signal(Signal::SIGSTOP);
     assert_eq!(httpd.get("/pid").status, 200);
     httpd.wait_log("it did not fork a worker within 10 s");
-    httpd.provoked(&[codes::NO_TEMPLATE, codes::FORCE]);
+    httpd.provoked(&[codes::NO_TEMPLATE, codes::FORCE, codes::DEATH]);
     template.signal(Signal::SIGCONT);
 }
 

@@ -128,12 +128,13 @@ impl Manager {
             let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
             return self.without_template(pool, why);
         }
+        let serving = self.pools.get(&pool).is_some_and(|pool| self.has_serving(pool));
+        if worker.state == State::Booting && serving && !killed {
+            // Its Python runs, so it is a script that it cannot load, or its own word that it cannot serve.
+            let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
+            return self.cannot_join(pool, why);
+        }
         if let Some(refusal) = &worker.refusal {
-            let serving = self.pools.get(&pool).is_some_and(|pool| self.has_serving(pool));
-            // Its Python runs, so it is its own word that it cannot.
-            if worker.state == State::Booting && serving {
-                return self.cannot_join(pool, &refusal.text);
-            }
             if !refusal.passing {
                 return self.refuse(pool, refusal.code, &refusal.text);
             }

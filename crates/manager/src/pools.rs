@@ -409,11 +409,12 @@ impl Manager {
             .is_some_and(|since| !demand || now < since + REFUSED_PAUSE);
         let doubtful = pool.refused.is_some() || pool.back_off.is_doubtful();
         let waits = pool.templates.is_awaited() || doubtful && starting > 0;
+        let kept_out = live > 0 && pool.renewals.keeps_others_out(now);
         live < pool.demand.wanted
             && !refused
             && !pool.demand.is_crowded(now)
             && pool.back_off.waiting(now).is_none()
-            && !(live > 0 && pool.renewals.keeps_others_out(now))
+            && !kept_out
             && !waits
     }
 

@@ -503,13 +503,12 @@ impl Manager {
         let Some(config) = &self.config else {
             return;
         };
-        let mut missing = None;
-        for (settings, _) in config.groups.values() {
-            if let Some(why) = self.groups.cannot_keep(&settings.quotas) {
-                missing = Some((escape(&settings.group.name), why));
-                break;
-            }
-        }
+        let missing = config.groups.values().filter_map(|(settings, _)| {
+            let why = self.groups.cannot_keep(&settings.quotas)?;
+            Some((escape(&settings.group.name), why))
+        });
+        // The same one each time, for it is told of once.
+        let missing = missing.min();
         for pool in self.pools.values().filter(|pool| pool.is_current()) {
             let settings = &pool.settings;
             for application in self.groups.applications.values_mut() {
