@@ -4,7 +4,8 @@
 //! over `manager.sock`: their user is checked; they may ask where a pool is and what a worker died of, nothing else. Its own workers,
 //! each over its own descriptor: they are believed about themselves only. Anything malformed closes that connection alone.
 //!
-//! **What it believes.** User and group ids come from httpd's parent alone. What it never does: read a file that a lesser user can
+//! **What it believes.** User and group ids come from httpd's parent, or for applications below a base from the account that the pattern names, whose
+//! files they must be. What it never does: read a file that a lesser user can
 //! write, run a program as root (besides itself), fall back to another user.
 //!
 //! - [`keeper`]: the program's first form, which starts the manager and starts it again; [`kept`]: what the two say to each other
