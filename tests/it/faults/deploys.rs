@@ -3,6 +3,7 @@
 use super::{beside_control, everybody, ledger};
 use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Process, Signal, Topic, Witness, test, until};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,12 @@ fn start(case: &Case, processes: usize) -> (Httpd, Witness) {
     case.needs_ours("it ends its daemons first");
     let httpd = beside_control(case, &format!("processes={processes} threads=5")).start();
     let witness = Witness::start(&httpd, &everybody(case.rounds(1, 3) as u32));
+    // A worker that has not loaded the script has no old version to serve.
+    let mut pids = BTreeSet::new();
+    until("each worker to have loaded the script", SLOW, || {
+        pids.insert(httpd.get("/site/run?0-1").header("x-pid").map(str::to_owned));
+        pids.len() == processes
+    });
     witness.more(20);
     (httpd, witness)
 }
