@@ -126,7 +126,7 @@ fn a_changed_script_renews_the_application(case: &Case) {
     });
 }
 
-// R64
+// R64, C25
 fn a_user_has_no_more_workers_than_allowed(case: &Case) {
     let world = world(
         case,

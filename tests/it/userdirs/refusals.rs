@@ -71,6 +71,7 @@ fn serves(httpd: &Httpd) {
     });
 }
 
+// R15
 fn c17_a_script_of_somebody_else(case: &Case) {
     let (world, home) = with_app(world(case, ""));
     home.give("app.wsgi", BOB).mode("app.wsgi", 0o644);
@@ -104,6 +105,7 @@ fn c13_a_directory_that_others_can_change(case: &Case) {
     });
 }
 
+// C12
 fn c14_a_link_in_place_of_the_script(case: &Case) {
     let (world, home) = with_app(world(case, ""));
     home.link("app.wsgi", "passenger_wsgi.py");
