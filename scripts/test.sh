@@ -55,6 +55,8 @@ faults)
     tests/prepare.sh apps
     RWSGI_FAULTS=long
     export RWSGI_FAULTS
+    $cargo test --locked --quiet -p rwsgi-manager --test racer
+    $cargo test --locked --quiet -p rwsgi-gateway --lib -- r29_
     it "${RWSGI_MPM:-event}" attacks:: "$@"
     # One at a time: they load the machine by themselves.
     it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;

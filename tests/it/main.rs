@@ -55,6 +55,8 @@ mod python_home;
 mod python_side;
 mod pythons;
 mod quirks;
+#[path = "../racer/mod.rs"]
+mod racer;
 mod refusals;
 mod refuse_to_start;
 mod relaying;

@@ -3,20 +3,20 @@
 //!
 //! Everything happens in a mount namespace with users and a configuration of its own: the test starts itself anew there.
 
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+#[path = "double/entering.rs"]
+mod entering;
+
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use entering::travel;
 use rwsgi_manager::account::Found;
 use rwsgi_manager::entry::Entry;
 use rwsgi_manager::journey::Event;
 use rwsgi_manager::place::Place;
-use rwsgi_manager::report::Reader;
-use rwsgi_os::spawn::Spawn;
-use rwsgi_os::{fd, file, ids, process, users};
+use rwsgi_os::{ids, users};
 use rwsgi_wire::base::{self, BaseRules};
 
 const SUEXEC: &str = "/usr/lib/apache2/suexec-custom";
@@ -337,44 +337,6 @@ fn ours(case: &Case) -> Result<(), String> {
         Some(Event::Failed(refusal)) => Err(format!("RW{:04} {}", refusal.code, refusal.text)),
         other => panic!("{case:?}: neither ran nor was refused: {other:?}"),
     }
-}
-
-fn travel(entry: &Entry) -> (String, Vec<Event>) {
-    let whole = |pipe: OwnedFd| {
-        let mut bytes = Vec::new();
-        std::fs::File::from(pipe).read_to_end(&mut bytes).unwrap();
-        bytes
-    };
-    let null = file::null().unwrap();
-    let (output, output_theirs) = fd::pipe().unwrap();
-    let (status, status_theirs) = fd::pipe().unwrap();
-    let settings = fd::memory_file("settings").unwrap();
-    fd::write_all(&settings, &entry.encode()).unwrap();
-    let pid = Spawn {
-        program: env!("CARGO_BIN_EXE_rwsgi-manager").as_bytes(),
-        arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
-        environment: &[],
-        descriptors: &[
-            null.as_fd(),
-            output_theirs.as_fd(),
-            output_theirs.as_fd(),
-            null.as_fd(),
-            null.as_fd(),
-            null.as_fd(),
-            status_theirs.as_fd(),
-            settings.as_fd(),
-        ],
-        dies_with_parent: true,
-    }
-    .start()
-    .unwrap();
-    drop((output_theirs, status_theirs));
-    let mut reader = Reader::default();
-    reader.push(&whole(status));
-    let events = std::iter::from_fn(|| reader.next().unwrap()).collect();
-    let said = String::from_utf8_lossy(&whole(output)).into_owned();
-    process::wait(pid).unwrap();
-    (said, events)
 }
 
 /// C5, C6, C7, C9, C10, C12, C13, C14, C15, C16, C17, C18: at least sixty arrangements of files and users.

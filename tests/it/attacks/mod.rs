@@ -8,6 +8,7 @@ mod key_hunt;
 mod manager;
 mod neighbour;
 mod noisy;
+mod racer;
 mod rogue_child;
 mod sockets;
 
@@ -21,6 +22,7 @@ pub fn tests(topic: &mut Topic) {
     manager::tests(topic);
     neighbour::tests(topic);
     noisy::tests(topic);
+    racer::tests(topic);
     rogue_child::tests(topic);
     sockets::tests(topic);
 }

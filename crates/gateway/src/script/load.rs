@@ -7,7 +7,7 @@ use rwsgi_os::file::{self, Links};
 use rwsgi_wire::base::ScriptOwner;
 
 use super::md5::md5;
-use super::version::{microseconds, path_of};
+use super::version::microseconds;
 use crate::cpython::{Attached, Exception, Object, PyResult};
 
 /// Why a script is not there.
@@ -66,13 +66,22 @@ impl From<io::Error> for Refusal {
 
 fn read(script: &[u8], owner: ScriptOwner) -> Result<(Vec<u8>, i64), Refusal> {
     let mut file = match owner {
-        ScriptOwner::Any => File::open(path_of(script))?,
+        ScriptOwner::Any => open_any(script)?,
         _ => open_own(script, owner)?,
     };
     let mtime = microseconds(&file.metadata()?);
     let mut source = Vec::new();
     file.read_to_end(&mut source)?;
     Ok((source, mtime))
+}
+
+/// httpd has seen a file there; a FIFO that is in its place by now is not waited for.
+fn open_any(script: &[u8]) -> Result<File, Refusal> {
+    let opened = file::open(script, Links::Follow).map_err(io::Error::from)?;
+    match file::status(&opened).map_err(io::Error::from)?.is_file() {
+        true => Ok(File::from(opened)),
+        false => Err(io::Error::other("it is not a regular file").into()),
+    }
 }
 
 /// Opens it so that what is looked at is what is read, whatever becomes of the name meanwhile, and nothing that waits is waited for.
@@ -146,4 +155,121 @@ fn forget_unfinished<'py>(py: Attached<'py>, before: &Object<'py>) -> PyResult<'
         forget.call(&[before])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[path = "../../../../tests/racer/mod.rs"]
+mod racer;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::path::PathBuf;
+
+    use super::racer::{self, Racer, Unprotected};
+    use super::*;
+
+    const SOMEBODY_ELSE: u32 = 41_002;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        /// A script that says `own`, and what takes its place.
+        fn new(name: &str) -> Self {
+            let place = std::env::temp_dir().join(format!("rwsgi-load-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&place);
+            std::fs::create_dir_all(place.join("app/directory")).unwrap();
+            let place = Self(place);
+            for (name, text, mode) in [
+                ("app.wsgi", "own", 0o644),
+                ("writable", "writable", 0o666),
+                ("elses", "else's", 0o644),
+            ] {
+                let path = place.0.join("app").join(name);
+                std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+            racer::fifo(&place.0.join("app/fifo"));
+            for (target, name) in [("../device", "to-device"), ("elses", "link"), ("fifo", "to-fifo")] {
+                symlink(target, place.0.join("app").join(name)).unwrap();
+            }
+            place
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// How often it was read and refused.
+    fn race(place: &Place, owner: ScriptOwner, contestants: &[&str], rounds: usize) -> (usize, usize) {
+        let _unprotected = Unprotected::new();
+        let names = [&["app.wsgi"], contestants].concat();
+        let racer = Racer::start(0, &place.0.join("device"), &[(&place.0.join("app"), &names)]);
+        let script = place.0.join("app/app.wsgi");
+        let (mut loaded, mut refused) = (0, 0);
+        for _ in 0..rounds {
+            match read(script.as_os_str().as_bytes(), owner) {
+                Ok((source, _)) => {
+                    assert_eq!(String::from_utf8_lossy(&source), "own");
+                    loaded += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        let (exchanges, opened) = racer.end();
+        println!("{rounds} looks, {exchanges} exchanges: {loaded} loaded, {refused} refused");
+        assert!(opened == 0 || owner == ScriptOwner::Any, "the device was opened");
+        (loaded, refused)
+    }
+
+    /// Until it was a race: on a busy machine the other side may have its turn late.
+    fn race_until_both(place: &Place, owner: ScriptOwner, contestants: &[&str]) {
+        let rounds = match std::env::var("RWSGI_FAULTS").as_deref() {
+            Ok("long") => 1_000_000,
+            _ => 20_000,
+        };
+        let is_race = || {
+            let (loaded, refused) = race(place, owner, contestants, rounds);
+            loaded > 0 && refused > 0
+        };
+        assert!((0..10).any(|_| is_race()), "one side had it all");
+    }
+
+    // R29, C14, C15
+    #[test]
+    fn r29_a_script_that_is_exchanged_meanwhile_is_the_users_own_or_none() {
+        if rwsgi_os::ids::user_ids().effective != 0 {
+            return eprintln!("needs root, to have files of somebody else");
+        }
+        let place = Place::new("own");
+        racer::device(&place.0.join("device"));
+        chown(
+            place.0.join("app/elses"),
+            Some(SOMEBODY_ELSE),
+            Some(SOMEBODY_ELSE),
+        )
+        .unwrap();
+        let contestants = [
+            "elses",
+            "writable",
+            "directory",
+            "fifo",
+            "link",
+            "to-device",
+            "to-fifo",
+        ];
+        race_until_both(&place, ScriptOwner::User, &contestants);
+    }
+
+    // R29
+    #[test]
+    fn r29_a_fifo_in_place_of_a_script_of_the_administrator_is_not_waited_for() {
+        let place = Place::new("any");
+        std::fs::write(place.0.join("device"), "").unwrap();
+        race_until_both(&place, ScriptOwner::Any, &["fifo", "directory", "to-fifo"]);
+    }
 }
