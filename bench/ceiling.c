@@ -1,18 +1,20 @@
-/* The ceiling of the benchmark: what httpd itself costs. A handler that answers as app.wsgi does, with no work of its
+/* The ceiling of the benchmark: what httpd itself costs. A handler that answers as app.py does, with no work of its
  * own, so that no module that runs Python can be cheaper. */
 
 #include "httpd.h" /* first: the others need it */
 
 #include "apr_strings.h"
+#include "apr_time.h"
 #include "http_config.h"
 #include "http_core.h"
 #include "http_log.h"
 #include "http_protocol.h"
 
 #define MIB (1 << 20)
-#define PIECE 100
+#define PIECE 1024
 #define PIECES 1000
 
+static const char hello[] = "Hello, world!\n";
 static char data[MIB]; /* body.bin, filled in each child */
 
 static void load_data(apr_pool_t *p, server_rec *s)
@@ -34,11 +36,21 @@ static int answer(request_rec *r, const char *body, apr_off_t length)
 
 static int send_chunks(request_rec *r)
 {
+    int pause = r->args != NULL && strcmp(r->args, "pause") == 0;
+
     for (int i = 0; i < PIECES; i++) {
         ap_rwrite(data + i * PIECE, PIECE, r);
         ap_rflush(r);
+        if (pause && i == 0)
+            apr_sleep(apr_time_from_msec(250));
     }
     return OK;
+}
+
+static int sleep_first(request_rec *r)
+{
+    apr_sleep(apr_time_from_msec(5));
+    return answer(r, hello, sizeof hello - 1);
 }
 
 static int send_file(request_rec *r)
@@ -81,8 +93,6 @@ static int read_upload(request_rec *r)
 
 static int handle(request_rec *r)
 {
-    static const char hello[] = "Hello, world!\n";
-
     if (strcmp(r->handler, "ceiling") != 0)
         return DECLINED;
     ap_set_content_type(r, "text/plain");
@@ -100,6 +110,8 @@ static int handle(request_rec *r)
         return send_file(r);
     if (strcmp(r->uri, "/upload") == 0)
         return read_upload(r);
+    if (strcmp(r->uri, "/sleep") == 0)
+        return sleep_first(r);
     return HTTP_NOT_FOUND;
 }
 

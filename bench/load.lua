@@ -1,5 +1,5 @@
 -- One script for every workload. Arguments: the method, the file with the body ("" for none), then "Name: value" headers.
--- Prints one line that load.py reads: requests, microseconds, bytes, p99 in microseconds, and the four error counts.
+-- Prints one line that load.py reads: requests, microseconds, bytes, p50 and p99 in microseconds, and the four error counts.
 
 function init(args)
    wrk.method = args[1]
@@ -16,6 +16,6 @@ end
 
 function done(summary, latency)
    local e = summary.errors
-   io.write(string.format("RESULT %d %d %d %d %d %d %d %d %d\n", summary.requests, summary.duration, summary.bytes,
-      latency:percentile(99), e.connect, e.read, e.write, e.timeout, e.status))
+   io.write(string.format("RESULT %d %d %d %d %d %d %d %d %d %d\n", summary.requests, summary.duration, summary.bytes,
+      latency:percentile(50), latency:percentile(99), e.connect, e.read, e.write, e.timeout, e.status))
 end

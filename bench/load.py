@@ -1,11 +1,11 @@
-"""Load from wrk: one thread, a few keep-alive connections, each asking again as soon as it is answered."""
+"""Load from wrk: one thread, one or a few keep-alive connections, each asking again as soon as it is answered."""
 
 import subprocess
 import tempfile
 from dataclasses import dataclass
 
 from children import end_with_parent
-from workloads import CONNECTIONS, HERE
+from workloads import HERE
 
 ERRORS = ("connections refused", "reads failed", "writes failed", "timeouts", "answers of another status")
 
@@ -16,8 +16,18 @@ class Sample:
 
     requests: int
     seconds: float
+    p50_ms: float
     p99_ms: float
     wrong: str = None
+
+    def figures(self, cpu_seconds):
+        """What the sample says, with the CPU time that the server has spent meanwhile."""
+        return {
+            "cpu_us": cpu_seconds * 1e6 / self.requests,
+            "requests_per_second": self.requests / self.seconds,
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+        }
 
 
 def run(port, workload, seconds):
@@ -25,7 +35,7 @@ def run(port, workload, seconds):
     with tempfile.NamedTemporaryFile() as upload:
         upload.write(workload.upload)
         upload.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "20s"]
+        command = ["wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "20s"]
         command += ["-s", str(HERE / "load.lua"), f"http://127.0.0.1:{port}{workload.path}", "--"]
         command += ["POST", upload.name] if workload.upload else ["GET", ""]
         command += [f"{name}: {value}" for name, value in workload.headers.items()]
@@ -35,12 +45,12 @@ def run(port, workload, seconds):
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
             return judge([int(number) for number in line.split()[1:]], workload)
-    return Sample(0, 0, 0, f"wrk failed: {(done.stderr or done.stdout).strip()[-200:]}")
+    return Sample(0, 0, 0, 0, f"wrk failed: {(done.stderr or done.stdout).strip()[-200:]}")
 
 
 def judge(figures, workload):
     """A sample from the line that load.lua prints."""
-    requests, microseconds, received, p99, *errors = figures
+    requests, microseconds, received, p50, p99, *errors = figures
     wrong = None
     for count, what in zip(errors, ERRORS):
         if count:
@@ -49,4 +59,4 @@ def judge(figures, workload):
         wrong = "under load: no answer at all"
     if not wrong and received < requests * len(workload.answer):
         wrong = f"under load: {received} bytes are too few for {requests} answers"
-    return Sample(requests, microseconds / 1e6, p99 / 1e3, wrong)
+    return Sample(requests, microseconds / 1e6, p50 / 1e3, p99 / 1e3, wrong)

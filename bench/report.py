@@ -8,10 +8,20 @@ import sys
 from collections import defaultdict
 
 import contenders
-from workloads import CONNECTIONS
-
 TARGET = 0.6  # of mod_wsgi's CPU per request, for hello
-FIGURES = ("cpu_us", "requests_per_second", "p99_ms")
+# All that may be known of a round. cpu_us: of the whole server for one request; own_us: of it, what the application
+# says it has spent itself; overhead_us: the rest.
+FIGURES = (
+    "cpu_us",
+    "own_us",
+    "overhead_us",
+    "requests_per_second",
+    "p50_ms",
+    "p99_ms",
+    "worker_pss_mib",
+    "worker_uss_mib",
+    "server_pss_mib",
+)
 
 
 class Results:
@@ -21,15 +31,15 @@ class Results:
         self.options, self.setup, self.meter = options, setup, meter
         # rounds[workload][contender][round] = {figure: value}; a round may be missing
         self.rounds = defaultdict(lambda: defaultdict(dict))
-        self.failures, self.left_out = [], {}
+        self.failures, self.left_out, self.notes = [], {}, []
 
-    def add(self, workload, contender, turn, sample, cpu_seconds):
+    def add(self, workload, contender, turn, figures):
         """Keeps what one measurement gave."""
-        self.rounds[workload][contender][turn] = {
-            "cpu_us": cpu_seconds * 1e6 / sample.requests,
-            "requests_per_second": sample.requests / sample.seconds,
-            "p99_ms": sample.p99_ms,
-        }
+        self.rounds[workload][contender][turn] = figures
+
+    def note(self, contender, workload, text):
+        """Notes what a reader of the figures must know, and is no failure."""
+        self.notes.append({"contender": contender, "workload": workload, "text": text})
 
     def fail(self, contender, workload, reason):
         """Notes a contender that did not answer correctly; `workload` is None when it did not even start."""
@@ -47,18 +57,20 @@ class Results:
 
     def figure(self, workload, contender, figure):
         """One figure over the rounds; None when it was never measured."""
-        return Spread.of(sample[figure] for sample in self.samples(workload, contender).values())
+        samples = self.samples(workload, contender).values()
+        return Spread.of(sample[figure] for sample in samples if figure in sample)
 
     def ratio(self, workload, contender, peer, figure):
         """One figure in relation to another contender's of the same round; None when there is no common round."""
         ours, theirs = (self.samples(workload, name) for name in (contender, peer))
-        common = [turn for turn in ours if turn in theirs and theirs[turn][figure]]
+        common = [turn for turn in ours if figure in ours[turn] and theirs.get(turn, {}).get(figure)]
         return Spread.of(ours[turn][figure] / theirs[turn][figure] for turn in common)
 
     def row(self, workload, contender):
         """Everything known about a contender in a workload."""
         row = {figure: self.figure(workload, contender, figure) for figure in FIGURES}
         row["cpu_to_ceiling"] = self.ratio(workload, contender, "ceiling", "cpu_us")
+        row["p50_to_ceiling"] = self.ratio(workload, contender, "ceiling", "p50_ms")
         peer = contenders.BY_NAME[contender].peer
         if peer and peer != contender:
             for figure in FIGURES:
@@ -72,7 +84,7 @@ class Results:
             "settings": {
                 "rounds": self.options.rounds,
                 "seconds": self.options.seconds,
-                "connections": CONNECTIONS,
+                "connections": {workload.name: workload.connections for workload in self.options.workloads},
             },
             "workloads": {
                 workload: {
@@ -87,6 +99,7 @@ class Results:
             },
             "left_out": self.left_out,
             "failures": self.failures,
+            "notes": self.notes,
             "target": TARGET,
             "hello": {mode: verdict(ratio) for mode, ratio in judge_hello(self)},
         }
@@ -128,12 +141,18 @@ def machine(setup, meter):
 
 COLUMNS = (
     ("CPU us/request", "cpu_us", 0),
+    ("of it not the app's", "overhead_us", 0),
     ("requests/s", "requests_per_second", 0),
+    ("p50 ms", "p50_ms", 2),
     ("p99 ms", "p99_ms", 1),
     ("CPU/ceiling", "cpu_to_ceiling", 2),
     ("CPU/mod_wsgi", "cpu_us_to_mod_wsgi", 2),
-    ("req/s/mod_wsgi", "requests_per_second_to_mod_wsgi", 2),
+    ("not the app's/mod_wsgi", "overhead_us_to_mod_wsgi", 2),
     ("p99/mod_wsgi", "p99_ms_to_mod_wsgi", 2),
+    ("worker's PSS MiB", "worker_pss_mib", 1),
+    ("worker's USS MiB", "worker_uss_mib", 1),
+    ("whole server's PSS MiB", "server_pss_mib", 1),
+    ("PSS/mod_wsgi", "worker_pss_mib_to_mod_wsgi", 2),
 )
 
 
@@ -146,9 +165,13 @@ def print_table(results, workload):
     for name, row in rows.items():
         table.append([name, *(row[key].text(digits) if key in row else "" for _, key, digits in columns)])
     widths = [max(map(len, cells)) for cells in zip(*table)]
-    print(f"\n{workload.name}: {workload.title}; {CONNECTIONS} connections, median (lowest-highest) of the rounds")
+    asked = "" if workload.idle else f"{workload.connections} connection{'s' * (workload.connections > 1)}, "
+    print(f"\n{workload.name}: {workload.title}; {asked}median (lowest-highest) of the rounds")
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    for note in results.notes:
+        if note["workload"] == workload.name:
+            print(f"note: {note['contender']} {note['text']}")
     if not rows:
         print("nobody was measured")
     sys.stdout.flush()

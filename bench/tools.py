@@ -1,7 +1,7 @@
 """What the benchmark needs on the machine: finds it, installs it (saying what and why), compiles it.
 
-Packages come from apt-get, as root or through sudo; elsewhere they are only named. mod_wsgi comes from PyPI, compiled
-for the same Python that rwsgi is given, into .venvs/bench (or .venvs/theirs of the test suite is used, when it fits).
+Packages come from apt-get, as root or through sudo; elsewhere they are only named. What is written in Python or compiled
+for it comes from PyPI into .venvs/bench, whose Python runs the application for all contenders.
 """
 
 import os
@@ -14,11 +14,20 @@ from pathlib import Path
 from workloads import HERE
 
 REPOSITORY = HERE.parent
-MOD_WSGI = "mod_wsgi==6.1.1"
+VENV = REPOSITORY / ".venvs" / "bench"
+PACKAGES = {  # from PyPI, by family of contenders, and what the applications need
+    "mod_wsgi": ["mod_wsgi==6.1.1"],
+    "frameworks": ["Django==5.2.19", "Flask==3.1.3"],
+}
 DESCRIBE = (
     "import sys, sysconfig; v = sysconfig.get_config_var;"
     "assert sys.version_info >= (3, 9);"
     "print(sys.prefix, sys.base_prefix, v('INCLUDEPY'), sys.version.split()[0], sep='\\n')"
+)
+
+INSTALLED = (
+    "from importlib.metadata import distributions as d;"
+    "print(*(f'{p.name}=={p.version}'.lower().replace('_', '-') for p in d()))"
 )
 
 
@@ -55,8 +64,11 @@ class Setup:
         return self.root / "site"
 
 
-def prepare(root, families):
-    """Finds or makes everything that these families of contenders need; raises Unable."""
+def prepare(root, families, frameworks):
+    """Finds or makes everything that these families of contenders need; raises Unable.
+
+    `frameworks` says whether the application will be asked for its views of Django and Flask.
+    """
     root = Path(root)
     root.chmod(0o755)  # httpd's User and the workers must get at the application
     needs = {"wrk": "wrk, which makes the requests"} if not shutil.which("wrk") else {}
@@ -70,9 +82,12 @@ def prepare(root, families):
         needs["python3"] = "the Python that runs the application"
     install(needs)
     user = next((name for name in ("www-data", "apache", "nobody") if known_user(name)), None)
-    python = choose_python(user if os.geteuid() == 0 else None)
+    user = user if os.geteuid() == 0 else None
+    python = make_venv(choose_python(user), user)
+    if frameworks:
+        add_packages(python, "frameworks")
     modules_dir = Path(output(find_apxs(), "-q", "LIBEXECDIR"))
-    setup = Setup(root, find_httpd(), modules_dir, user if os.geteuid() == 0 else None, python)
+    setup = Setup(root, find_httpd(), modules_dir, user, python)
     makers = {"ceiling": compile_ceiling, "mod_wsgi": mod_wsgi, "rwsgi": rwsgi}
     for family in makers.keys() & families:
         try:
@@ -137,19 +152,63 @@ def choose_python(user):
         path = shutil.which(path) or path
         if os.path.isdir(path):
             path = os.path.join(path, "bin", "python")
-        become = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
-        command = [path, "-I", "-c", DESCRIBE]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **become)
-        except OSError as error:
-            why.append(f"{path}: {error.strerror}")
+            python = describe(path, user)
+        except Unable as error:
+            why.append(str(error))
             continue
-        if done.returncode == 0:
-            for reason in why:
-                print(f"bench: not with {reason}", flush=True)
-            return Python(path, *done.stdout.split("\n")[:4])
-        why.append(f"{path}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        for reason in why:
+            print(f"bench: not with {reason}", flush=True)
+        return python
     raise Unable(f"no Python 3.9 or newer that {user or 'this user'} can run ({'; '.join(why)}); set PYTHON=")
+
+
+def describe(path, user):
+    """What an interpreter says about itself, asked as httpd's User; raises Unable."""
+    become = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+    command = [str(path), "-I", "-c", DESCRIBE]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **become)
+    except OSError as error:
+        raise Unable(f"{path}: {error.strerror}") from None
+    if done.returncode:
+        raise Unable(f"{path}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return Python(str(path), *done.stdout.split("\n")[:4])
+
+
+def make_venv(base, user):
+    """The Python of .venvs/bench, which is made anew when it belongs to another Python than the chosen one."""
+    path = VENV / "bin" / "python"
+    try:
+        python = describe(path, user)
+        if (python.base, python.version) == (base.base, base.version):
+            return python
+    except Unable:
+        pass
+    if subprocess.run([base.executable, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
+        if base.base != "/usr":
+            raise Unable(f"{base.executable} has no ensurepip, so it can make no virtual environment")
+        install({"python3-venv": "a virtual environment for what is compared"})
+    print(f"bench: making {VENV} with {base.executable}", flush=True)
+    output(base.executable, "-m", "venv", "--clear", str(VENV))
+    return describe(path, user)
+
+
+def add_packages(python, family):
+    """Installs a family's packages into .venvs/bench where they are not there in the wanted version; raises Unable."""
+    wanted = PACKAGES[family]
+    known = output(python.executable, "-c", INSTALLED).split()
+    if {package.lower().replace("_", "-") for package in wanted} <= set(known):
+        return
+    if not Path(python.include, "Python.h").is_file():
+        if python.base != "/usr":
+            raise Unable(f"{python.executable} has no Python.h, to compile {family} with")
+        install({"python3-dev": f"Python.h, to compile {family} with"})
+    print(f"bench: installing {', '.join(wanted)} from PyPI into {VENV}", flush=True)
+    pip = [python.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    # Not from pip's cache: what was compiled there may be linked to another Python of the same version.
+    output("env", f"APXS={find_apxs()}", *pip, "--no-cache-dir", *wanted)
+    output("chmod", "-R", "a+rX", str(VENV))
 
 
 def compile_ceiling(setup):
@@ -174,36 +233,9 @@ def rwsgi(_setup):
 
 
 def mod_wsgi(setup):
-    """The original's module for the chosen Python: from a venv that has it, else compiled from PyPI."""
-    for name in ("bench", "theirs"):
-        if found := find_mod_wsgi(REPOSITORY / ".venvs" / name, setup.python):
-            return found
-    python, needs = setup.python, {}
-    if not Path(python.include, "Python.h").is_file():
-        needs["python3-dev"] = "Python.h, to compile mod_wsgi"
-    if subprocess.run([python.executable, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
-        needs["python3-venv"] = "a virtual environment to compile mod_wsgi in"
-    if needs and python.base != "/usr":
-        raise Unable(f"{python.executable} lacks {' and '.join(needs.values())}")
-    install(needs)
-    venv = REPOSITORY / ".venvs" / "bench"
-    print(f"bench: compiling {MOD_WSGI} from PyPI into {venv}, for comparison", flush=True)
-    output(python.executable, "-m", "venv", "--clear", str(venv))
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    output("env", f"APXS={find_apxs()}", *pip, "--no-cache-dir", MOD_WSGI)
-    found = find_mod_wsgi(venv, python)
+    """The original's module, compiled for the chosen Python."""
+    add_packages(setup.python, "mod_wsgi")
+    found = sorted(VENV.glob("lib/python*/site-packages/mod_wsgi/server/mod_wsgi-py*.so"))
     if not found:
-        raise Unable(f"pip installed {MOD_WSGI}, but {venv} has no module for {python.executable}")
-    return found
-
-
-def find_mod_wsgi(venv, python):
-    """The module in a venv, provided that it was compiled for this Python."""
-    found = sorted(venv.glob("lib/python*/site-packages/mod_wsgi/server/mod_wsgi-py*.so"))
-    if not found:
-        return None
-    try:
-        described = output(str(venv / "bin" / "python"), "-I", "-c", DESCRIBE).split("\n")
-    except (Unable, OSError):
-        return None
-    return found[0] if (described[1], described[3]) == (python.base, python.version) else None
+        raise Unable(f"pip installed mod_wsgi, but there is no module in {VENV}")
+    return found[0]

@@ -5,15 +5,19 @@ import hashlib
 import http.client
 import random
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KIB, MIB = 1 << 10, 1 << 20
 CONNECTIONS = 16
+SLEEP_MS = 5.0  # of the application that sleeps
+PIECES, PIECE = 1000, KIB
 HELLO = b"Hello, world!\n"
 BODY = random.Random(1).randbytes(MIB)
 FILE = BODY * 16
+ROWS = "<ul>" + "".join(f"<li>row {number}</li>" for number in range(10)) + "</ul>"
 
 # What a browser sends with a request for a page, about 1 KiB.
 BROWSER_HEADERS = {
@@ -39,19 +43,23 @@ class Workload:
 
     name: str
     title: str
-    answer: bytes
+    answer: bytes = b""
     headers: dict = field(default_factory=dict)
     upload: bytes = b""
+    target: str = ""  # the request target; that of the name when empty
+    connections: int = CONNECTIONS
+    framework: bool = False  # the application says what it has spent itself
+    idle: bool = False  # nothing is asked: the memory of the workers is measured
 
     @property
     def path(self):
         """The request target, without the query that asks for a fuller answer."""
-        return f"/{self.name}"
+        return self.target or f"/{self.name}"
 
     def check(self, port):
         """Asks on all connections at once, several times each; returns what was wrong, or None."""
-        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as clients:
-            wrong = [w for w in clients.map(lambda _: self._check_connection(port), range(CONNECTIONS)) if w]
+        with concurrent.futures.ThreadPoolExecutor(self.connections) as clients:
+            wrong = [w for w in clients.map(lambda _: self._check_connection(port), range(self.connections)) if w]
         return wrong[0] if wrong else None
 
     def _check_connection(self, port):
@@ -77,6 +85,20 @@ class Workload:
         yield self.path, self.answer
 
 
+def late(port):
+    """Whether the first of the chunks reaches the client only together with those that follow after a pause."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/chunks?pause")
+        response = connection.getresponse()
+        response.read(PIECE)
+        first = time.monotonic()
+        response.read()
+        return time.monotonic() - first < 0.1  # the application pauses for 0.25 s
+    finally:
+        connection.close()
+
+
 def difference(status, body, expected):
     """How an answer differs from the expected one: by status, by length or by hash; None when it does not."""
     if status != 200:
@@ -88,13 +110,16 @@ def difference(status, body, expected):
 
 
 def write_site(site):
-    """The application and its data, where any user may read them."""
+    """The application and its data, where any user may read them, and a directory where any worker may write."""
     site.mkdir()
-    shutil.copyfile(HERE / "app.wsgi", site / "app.wsgi")
+    for name in ("app.py", "loaded.py", "views.py"):
+        shutil.copyfile(HERE / name, site / name)
     (site / "body.bin").write_bytes(BODY)
     (site / "file.bin").write_bytes(FILE)
     for path in [site, *site.iterdir()]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+    (site / "own").mkdir()
+    (site / "own").chmod(0o1777)
 
 
 BY_NAME = {
@@ -104,9 +129,14 @@ BY_NAME = {
         Workload(
             "headers", "the same with a browser's 13 headers", BROWSER_HEADERS["Cookie"].encode(), BROWSER_HEADERS
         ),
+        Workload("one-client", "hello, asked by one client at a time", HELLO, target="/hello", connections=1),
         Workload("body", "a 1 MiB answer in one piece", BODY),
-        Workload("chunks", "1,000 pieces of 100 bytes from a generator, each sent at once", BODY[:100_000]),
+        Workload("chunks", "1,000 pieces of 1 KiB from a generator, each sent at once", BODY[: PIECES * PIECE]),
         Workload("file", "a 16 MiB file by wsgi.file_wrapper", FILE),
         Workload("upload", "a 1 MiB upload, read in pieces of 64 KiB", str(MIB).encode(), upload=BODY),
+        Workload("sleep", "an application that sleeps for 5 ms", HELLO),
+        Workload("django", "a view of Django: four middlewares, a template with ten rows", ROWS.encode(), framework=True),
+        Workload("flask", "a view of Flask: a template with ten rows", ROWS.encode(), framework=True),
+        Workload("memory", "idle workers that have loaded Django and Flask", idle=True),
     ]
 }
