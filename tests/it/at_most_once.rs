@@ -29,7 +29,7 @@ fn finish(httpd: &Httpd, witness: Witness) {
     let books = witness.stop();
     books.balance();
     assert!(books.answered() > 50, "only {} answers", books.answered());
-    httpd.provoked(&[codes::DEATH, codes::BACK_OFF]);
+    httpd.provoked(&[codes::DEATH, codes::BACK_OFF, codes::OLD_VERSION]);
 }
 
 /// F1

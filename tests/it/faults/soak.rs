@@ -343,6 +343,6 @@ fn f58_everything_at_once(case: &Case) {
         codes::LATE,
         codes::LIFE,
         codes::OLD_VERSION,
-        &["RW0458", "RW0623", "RW0692"],
+        &["RW0450", "RW0458", "RW0623", "RW0692"],
     ]);
 }
