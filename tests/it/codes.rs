@@ -42,7 +42,9 @@ pub const PYTHON_HOME: &[&str] = &[
 pub const MANAGER: &[&str] = &["RW0410", "RW0301", "RW0302", "RW0309"];
 
 /// The new version of a script does not load, and the old one serves on.
-pub const OLD_VERSION: &[&str] = &["RW0520", "RW0521", "RW0602", "RW0603", "RW0604", "RW0691"];
+pub const OLD_VERSION: &[&str] = &[
+    "RW0520", "RW0521", "RW0602", "RW0603", "RW0604", "RW0643", "RW0691",
+];
 
 /// A callback for an event raised.
 pub const CALLBACK: &[&str] = &["RW0660"];

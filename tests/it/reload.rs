@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub fn tests(topic: &mut Topic) {
     topic.both(test![
         a_touched_script_that_fails_leaves_the_old_version_serving,
+        a_version_without_the_callable_leaves_the_old_one_serving,
         a_half_written_script_is_not_loaded,
         an_older_file_is_a_new_version,
         reload_required_loads_again,
@@ -89,6 +90,35 @@ fn a_touched_script_that_fails_leaves_the_old_version_serving(case: &Case) {
     says(&httpd, "mended");
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION, codes::OLD_VERSION]);
+}
+
+fn a_version_without_the_callable_leaves_the_old_one_serving(case: &Case) {
+    case.needs_ours("it serves errors until the script is mended");
+    let httpd = serving(case, &saying("good"));
+    says(&httpd, "good");
+    for broken in [
+        "no_application = 1\n",
+        "application = 1\n",
+        &saying("x").replace("def application", "def app"),
+    ] {
+        httpd.rewrite_script("app.wsgi", broken);
+        for _ in 0..3 {
+            says(&httpd, "good");
+        }
+    }
+    let code = if case.embedded() { "RW0691" } else { "RW0520" };
+    let line = httpd.wait_log(code);
+    assert!(line.text.contains("the old one goes on serving"), "{}", line.text);
+    assert_eq!(httpd.log_with(code).len(), 3);
+    assert_eq!(
+        httpd
+            .log_with("it has no callable 'application'; it defines 'app'")
+            .len(),
+        if case.embedded() { 1 } else { 2 }
+    );
+    httpd.rewrite_script("app.wsgi", &saying("mended"));
+    says(&httpd, "mended");
+    httpd.provoked(&[codes::OLD_VERSION]);
 }
 
 /// Writes slowly over the file, as an upload does.

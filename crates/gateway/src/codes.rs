@@ -127,6 +127,10 @@ codes! {
         "The script does not define the function that its directive calls.",
         "The request is refused: 403 for access and groups, else 500.",
         "Define allow_access, check_password, get_realm_hash or groups_for_user, as the message says.";
+    CALLABLE_GONE = 643, "the new version of a script lacks a callable that the one before has",
+        "The script was changed and loads, but the callable that requests are given is not defined in it any more, or is not callable.",
+        "The version before goes on serving.",
+        "Define it: the script is tried again as soon as it changes. Under another name, say so with WSGICallableObject and touch the script.";
     CALLBACK_RAISED = 660, "a callback for an event raised an exception",
         "A function given to mod_wsgi.subscribe_events(), subscribe_shutdown() or subscribe_signals() failed; the traceback follows.",
         "The request, and the other callbacks, are not affected.",

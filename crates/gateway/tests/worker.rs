@@ -15,6 +15,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::python::{Interpreters, Options, Python};
 use rwsgi_wire::response::AbortReason;
+use rwsgi_wire::script::Script;
 use support::{Body, Client, Directory, Ended, Worker, on_every_python, settings};
 
 const HELLO: &str = "
@@ -156,6 +157,9 @@ fn a_request_that_finds_a_newer_script_waits_for_the_managers_word() {
         let mut client = worker.connect();
         client.send_head(&seen);
         worker.wait_until("it tells", |said| has_told(said, 1000));
+        // With what the next version must have.
+        let has_callable = |said: &FromWorker| matches!(said, FromWorker::Outdated { scripts, .. } if scripts[0].callables == [b"application"]);
+        assert!(worker.said.iter().any(has_callable), "{:?}", worker.said);
         worker.keep(&script, 1_000_000_000);
         assert_eq!(client.finish(Body::Whole(b"")).whole(), "Hello /y");
         assert_eq!(
@@ -258,7 +262,7 @@ fn the_application_of_a_user_is_renewed_when_its_restart_txt_comes_or_is_touched
 
         // The next worker takes it as it is. That it goes means nothing; that the script is an older one does.
         let next = Start {
-            preload: vec![script.clone()],
+            preload: vec![Script::at(&script)],
             renews: true,
             ..start()
         };
@@ -318,7 +322,7 @@ fn c14_a_script_that_is_not_the_users_own_file_is_not_loaded() {
             let script = directory.write("app.wsgi", "application = None\n");
             spoil(Path::new(std::str::from_utf8(&script).unwrap()));
             let start = Start {
-                preload: vec![script],
+                preload: vec![Script::at(&script)],
                 renews: true,
                 script_owner: ScriptOwner::User,
                 ..settings()
@@ -356,12 +360,42 @@ fn mode(script: &Path, mode: u32) {
 }
 
 #[test]
+fn a_worker_that_is_to_renew_a_script_ends_when_a_callable_is_gone() {
+    on_every_python(|python| {
+        let renewing = |callable: &str| {
+            let directory = Directory::new();
+            let path = directory.write("app.wsgi", "def app(environ, start_response): ...\nnumber = 1\n");
+            let callables = vec![callable.into()];
+            let start = Start {
+                preload: vec![Script { path, callables }],
+                renews: true,
+                ..settings()
+            };
+            Worker::launch(python, directory, start)
+        };
+        for callable in ["application", "number"] {
+            let mut worker = renewing(callable);
+            let why = format!("it has no callable '{callable}'; it defines 'app'");
+            worker.wait_until("it says why", |said| {
+                said.iter().any(|said| {
+                    matches!(said, FromWorker::CannotServe(text) if String::from_utf8_lossy(text).contains(&why))
+                })
+            });
+            assert_eq!(worker.wait(), End::Exit(0));
+            assert!(worker.lines().iter().any(|line| line.contains("RW0643")));
+        }
+        let mut worker = renewing("app");
+        worker.wait_until("it is ready", |said| said.contains(&FromWorker::Ready));
+    });
+}
+
+#[test]
 fn a_worker_that_is_to_renew_a_script_ends_when_it_does_not_load() {
     on_every_python(|python| {
         let directory = Directory::new();
         let script = directory.write("app.wsgi", "raise ValueError('not this one')\n");
         let start = Start {
-            preload: vec![script],
+            preload: vec![Script::at(&script)],
             renews: true,
             ..settings()
         };
@@ -658,7 +692,7 @@ fn home_and_python_path_come_first_and_scripts_are_loaded_in_advance() {
                 ..Python::default()
             },
             display_name: b"(wsgi:site)".to_vec(),
-            preload: vec![script.clone(), broken],
+            preload: vec![Script::at(&script), Script::at(&broken)],
             ..settings()
         };
         let mut worker = Worker::launch(python, directory, start);

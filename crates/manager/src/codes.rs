@@ -317,7 +317,7 @@ codes! {
         "The former limit holds.",
         "See the reason in the text.";
     NOT_RENEWED = 520, "the new version of a script cannot be loaded, and the old one serves on",
-        "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, or the worker died.",
+        "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, lacks a callable that requests are given, or the worker died.",
         "Requests are answered by the workers that have the old version.",
         "Mend the script: it is tried again as soon as it changes. After mending something else that it imports, touch it. The traceback is in the log, before this line.";
     NOT_JOINED = 521, "A further worker does not become ready beside others",

@@ -9,6 +9,7 @@ use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{OsError, OwnedFd, fd, file, message};
 use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{Start, ToWorker};
+use rwsgi_wire::script::Script;
 
 use crate::entry::Entry;
 use crate::pools::Pool;
@@ -190,15 +191,15 @@ impl Manager {
 
 impl Pool {
     /// What a worker loads before it serves.
-    pub(crate) fn scripts_in_advance(&self, renewal: Option<&Renewal>, is_template: bool) -> Vec<Vec<u8>> {
+    pub(crate) fn scripts_in_advance(&self, renewal: Option<&Renewal>, is_template: bool) -> Vec<Script> {
         let group = self.settings.group.preload.iter();
         let configured = group.filter(|p| p.application_group == self.application_group);
         let asked = self.templates.asked.iter().filter(|_| is_template);
         let loaded = renewal.map_or(&self.renewals.scripts, |r| &r.scripts);
-        let mut scripts: Vec<Vec<u8>> = Vec::new();
-        for script in loaded.iter().chain(configured.map(|p| &p.script)).chain(asked) {
-            if !scripts.contains(script) {
-                scripts.push(script.clone());
+        let mut scripts = loaded.clone();
+        for path in configured.map(|p| &p.script).chain(asked) {
+            if scripts.iter().all(|script| script.path != *path) {
+                scripts.push(Script::at(path));
             }
         }
         scripts

@@ -7,10 +7,11 @@ use rwsgi_os::process::Pid;
 use rwsgi_wire::bytes::{Fields, Put};
 use rwsgi_wire::control::{FromHttpd, Group};
 use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::script::Script;
 use rwsgi_wire::{VERSION, WireError};
 
 /// A change of what is here needs another number.
-const LAYOUT: u16 = 1;
+const LAYOUT: u16 = 2;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) struct PoolRecord {
     /// Of its socket; empty for a service.
     pub(crate) path: Vec<u8>,
     /// What further workers load in advance.
-    pub(crate) scripts: Vec<Vec<u8>>,
+    pub(crate) scripts: Vec<Script>,
     pub(crate) standing: Standing,
     /// What it runs below a base, as bytes; empty for none.
     pub(crate) application: Vec<u8>,
@@ -144,7 +145,7 @@ impl PoolRecord {
         out.put_i64(modified);
         out.put_bytes(&self.application_group);
         out.put_bytes(&self.path);
-        out.put_list(&self.scripts);
+        Script::put_list(&self.scripts, out);
         out.put_u8(self.standing as u8);
         out.put_bytes(&self.application);
         out.put_list(&self.asked);
@@ -164,7 +165,7 @@ impl PoolRecord {
             ),
             application_group: f.bytes("application group")?.into(),
             path: f.bytes("path")?.into(),
-            scripts: f.list("scripts")?.into_iter().map(Into::into).collect(),
+            scripts: Script::take_list(f, "scripts")?,
             standing: match f.u8("standing")? {
                 1 => Standing::Current,
                 2 => Standing::Superseded,
@@ -237,7 +238,10 @@ mod tests {
                 gateway_identity: ((1, 2), -3),
                 application_group: b"app".to_vec(),
                 path: b"/run/x/1.sock".to_vec(),
-                scripts: vec![b"/a".to_vec()],
+                scripts: vec![Script {
+                    path: b"/a".to_vec(),
+                    callables: vec![b"application".to_vec()],
+                }],
                 standing: Standing::Superseded,
                 application: b"bytes".to_vec(),
                 asked: vec![b"/b".to_vec(), b"/c".to_vec()],

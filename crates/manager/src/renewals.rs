@@ -7,6 +7,7 @@ use rwsgi_os::message;
 use rwsgi_wire::control::ToWorker;
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
+use rwsgi_wire::script::Script;
 
 use crate::codes;
 use crate::lines::escape;
@@ -32,7 +33,7 @@ pub(crate) struct Renewal {
     /// What has changed.
     pub(crate) version: Version,
     /// That script and all others that the old worker has loaded.
-    pub(crate) scripts: Vec<Vec<u8>>,
+    pub(crate) scripts: Vec<Script>,
 }
 
 /// The changed scripts of one pool.
@@ -49,7 +50,7 @@ pub(crate) struct Renewals {
     /// When a further worker last did not become ready beside others.
     not_joined: Option<Instant>,
     /// What the last replacement has loaded, or was to load: further workers load it in advance.
-    pub(crate) scripts: Vec<Vec<u8>>,
+    pub(crate) scripts: Vec<Script>,
 }
 
 impl Renewals {
@@ -61,7 +62,7 @@ impl Renewals {
 
 impl Manager {
     /// A worker has found that a script has changed.
-    pub(crate) fn on_outdated(&mut self, id: u64, scripts: Vec<Vec<u8>>, mtime: i64) {
+    pub(crate) fn on_outdated(&mut self, id: u64, scripts: Vec<Script>, mtime: i64) {
         let Some(worker) = self.workers.get(&id).filter(|w| w.state == State::Ready) else {
             return;
         };
@@ -71,7 +72,7 @@ impl Manager {
         let Some(pool) = self.pools.get_mut(&pool_id) else {
             return;
         };
-        let script = script.clone();
+        let script = script.path.clone();
         if pool.renewals.scripts.is_empty() {
             pool.renewals.scripts.clone_from(&scripts);
         }

@@ -9,6 +9,7 @@ use crate::python::Python;
 use crate::quota::Quotas;
 use crate::response::{AbortReason, Level, numbered};
 use crate::scale::Scale;
+use crate::script::Script;
 use crate::{VERSION, WireError};
 
 /// From httpd's parent to the manager. A configuration is `Begin`, any number of `Group` and `Base`, `Commit`; the manager answers the
@@ -160,10 +161,6 @@ impl Preload {
             })
             .collect()
     }
-}
-
-fn owned(list: Vec<&[u8]>) -> Vec<Vec<u8>> {
-    list.into_iter().map(Into::into).collect()
 }
 
 fn put_ids(out: &mut Vec<u8>, ids: &[u32]) {
@@ -642,8 +639,8 @@ pub struct Start {
     /// As in [`Group`].
     pub log_level: u8,
     /// Scripts to load before the first request is accepted.
-    pub preload: Vec<Vec<u8>>,
-    /// It is to replace workers that serve an older version of a script: a script that does not load ends it.
+    pub preload: Vec<Script>,
+    /// It is to replace workers that serve an older version of a script: a script that does not load, or lacks a callable, ends it.
     pub renews: bool,
     /// It serves nobody. It loads the scripts of `preload`, all of which must load, says so ([`FromWorker::Preloaded`]) and then
     /// [forks](ToWorker::Fork) workers that have them.
@@ -708,7 +705,7 @@ impl ToWorker {
                 out.put_u32(s.send_buffer);
                 out.put_u8(s.tells_idle.into());
                 out.put_u8(s.log_level);
-                out.put_list(&s.preload);
+                Script::put_list(&s.preload, &mut out);
                 out.put_u8(s.renews.into());
                 out.put_u8(s.template.into());
                 out.put_u8(s.script_owner as u8);
@@ -751,7 +748,7 @@ impl ToWorker {
                         send_buffer: f.u32("send buffer")?,
                         tells_idle: f.bool("tells idle")?,
                         log_level: f.u8("log level")?,
-                        preload: owned(f.list("preload")?),
+                        preload: Script::take_list(f, "preload")?,
                         renews: f.bool("renews")?,
                         template: f.bool("template")?,
                         script_owner: ScriptOwner::from_wire(f.u8("script owner")?)?,
@@ -787,8 +784,8 @@ pub enum FromWorker {
     /// The first of these scripts, all of which it has loaded, has changed on disk. It goes on until a replacement has loaded them
     /// and it is told to [drain](ToWorker::Drain), or to [keep](ToWorker::Keep) what it has.
     Outdated {
-        /// Absolute paths.
-        scripts: Vec<Vec<u8>>,
+        /// With what their next versions must have.
+        scripts: Vec<Script>,
         /// Modification time on disk, in microseconds since 1970. For the application of a user, that of the file that is touched to renew it
         /// is added: it tells versions apart, and nothing else.
         mtime: i64,
@@ -828,7 +825,7 @@ impl FromWorker {
             }
             Self::Outdated { scripts, mtime } => {
                 out.put_u8(5);
-                out.put_list(scripts);
+                Script::put_list(scripts, &mut out);
                 out.put_i64(*mtime);
             }
             Self::Alive => out.put_u8(6),
@@ -856,7 +853,7 @@ impl FromWorker {
                 3 => Self::CannotServe(f.bytes("reason")?.into()),
                 4 => Self::Log(Level::from_wire(f.u8("log level")?)?, f.bytes("log text")?.into()),
                 5 => Self::Outdated {
-                    scripts: owned(f.list("scripts")?),
+                    scripts: Script::take_list(f, "scripts")?,
                     mtime: f.i64("script mtime")?,
                 },
                 6 => Self::Alive,
@@ -988,10 +985,14 @@ mod tests {
 
     #[test]
     fn worker_messages_survive_the_round_trip() {
+        let script = Script {
+            path: b"/x".to_vec(),
+            callables: vec![b"application".to_vec(), b"admin".to_vec()],
+        };
         let start = Start {
             group: b"g".to_vec(),
             threads: 15,
-            preload: vec![b"/x".to_vec()],
+            preload: vec![script.clone(), Script::at(b"/y")],
             script_owner: ScriptOwner::UserOrRoot,
             ..Start::default()
         };
@@ -1017,7 +1018,7 @@ mod tests {
             FromWorker::Idle(1500),
             FromWorker::Used,
             FromWorker::Outdated {
-                scripts: vec![b"/x".to_vec(), b"/y".to_vec()],
+                scripts: vec![script, Script::at(b"/y")],
                 mtime: 7,
             },
             FromWorker::CannotServe(b"why".to_vec()),

@@ -26,6 +26,7 @@
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
 //! - [`base`]: applications that run as the user below whose directory they are
 //! - [`python`]: how a Python is to be started, set up and ended
+//! - [`script`]: a script that a worker has loaded or is to load
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place
 //! - [`code`]: the message catalogue entry
@@ -48,6 +49,7 @@ pub mod quota;
 pub mod response;
 pub mod scale;
 pub mod scoreboard;
+pub mod script;
 
 use std::fmt;
 

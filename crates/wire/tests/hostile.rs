@@ -144,7 +144,7 @@ fn control_messages() {
     };
     survives(&answer.encode(), Answer::decode, Answer::encode);
     let start = Start {
-        preload: vec![b"/x".to_vec()],
+        preload: vec![rwsgi_wire::script::Script::at(b"/x")],
         python: python(b"/y"),
         ..Start::default()
     };

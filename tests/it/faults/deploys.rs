@@ -85,12 +85,13 @@ fn f19_broken_versions_under_load_lose_no_request(case: &Case) {
         "def application(:\n",
         "import a_module_that_is_not_there\n",
         "raise ValueError('half uploaded')\n",
+        "no_application = 1\n",
         "import os\nos._exit(5)\n",
         "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
     ];
-    for (round, source) in broken.iter().cycle().take(case.rounds(6, 60)).enumerate() {
+    for (round, source) in broken.iter().cycle().take(case.rounds(7, 60)).enumerate() {
         httpd.rewrite_script("ledger.wsgi", source);
-        witness.more(if round < 6 { 60 } else { 200 });
+        witness.more(if round < 7 { 60 } else { 200 });
         if round % 3 == 2 {
             // Mended: within two seconds, on a machine that does nothing else.
             let took = deploy(&httpd, &format!("v{round}"));

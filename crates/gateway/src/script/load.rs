@@ -7,6 +7,7 @@ use rwsgi_os::file::{self, Links};
 use rwsgi_wire::base::ScriptOwner;
 
 use super::md5::md5;
+use super::other_callable;
 use super::version::microseconds;
 use crate::cpython::{Attached, Exception, Object, PyResult};
 
@@ -20,15 +21,18 @@ pub enum NotLoaded<'py> {
     NotCompiled(Exception<'py>),
     /// Executing it raised.
     Raised(Exception<'py>),
+    /// It lacks this callable, which requests want; and what it may have instead.
+    NoCallable(Vec<u8>, String),
 }
 
 /// Loads a script as a new module of this name and answers it with the modification time (microseconds) of what was read. The name that was
-/// in `sys.modules` before is replaced; if this fails, it is there as before.
+/// in `sys.modules` before is replaced; if this fails, it is there as before. `callables`: what it must have.
 pub fn load<'py>(
     py: Attached<'py>,
     script: &[u8],
     name: &str,
     owner: ScriptOwner,
+    callables: &[Vec<u8>],
 ) -> Result<(Object<'py>, i64), NotLoaded<'py>> {
     let (source, mtime) = py
         .detach(|| read(script, owner))
@@ -39,7 +43,7 @@ pub fn load<'py>(
     let path = py.file_name(script).map_err(NotLoaded::Raised)?;
     let code = compile(py, &source, &path).map_err(NotLoaded::NotCompiled)?;
     drop(source);
-    let module = execute(py, name, &code, &path).map_err(NotLoaded::Raised)?;
+    let module = execute(py, name, &code, &path, callables)?;
     let time = py.int(mtime).map_err(NotLoaded::Raised)?;
     module
         .set_attribute(c"__mtime__", &time)
@@ -128,22 +132,43 @@ fn execute<'py>(
     name: &str,
     code: &Object<'py>,
     path: &Object<'py>,
-) -> Result<Object<'py>, Exception<'py>> {
-    let name = py.text(name)?;
+    callables: &[Vec<u8>],
+) -> Result<Object<'py>, NotLoaded<'py>> {
+    let name = py.text(name).map_err(NotLoaded::Raised)?;
     // A reload must not find the names of the old version.
-    let modules = py.modules()?;
-    let old = modules.lookup(&name)?;
+    let modules = py.modules().map_err(NotLoaded::Raised)?;
+    let old = modules.lookup(&name).map_err(NotLoaded::Raised)?;
     if old.is_some() {
-        modules.remove(&name)?;
+        modules.remove(&name).map_err(NotLoaded::Raised)?;
     }
-    let before = py.import(c"builtins")?.call_method(c"set", &[&modules])?;
-    let loaded = py.execute_module(&name, code, path);
+    let builtins = py.import(c"builtins").map_err(NotLoaded::Raised)?;
+    let before = builtins
+        .call_method(c"set", &[&modules])
+        .map_err(NotLoaded::Raised)?;
+    let executed = py.execute_module(&name, code, path).map_err(NotLoaded::Raised);
+    let loaded = executed.and_then(|module| with_callables(py, module, callables));
     if loaded.is_err() {
         // Neither is worth hiding why the script failed.
         let _ = forget_unfinished(py, &before);
         let _ = old.map(|old| modules.set(&name, &old));
     }
     loaded
+}
+
+/// The module, if it has all of these.
+fn with_callables<'py>(
+    py: Attached<'py>,
+    module: Object<'py>,
+    callables: &[Vec<u8>],
+) -> Result<Object<'py>, NotLoaded<'py>> {
+    let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
+    for name in callables {
+        let found = py.latin1(name).and_then(|name| globals.lookup(&name));
+        if !found.ok().flatten().is_some_and(|found| found.is_callable()) {
+            return Err(NotLoaded::NoCallable(name.clone(), other_callable(py, &globals)));
+        }
+    }
+    Ok(module)
 }
 
 /// Forgets what a failed import has left behind.

@@ -36,6 +36,8 @@ pub struct Scripts {
     /// How often a script did not load, and the last one.
     failures: RefCell<(u64, Vec<u8>)>,
     versions: Arc<Versions>,
+    /// Script and callable that a request was last given, which the versions know.
+    given: RefCell<(Vec<u8>, Vec<u8>)>,
     /// Versions that are to replace loaded ones in place.
     newers: Newers,
     case: Case,
@@ -85,7 +87,7 @@ impl Scripts {
         match self.find(py, head.script) {
             // Another request has loaded it meanwhile.
             Some(globals) if !is_outdated() => Ok(globals),
-            _ => self.load(py, head.script, false).map_err(|failure| {
+            _ => self.load(py, head.script, false, &[]).map_err(|failure| {
                 request.report(Level::Error, &failure.describe(head.script));
                 Fault(AbortReason::Import)
             }),
@@ -127,7 +129,10 @@ impl Scripts {
             .latin1(head.callable)
             .map_err(|e| not_found(&globals, Some(&e.sentence())))?;
         match globals.lookup(&name) {
-            Ok(Some(application)) if application.is_callable() => Ok(application),
+            Ok(Some(application)) if application.is_callable() => {
+                self.note_given(head);
+                Ok(application)
+            }
             Ok(Some(other)) => {
                 let text = format!(
                     "'{}' in script '{}' is {}, which is not callable",
@@ -143,10 +148,27 @@ impl Scripts {
         }
     }
 
-    /// Loads a script in advance.
-    pub fn preload<'py>(&self, py: Attached<'py>, script: &[u8]) -> Result<(), NotLoaded<'py>> {
+    /// Remembers which callable a request is given. Mostly it is that of the request before.
+    fn note_given(&self, head: &Head<'_>) {
+        let is_last = {
+            let (script, callable) = &*self.given.borrow();
+            callable == head.callable && script == head.script
+        };
+        if !is_last {
+            self.given.replace((head.script.to_vec(), head.callable.to_vec()));
+            self.versions.is_given(head.script, head.callable);
+        }
+    }
+
+    /// Loads a script in advance, which must have these callables.
+    pub fn preload<'py>(
+        &self,
+        py: Attached<'py>,
+        script: &[u8],
+        callables: &[Vec<u8>],
+    ) -> Result<(), NotLoaded<'py>> {
         let _loading = lock(py, &self.loading);
-        self.load(py, script, true).map(drop)
+        self.load(py, script, true, callables).map(drop)
     }
 
     fn find<'py>(&self, py: Attached<'py>, script: &[u8]) -> Option<Object<'py>> {
@@ -173,7 +195,7 @@ impl Scripts {
             report(request, &codes::JUST_FAILED, &text);
             return Err(Fault(AbortReason::Import));
         }
-        self.load(py, script, false).map_err(|failure| {
+        self.load(py, script, false, &[]).map_err(|failure| {
             request.report(Level::Error, &failure.describe(script));
             Fault(AbortReason::Import)
         })
@@ -184,11 +206,12 @@ impl Scripts {
         py: Attached<'py>,
         script: &[u8],
         fresh: bool,
+        callables: &[Vec<u8>],
     ) -> Result<Object<'py>, NotLoaded<'py>> {
         let name = self.case.module_name(script);
         // Before anything is read: what is touched meanwhile is touched.
         let restart = self.versions.restart_of(script);
-        let loaded = load::load(py, script, &name, self.owner).and_then(|(module, mtime)| {
+        let loaded = load::load(py, script, &name, self.owner, callables).and_then(|(module, mtime)| {
             let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
             let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
             let asks = globals.lookup(&name).map_err(NotLoaded::Raised)?.is_some();
@@ -210,7 +233,8 @@ impl Scripts {
             script: mtime,
             restart,
         };
-        self.versions.insert(script, stamp, asks, fresh);
+        self.versions.insert(script, stamp, asks, fresh, callables);
+        self.given.take();
         Ok(globals)
     }
 }
@@ -221,6 +245,9 @@ impl NotLoaded<'_> {
         match self {
             Self::NotRead(error) => format!("it cannot be read: {}", unreadable(script, error)),
             Self::NotOwn(why) => format!("it {why}"),
+            Self::NoCallable(name, hint) => {
+                format!("it has no callable '{}'{hint}", String::from_utf8_lossy(name))
+            }
             Self::NotCompiled(exception) | Self::Raised(exception) => {
                 format!("{}{}", exception.sentence(), hint(exception))
             }
@@ -244,6 +271,13 @@ impl NotLoaded<'_> {
                     codes::SCRIPT_NOT_OWN
                 );
             }
+            Self::NoCallable(..) => {
+                return format!(
+                    "{}: the new version of script '{path}' does not take the place of the one before: {}",
+                    codes::CALLABLE_GONE,
+                    self.sentence(script)
+                );
+            }
             Self::NotCompiled(exception) => (codes::SCRIPT_NOT_COMPILED, "is not valid Python", exception),
             Self::Raised(exception) => (codes::SCRIPT_RAISED, "failed to load", exception),
         };
@@ -259,6 +293,18 @@ impl NotLoaded<'_> {
 /// Names that other servers and frameworks use for the callable.
 const USUAL_NAMES: [&str; 4] = ["application", "app", "wsgi_app", "main"];
 
+/// Says which of them a script has, as the end of a sentence.
+fn other_callable<'py>(py: Attached<'py>, globals: &Object<'py>) -> String {
+    let is_there = |name: &&str| {
+        let value = py.text(name).and_then(|name| globals.lookup(&name));
+        value.ok().flatten().is_some_and(|value| value.is_callable())
+    };
+    match USUAL_NAMES.iter().find(|name| is_there(name)) {
+        Some(name) => format!("; it defines '{name}': WSGICallableObject {name} would use that"),
+        None => String::new(),
+    }
+}
+
 fn not_found<'py>(
     py: Attached<'py>,
     request: &Request,
@@ -267,14 +313,9 @@ fn not_found<'py>(
     globals: &Object<'py>,
     failure: Option<&str>,
 ) -> Fault {
-    let is_there = |name: &&str| {
-        let value = py.text(name).and_then(|name| globals.lookup(&name));
-        value.ok().flatten().is_some_and(|value| value.is_callable())
-    };
-    let hint = match (failure, USUAL_NAMES.iter().find(|name| is_there(name))) {
-        (Some(failure), _) => format!(" ({failure})"),
-        (None, Some(name)) => format!("; it defines '{name}': WSGICallableObject {name} would use that"),
-        (None, None) => String::new(),
+    let hint = match failure {
+        Some(failure) => format!(" ({failure})"),
+        None => other_callable(py, globals),
     };
     let text = format!(
         "script '{}' (module {module}) has no callable '{}'{hint}",

@@ -4,15 +4,29 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rwsgi_wire::script::Script;
+
 use super::version::{Stamp, is_settled};
 
 /// Longest that requests wait until the file is complete, and then until another worker has loaded it.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(2);
 const READY_LIMIT: Duration = Duration::from_secs(10);
-/// A script that wants to be loaded again, and then fails, is asked again after this.
+/// A script that wants to be loaded again, and then fails, is asked again after this; and one that lacked a callable is tried again when
+/// another is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How often a file that is being written is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
+
+/// A version that a request has found to be newer.
+#[derive(Clone)]
+pub struct Found {
+    /// What is on disk.
+    pub stamp: Stamp,
+    /// The script itself wants to be loaded again; the file is the same.
+    pub asked: bool,
+    /// The callables that it must have.
+    pub callables: Vec<Vec<u8>>,
+}
 
 /// By script.
 #[derive(Default)]
@@ -29,6 +43,8 @@ pub struct Newer {
     stage: Stage,
     /// The script itself wants to be loaded again; the file is the same.
     asked: bool,
+    /// The callables that it must have; `None`: not known here.
+    callables: Option<Vec<Vec<u8>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -57,7 +73,7 @@ impl Newers {
         };
         let newer = table
             .entry(script.to_vec())
-            .or_insert_with(|| Newer::new(unseen, false));
+            .or_insert_with(|| Newer::new(unseen, false, None));
         // If the file has changed since, the next version is on its way already.
         if newer.stamp.number() == number {
             let since = Instant::now();
@@ -67,7 +83,7 @@ impl Newers {
 }
 
 impl Newer {
-    fn new(stamp: Stamp, asked: bool) -> Self {
+    fn new(stamp: Stamp, asked: bool, callables: Option<Vec<Vec<u8>>>) -> Self {
         let seen = Instant::now();
         Self {
             stamp,
@@ -75,23 +91,25 @@ impl Newer {
             seen,
             stage: Stage::Incomplete { since: seen },
             asked,
+            callables,
         }
     }
 
     /// What is known of this script, brought up to date with what was found.
-    pub fn entry<'t>(
-        table: &'t mut HashMap<Vec<u8>, Self>,
-        script: &[u8],
-        stamp: Stamp,
-        asked: bool,
-    ) -> &'t mut Self {
+    pub fn entry<'t>(table: &'t mut HashMap<Vec<u8>, Self>, script: &[u8], found: &Found) -> &'t mut Self {
+        let Found { stamp, asked, .. } = *found;
+        let callables = Some(&found.callables);
         let newer = table
             .entry(script.to_vec())
-            .or_insert_with(|| Self::new(stamp, asked));
+            .or_insert_with(|| Self::new(stamp, asked, callables.cloned()));
         newer.asked = asked;
-        let is_over = matches!(newer.stage, Stage::Failed { since } if asked && since.elapsed() > ASK_AGAIN);
-        if newer.stamp.number() != stamp.number() || is_over {
+        let is_other = newer.callables.is_some() && newer.callables.as_ref() != callables;
+        let is_over = matches!(newer.stage, Stage::Failed { since } if since.elapsed() > ASK_AGAIN);
+        if newer.stamp.number() != stamp.number() || is_over && (asked || is_other) {
             newer.renew(stamp);
+        }
+        if newer.callables.is_none() || matches!(newer.stage, Stage::Incomplete { .. }) {
+            newer.callables = callables.cloned();
         }
         newer
     }
@@ -127,6 +145,14 @@ impl Newer {
         self.asked || is_settled(self.stamp.latest(), self.seen)
     }
 
+    /// What whoever loads it must find at this path.
+    pub fn script(&self, path: &[u8]) -> Script {
+        Script {
+            path: path.to_vec(),
+            callables: self.callables.clone().unwrap_or_default(),
+        }
+    }
+
     /// Another worker loads it from now on.
     pub fn is_loaded_elsewhere(&mut self) {
         let since = Instant::now();
@@ -153,18 +179,26 @@ mod tests {
         Stamp { script, restart: 0 }
     }
 
+    fn found(script: i64, callable: &str) -> Found {
+        Found {
+            stamp: stamp(script),
+            asked: false,
+            callables: vec![callable.into()],
+        }
+    }
+
     #[test]
     fn a_failed_version_is_not_tried_again_until_the_file_changes() {
         let newers = Newers::default();
         newers.failed(b"/x", 7);
         let mut table = newers.lock();
-        assert!(Newer::entry(&mut table, b"/x", stamp(7), false).has_failed());
+        assert!(Newer::entry(&mut table, b"/x", &found(7, "a")).has_failed());
         assert!(
-            Newer::entry(&mut table, b"/x", stamp(7), false)
+            Newer::entry(&mut table, b"/x", &found(7, "a"))
                 .time_left()
                 .is_none()
         );
-        assert!(!Newer::entry(&mut table, b"/x", stamp(8), false).has_failed());
+        assert!(!Newer::entry(&mut table, b"/x", &found(8, "a")).has_failed());
         drop(table);
         newers.failed(b"/x", 7);
         assert!(
@@ -174,8 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn one_that_lacked_a_callable_is_tried_again_for_another_after_a_while() {
+        let mut table = HashMap::new();
+        let failed = |table: &mut HashMap<_, Newer>, since| {
+            let newer = Newer::entry(table, b"/x", &found(7, "application"));
+            newer.stage = Stage::Failed { since };
+        };
+        failed(&mut table, Instant::now());
+        assert!(Newer::entry(&mut table, b"/x", &found(7, "app")).has_failed());
+        failed(&mut table, Instant::now() - ASK_AGAIN * 2);
+        assert!(Newer::entry(&mut table, b"/x", &found(7, "application")).has_failed());
+        assert!(!Newer::entry(&mut table, b"/x", &found(7, "app")).has_failed());
+        assert!(!Newer::entry(&mut table, b"/x", &found(7, "app")).has_failed());
+    }
+
+    #[test]
     fn what_is_loaded_elsewhere_is_waited_for_and_not_loaded_again() {
-        let mut newer = Newer::new(stamp(1), false);
+        let mut newer = Newer::new(stamp(1), false, None);
         assert!(newer.is_complete(|| stamp(0)), "it has been gone since 1970");
         newer.is_loaded_elsewhere();
         assert!(!newer.is_complete(|| stamp(0)));

@@ -4,7 +4,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::response::Level;
 
 use super::Scripts;
-use super::newer::Newer;
+use super::newer::{Found, Newer};
 use super::version::{Stamp, Standing};
 use crate::codes;
 use crate::cpython::{Attached, Object, PyResult};
@@ -58,7 +58,12 @@ impl Scripts {
         if asked && !self.is_reload_required(py, head, say) {
             return loaded;
         }
-        let Some(stamp) = self.complete(py, head.script, stamp, asked) else {
+        let found = Found {
+            stamp,
+            asked,
+            callables: self.versions.needed(head.script, head.callable),
+        };
+        let Some(stamp) = self.complete(py, head.script, &found) else {
             return loaded;
         };
         let _loading = lock(py, &self.loading);
@@ -75,7 +80,7 @@ impl Scripts {
         {
             return loaded;
         }
-        match self.load(py, head.script, false) {
+        match self.load(py, head.script, false, &found.callables) {
             Ok(globals) => {
                 self.newers.lock().remove(head.script);
                 globals
@@ -94,11 +99,11 @@ impl Scripts {
     }
 
     /// Waits a while until nobody is writing the file; what is on disk then. `None`: the loaded version is to serve.
-    fn complete(&self, py: Attached<'_>, script: &[u8], stamp: Stamp, asked: bool) -> Option<Stamp> {
+    fn complete(&self, py: Attached<'_>, script: &[u8], found: &Found) -> Option<Stamp> {
         loop {
             let left = {
                 let mut table = self.newers.lock();
-                let newer = Newer::entry(&mut table, script, stamp, asked);
+                let newer = Newer::entry(&mut table, script, found);
                 if newer.is_complete(|| self.versions.on_disk(script)) {
                     return Some(newer.stamp);
                 }

@@ -8,8 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use rwsgi_wire::script::Script;
+
 /// A file that has not changed for so long is taken for complete.
 pub const SETTLED: Duration = Duration::from_millis(200);
+
+/// Most callables of one script that are remembered.
+const CALLABLES_MAX: usize = 32;
 
 /// Modification time of a file in microseconds since 1970.
 pub fn mtime_of(script: &[u8]) -> Option<i64> {
@@ -78,9 +83,10 @@ pub struct Versions {
     restarts: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Version {
     stamp: Stamp,
+    /// Names of the callables that requests have been given.
+    callables: Vec<Vec<u8>>,
     /// It defines `reload_required`.
     asks: bool,
     /// No request has come for it since it was loaded in advance.
@@ -134,35 +140,63 @@ impl Versions {
         if mtime == 0 {
             return Standing::Current;
         }
-        let loaded = {
+        let (loaded, asks) = {
             let mut versions = self.lock();
             let Some(version) = versions.get_mut(script) else {
                 return Standing::Current;
             };
-            let before = *version;
-            version.fresh = false;
-            before
+            let was_fresh = std::mem::replace(&mut version.fresh, false);
+            (version.stamp, version.asks && !was_fresh)
         };
         let seen = Stamp {
-            script: match loaded.stamp.script == mtime {
+            script: match loaded.script == mtime {
                 true => mtime,
                 false => mtime_of(script).unwrap_or_default(),
             },
             restart: self.restart_of(script),
         };
-        if seen.replaces(loaded.stamp) {
+        if seen.replaces(loaded) {
             return Standing::Outdated(seen);
         }
-        if loaded.asks && !loaded.fresh {
-            return Standing::AskIt(loaded.stamp);
+        if asks {
+            return Standing::AskIt(loaded);
         }
         Standing::Current
     }
 
-    /// A script has been loaded; `fresh`: not by a request.
-    pub fn insert(&self, script: &[u8], stamp: Stamp, asks: bool, fresh: bool) {
-        self.lock()
-            .insert(script.to_vec(), Version { stamp, asks, fresh });
+    /// A script has been loaded, with these callables that were asked for before; `fresh`: not by a request.
+    pub fn insert(&self, script: &[u8], stamp: Stamp, asks: bool, fresh: bool, callables: &[Vec<u8>]) {
+        let version = Version {
+            stamp,
+            callables: callables.to_vec(),
+            asks,
+            fresh,
+        };
+        self.lock().insert(script.to_vec(), version);
+    }
+
+    /// A request is given this callable of a loaded script.
+    pub fn is_given(&self, script: &[u8], callable: &[u8]) {
+        if let Some(version) = self.lock().get_mut(script) {
+            let is_known = version.callables.iter().any(|known| known == callable);
+            if !is_known && version.callables.len() < CALLABLES_MAX {
+                version.callables.push(callable.to_vec());
+            }
+        }
+    }
+
+    /// What the next version of a script must have, for which a request wants this callable: all that requests have been given. If this
+    /// one was not among them, another is configured now, and only that counts. Where nothing has been given nothing can be lost.
+    pub fn needed(&self, script: &[u8], callable: &[u8]) -> Vec<Vec<u8>> {
+        let given = self
+            .lock()
+            .get(script)
+            .map(|v| v.callables.clone())
+            .unwrap_or_default();
+        match given.is_empty() || given.iter().any(|name| name == callable) {
+            true => given,
+            false => vec![callable.to_vec()],
+        }
     }
 
     /// A script has raised while it was loaded.
@@ -179,9 +213,14 @@ impl Versions {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is loaded.
-    pub fn scripts(&self) -> Vec<Vec<u8>> {
-        self.lock().keys().cloned().collect()
+    /// What is loaded, and what of it requests have been given.
+    pub fn scripts(&self) -> Vec<Script> {
+        let versions = self.lock();
+        let scripts = versions.iter().map(|(path, version)| Script {
+            path: path.clone(),
+            callables: version.callables.clone(),
+        });
+        scripts.collect()
     }
 }
 
@@ -202,11 +241,37 @@ mod tests {
         let versions = Versions::default();
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);
         let stamp = |script| Stamp { script, restart: 0 };
-        versions.insert(b"/x", stamp(5), true, true);
+        versions.insert(b"/x", stamp(5), true, true, &[]);
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);
         assert_eq!(versions.standing(b"/x", 5), Standing::AskIt(stamp(5)));
         assert_eq!(versions.standing(b"/x", 6), Standing::Outdated(stamp(0)));
         assert_eq!(versions.standing(b"/x", 0), Standing::Current);
+    }
+
+    #[test]
+    fn the_next_version_must_have_what_requests_were_given_unless_another_is_configured_now() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
+        let versions = Versions::default();
+        let stamp = Stamp {
+            script: 5,
+            restart: 0,
+        };
+        versions.insert(b"/x", stamp, false, false, &[]);
+        assert_eq!(versions.needed(b"/x", b"application"), names(&[]));
+        for callable in ["application", "admin", "application"] {
+            versions.is_given(b"/x", callable.as_bytes());
+        }
+        let both = names(&["application", "admin"]);
+        assert_eq!(versions.needed(b"/x", b"admin"), both);
+        assert_eq!(versions.needed(b"/x", b"app"), names(&["app"]));
+        assert_eq!(versions.scripts()[0].callables, both);
+        versions.insert(b"/x", stamp, false, false, &names(&["app"]));
+        assert_eq!(versions.needed(b"/x", b"app"), names(&["app"]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
 use rwsgi_wire::response::{Level, Log};
+use rwsgi_wire::script::Script;
 
 use crate::wsgi::lines::{Block, cut};
 use crate::wsgi::request::ProcessLog;
@@ -169,13 +170,13 @@ impl Control {
         let _ = message::send(&self.socket, &FromWorker::CannotServe(shortened(why)).encode());
     }
 
-    /// A script has changed; `loaded` are all that are loaded.
-    pub fn outdated(&self, script: &[u8], mtime: i64, mut loaded: Vec<Vec<u8>>) {
-        loaded.retain(|other| other != script);
-        loaded.insert(0, script.to_vec());
+    /// A script has changed; `loaded` are all that are loaded. What is said of this script here counts.
+    pub fn outdated(&self, script: Script, mtime: i64, mut loaded: Vec<Script>) {
+        loaded.retain(|other| other.path != script.path);
+        loaded.insert(0, script);
         // What does not fit in a message is loaded when it is asked for.
         let mut room = CONTROL_MAX / 2;
-        loaded.retain(|other| match room.checked_sub(other.len() + 8) {
+        loaded.retain(|other| match room.checked_sub(other.length()) {
             Some(left) => {
                 room = left;
                 true

@@ -252,21 +252,22 @@ fn preload(
     let Some(state) = interpreter.state(py) else {
         return Ok(());
     };
-    for script in &start.preload {
+    for (index, script) in start.preload.iter().enumerate() {
+        let path = &script.path;
         if !start.renews && !start.template {
-            state.preload(py, script, control);
+            state.preload(py, path, control);
             continue;
         }
-        let Err(failure) = state.scripts.preload(py, script) else {
+        let Err(failure) = state.scripts.preload(py, path, &script.callables) else {
             continue;
         };
-        control.say(Level::Error, &failure.describe(script));
+        control.say(Level::Error, &failure.describe(path));
         // One that is not needed any more may have been removed, but not the one that has changed.
-        if start.preload.first() == Some(script) || path_of(script).exists() {
+        if index == 0 || path_of(path).exists() {
             return Err(format!(
                 "script '{}': {}",
-                String::from_utf8_lossy(script),
-                failure.sentence(script)
+                String::from_utf8_lossy(path),
+                failure.sentence(path)
             ));
         }
     }

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::Level;
+use rwsgi_wire::script::Script;
 
 use super::Worker;
 use super::control::Control;
-use crate::script::newer::{Newer, Newers};
+use crate::script::newer::{Found, Newer, Newers};
 use crate::script::version::{Stamp, Standing};
 
 /// Where a request is to be served.
@@ -35,10 +36,10 @@ impl Renewal {
     }
 
     /// Says again which scripts other workers have been asked to load.
-    pub fn repeat(&self, control: &Control, loaded: &[Vec<u8>]) {
+    pub fn repeat(&self, control: &Control, loaded: &[Script]) {
         for (script, newer) in self.newers.lock().iter() {
             if newer.is_elsewhere() {
-                control.outdated(script, newer.stamp.number(), loaded.to_vec());
+                control.outdated(newer.script(script), newer.stamp.number(), loaded.to_vec());
             }
         }
     }
@@ -74,8 +75,13 @@ impl Worker {
         let Renewal { newers, news } = &self.renewal;
         let patience = patience(head);
         let start = std::time::Instant::now();
+        let found = Found {
+            stamp,
+            asked,
+            callables: self.versions.needed(head.script, head.callable),
+        };
         let mut table = newers.lock();
-        let newer = Newer::entry(&mut table, head.script, stamp, asked);
+        let newer = Newer::entry(&mut table, head.script, &found);
         let may_wait = newer.waiting < (self.seats.count() / 2).max(1);
         newer.waiting += usize::from(may_wait);
         let mut place = Place::Here;
@@ -89,8 +95,9 @@ impl Worker {
             };
             if newer.is_complete(|| self.versions.on_disk(head.script)) {
                 newer.is_loaded_elsewhere();
-                let others = self.versions.scripts();
-                self.control.outdated(head.script, newer.stamp.number(), others);
+                let loaded = self.versions.scripts();
+                self.control
+                    .outdated(newer.script(head.script), newer.stamp.number(), loaded);
             }
             let left = newer.time_left().filter(|_| may_wait);
             let Some(left) = left.map(|left| left.min(patience.saturating_sub(start.elapsed()))) else {

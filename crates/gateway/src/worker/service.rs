@@ -125,7 +125,7 @@ pub fn run<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>) -> PyR
     let mut reason = LeaveReason::ServiceEnded;
     if let Some(state) = interpreter.state(py) {
         for script in &start.preload {
-            if !run_script(py, service, state, script) {
+            if !run_script(py, service, state, &script.path) {
                 reason = LeaveReason::ServiceFailed;
             }
             if service.is_copy() {
@@ -151,12 +151,12 @@ pub fn run<'py>(py: Attached<'py>, start: &Start, control: &Arc<Control>) -> PyR
 
 /// Runs one script, unless there is a reason to leave; whether it has ended well.
 fn run_script(py: Attached<'_>, service: &Service, state: &State, script: &[u8]) -> bool {
-    let Some(Err(failure)) = service.run(|| state.scripts.preload(py, script)) else {
+    let Some(Err(failure)) = service.run(|| state.scripts.preload(py, script, &[])) else {
         return true;
     };
     let path = String::from_utf8_lossy(script);
     let how = match &failure {
-        NotLoaded::NotRead(_) | NotLoaded::NotOwn(_) => String::new(),
+        NotLoaded::NotRead(_) | NotLoaded::NotOwn(_) | NotLoaded::NoCallable(..) => String::new(),
         NotLoaded::NotCompiled(exception) | NotLoaded::Raised(exception)
             if exception.is(Raise::SystemExit) =>
         {

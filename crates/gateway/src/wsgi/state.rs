@@ -150,7 +150,7 @@ impl State {
 impl State {
     /// Loads a script before the first request, unless it is loaded already; what fails is logged.
     pub fn preload(&self, py: Attached<'_>, script: &[u8], log: &dyn ProcessLog) {
-        if let Err(failure) = self.scripts.preload(py, script) {
+        if let Err(failure) = self.scripts.preload(py, script, &[]) {
             let text = format!(
                 "{}: a script could not be loaded in advance",
                 codes::PRELOAD_FAILED
