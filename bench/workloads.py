@@ -116,7 +116,12 @@ def write_site(site):
         shutil.copyfile(HERE / name, site / name)
     (site / "body.bin").write_bytes(BODY)
     (site / "file.bin").write_bytes(FILE)
-    for path in [site, *site.iterdir()]:
+    (site / "public").mkdir()  # nothing that httpd could serve itself
+    (site / "static").mkdir()  # the answers as files
+    (site / "static" / "hello").write_bytes(HELLO)
+    (site / "static" / "body").hardlink_to(site / "body.bin")
+    (site / "static" / "file").hardlink_to(site / "file.bin")
+    for path in [site, *site.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     (site / "own").mkdir()
     (site / "own").chmod(0o1777)
