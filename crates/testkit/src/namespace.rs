@@ -44,7 +44,7 @@ pub fn make_places_reachable() {
 
 /// Runs `work` on a thread of its own for which `path` holds `content`, in a private mount namespace; httpd servers that are
 /// started by `work` see the same. Needs root; fails where the kernel refuses.
-pub fn with_file_replaced(path: &Path, content: &str, work: impl FnOnce() + Send) {
+pub fn with_file_replaced(path: &Path, content: impl AsRef<[u8]>, work: impl FnOnce() + Send) {
     let stand_in = std::env::temp_dir().join(format!(
         "rwsgi-file-{}-{:?}",
         std::process::id(),

@@ -4,6 +4,7 @@ use rwsgi_testkit::Topic;
 
 mod life;
 mod mapping;
+mod name_service;
 mod people;
 pub mod places;
 mod refusals;
@@ -13,6 +14,7 @@ mod tuning;
 pub fn tests(topic: &mut Topic) {
     life::tests(topic);
     mapping::tests(topic);
+    name_service::tests(topic);
     people::tests(topic);
     refusals::tests(topic);
     rights::tests(topic);

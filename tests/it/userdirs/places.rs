@@ -77,6 +77,10 @@ impl World {
         self
     }
 
+    pub fn root(&self) -> PathBuf {
+        self.builder.root().to_path_buf()
+    }
+
     pub fn home(&self, user: User) -> Home {
         Home::make(self.builder.root(), user)
     }
