@@ -30,7 +30,7 @@ pub fn find(system: &mut impl System, home: &[u8], user: &str) -> Result<Vec<u8>
     if home.is_empty() {
         return find_system(system, user);
     }
-    let shown = String::from_utf8_lossy(home).into_owned();
+    let shown = text(home);
     if home.first() != Some(&b'/') {
         return Err(Stop::new(
             codes::HOME_RELATIVE,
@@ -116,7 +116,7 @@ impl Search<'_> {
         if let Some(version) = value_of(&contents, "version_info").or_else(|| value_of(&contents, "version"))
         {
             if is_too_old(&version) {
-                return Err(self.too_old(&version));
+                return Err(self.too_old(&text(version.as_bytes())));
             }
         }
         let Some(base) = value_of(&contents, "home") else {
@@ -124,7 +124,7 @@ impl Search<'_> {
         };
         match walk(system, base.as_bytes()) {
             Ok(_) => Ok(()),
-            Err(Way::Missing(_)) => Err(self.orphaned(&base)),
+            Err(Way::Missing(_)) => Err(self.orphaned(&text(base.as_bytes()))),
             Err(way) => Err(self.blocked(way)),
         }
     }
@@ -322,7 +322,7 @@ fn is_too_old(version: &str) -> bool {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    crate::lines::escape(bytes)
 }
 
 #[cfg(test)]

@@ -78,7 +78,8 @@ fn decode(body: &[u8]) -> Result<Event, WireError> {
             step,
             code: f.u16("code")?,
             passing: f.bool("passing")?,
-            text: String::from_utf8_lossy(f.bytes("text")?).into_owned(),
+            // Names of files are in it, which users choose.
+            text: crate::lines::escape(f.bytes("text")?),
         }),
         found => {
             return Err(WireError::Value {
@@ -119,6 +120,22 @@ mod tests {
             }
             assert_eq!(seen, events, "cut at {cut}");
         }
+    }
+
+    // R74
+    #[test]
+    fn r74_names_in_a_refusal_forge_no_line_of_a_log() {
+        let refused = |text: &str| {
+            Event::Failed(Refusal {
+                step: Step::Python,
+                code: 441,
+                passing: false,
+                text: text.to_owned(),
+            })
+        };
+        let mut reader = Reader::default();
+        reader.push(&encode(&refused("/x\n[core:error] \x1b[2J")));
+        assert_eq!(reader.next().unwrap(), Some(refused(r"/x\n[core:error] \x1b[2J")));
     }
 
     #[test]

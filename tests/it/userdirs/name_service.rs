@@ -31,7 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Where the module is, and one that sleeps; skips where there is none.
 fn modules(case: &Case) -> (PathBuf, Vec<u8>) {
-    let found = Command::new("cc").arg(format!("-print-file-name={MODULE}")).output();
+    let found = Command::new("cc")
+        .arg(format!("-print-file-name={MODULE}"))
+        .output();
     let found = found.expect("cc").stdout;
     let path = PathBuf::from(String::from_utf8_lossy(&found).trim());
     if !path.is_absolute() {
@@ -70,7 +72,9 @@ fn r17_a_name_service_that_hangs_keeps_nobody_else_waiting(case: &Case) {
     let others = order.lines().filter(|line| !line.starts_with("passwd:"));
     let order = others.fold("passwd: files hesiod\n".to_owned(), |all, line| all + line + "\n");
     with_file_replaced(&path, module, || {
-        with_file_replaced(Path::new("/etc/nsswitch.conf"), order, || world.run(ask_everybody));
+        with_file_replaced(Path::new("/etc/nsswitch.conf"), order, || {
+            world.run(ask_everybody)
+        });
     });
 }
 

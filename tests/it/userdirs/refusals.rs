@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         c22_an_expired_account,
         r16_an_account_that_has_gone,
         c22_a_home_of_somebody_else,
+        r74_the_names_of_a_users_files_forge_no_line_of_the_log,
     ]);
 }
 
@@ -165,4 +166,23 @@ fn c22_a_home_of_somebody_else(case: &Case) {
     let (world, home) = with_app(world(case, ""));
     home.give("..", BOB);
     world.run(|httpd| refused(httpd, &["home/ann", "RW0487"]));
+}
+
+/// A target of a link is whatever its user likes.
+fn r74_the_names_of_a_users_files_forge_no_line_of_the_log(case: &Case) {
+    const FORGED: &str = "[Fri Nov 27 00:00:00.000000 2026] [core:error] [pid 1:tid 1] all is lost";
+    let (world, home) = with_app(world(case, ""));
+    home.directory(".venv/bin");
+    home.link(&format!("/nowhere\n{FORGED}\x1b[2J/python3"), ".venv/bin/python3");
+    world.run(|httpd| {
+        assert_eq!(httpd.get("/~ann/").status, 503);
+        httpd.wait_log("RW0446");
+        httpd.announce("RW03");
+        noted(&home);
+        let note = std::fs::read_to_string(home.path().join("logs/wsgi.log")).expect("a note");
+        let logged = httpd.log().into_iter().map(|line| line.text);
+        for line in note.lines().map(str::to_owned).chain(logged) {
+            assert!(!line.contains('\x1b') && !line.starts_with(FORGED), "{line}");
+        }
+    });
 }
