@@ -32,7 +32,7 @@ run:
 	@scripts/run.sh
 
 test:
-	@scripts/prerequisites.sh build run test
+	@scripts/prerequisites.sh build run test fuzz
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh all
 
@@ -49,8 +49,9 @@ soak:
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh soak
 
-# Coverage-guided, for every decoder of the wire; needs a C++ compiler.
+# Coverage-guided, for every parser of what others have written.
 fuzz:
+	@scripts/prerequisites.sh fuzz
 	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 check:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks that everything for the named purposes (build, run, test) is there, and installs what is missing where that is possible
+# Checks that everything for the named purposes (build, run, test, fuzz) is there, and installs what is missing where that is possible
 # (Debian and its kin, as root or with sudo). Elsewhere it names the packages. Says what and why.
 set -eu
 
@@ -60,6 +60,8 @@ for purpose in "$@"; do
         if [ "$(id -u)" = 0 ] && has apt-cache && apt-cache show apache2-suexec-custom >/dev/null 2>&1; then
             [ -x /usr/lib/apache2/suexec-custom ] || need apache2-suexec-custom - - "suexec, to compare what we refuse with what it does"
         fi ;;
+    fuzz)
+        has c++ || need g++ gcc-c++ gcc "C++ compiler, for the fuzzer" ;;
     esac
 done
 

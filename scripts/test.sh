@@ -27,6 +27,11 @@ theirs() {
     RWSGI_MPM=event RWSGI_UNDER_TEST=theirs $cargo test --locked --quiet -p rwsgi --test it -- "$@"
 }
 
+fuzz() {
+    step "fuzzing: every parser of what others have written"
+    scripts/fuzz.sh 60
+}
+
 # The tests that docs/compat.md and docs/security.md name have passed, on the original and here.
 proof() {
     step "what docs/compat.md and docs/security.md claim"
@@ -37,6 +42,7 @@ case "$what" in
 all)
     rm -rf "${CARGO_TARGET_DIR:-target}/outcomes"
     unit
+    fuzz
     tests/prepare.sh apps theirs
     it event
     it worker
