@@ -8,6 +8,7 @@ mod noise;
 mod recycling;
 mod scale;
 mod soak;
+mod upgrades;
 mod workers;
 
 use rwsgi_testkit::witness::Kind;
@@ -21,6 +22,7 @@ pub fn tests(topic: &mut Topic) {
     recycling::tests(topic);
     scale::tests(topic);
     soak::tests(topic);
+    upgrades::tests(topic);
     workers::tests(topic);
 }
 
