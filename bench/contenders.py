@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import peers
 from contender import Contender
 
-OF_C = frozenset({"hello", "headers", "one-client", "body", "chunks", "file", "upload", "sleep"})  # what ceiling.c answers
+# What ceiling.c and files can answer.
+OF_C = frozenset({"hello", "headers", "one-client", "body", "chunks", "file", "upload", "sleep"})
 OF_FILES = frozenset({"hello", "one-client", "body", "file"})
 WAITING = frozenset({"hello", "sleep"})  # where it matters that there are more clients than threads
 

@@ -25,14 +25,16 @@ class Sample:
     p99_ms: float
     wrong: str = None
 
-    def figures(self, cpu_seconds):
-        """What the sample says, with the CPU time that the server has spent meanwhile."""
+    def figures(self, cpu_seconds, sleep_ms):
+        """What the sample says, with the CPU time that the server has spent meanwhile, of an application that sleeps."""
         figures = {
             "cpu_us": cpu_seconds * 1e6 / self.requests,
             "requests_per_second": self.requests / self.seconds,
         }
         if self.p99_ms:  # otherwise none was complete
             figures |= {"p50_ms": self.p50_ms, "p99_ms": self.p99_ms}
+            if sleep_ms:
+                figures["waiting_ms"] = self.p99_ms - sleep_ms
         return figures
 
 

@@ -41,12 +41,12 @@ def measure(server):
 
 
 def find_workers(server):
-    """Asks for process ids until each of the contender's workers has answered, or most of them have after a while."""
+    """Asks for process ids until each of the contender's workers has answered, or a few of them have after a while."""
     wanted, found = server.contender.processes, set()
     deadline = time.monotonic() + PATIENCE
     while len(found) < wanted:
         if time.monotonic() > deadline:
-            if len(found) > wanted // 2:
+            if len(found) > 1:  # not every server spreads requests evenly
                 break
             raise Failed(server.explain(f"{len(found)} of {wanted} workers answer"))
         with ThreadPoolExecutor(CLIENTS) as clients:

@@ -8,9 +8,9 @@ import sys
 from collections import defaultdict
 
 import contenders
-TARGET = 0.6  # of mod_wsgi's CPU per request, for hello
+import targets
 # All that may be known of a round. cpu_us: of the whole server for one request; own_us: of it, what the application
-# says it has spent itself; overhead_us: the rest.
+# says it has spent itself; overhead_us: the rest; waiting_ms: p99 less what the application sleeps.
 FIGURES = (
     "cpu_us",
     "own_us",
@@ -18,6 +18,7 @@ FIGURES = (
     "requests_per_second",
     "p50_ms",
     "p99_ms",
+    "waiting_ms",
     "worker_pss_mib",
     "worker_uss_mib",
     "server_pss_mib",
@@ -100,8 +101,7 @@ class Results:
             "left_out": self.left_out,
             "failures": self.failures,
             "notes": self.notes,
-            "target": TARGET,
-            "hello": {mode: verdict(ratio) for mode, ratio in judge_hello(self)},
+            "targets": list(targets.verdicts(self)),
         }
 
 
@@ -145,6 +145,7 @@ COLUMNS = (
     ("requests/s", "requests_per_second", 0),
     ("p50 ms", "p50_ms", 2),
     ("p99 ms", "p99_ms", 1),
+    ("less 5 ms", "waiting_ms", 1),
     ("CPU/ceiling", "cpu_to_ceiling", 2),
     ("CPU/mod_wsgi", "cpu_us_to_mod_wsgi", 2),
     ("not the app's/mod_wsgi", "overhead_us_to_mod_wsgi", 2),
@@ -183,25 +184,24 @@ def progress(workload, turn, turns):
         print(f"\r{workload}: round {turn} of {turns} ", end="\n" if turn == turns else "", file=sys.stderr, flush=True)
 
 
-def judge_hello(results):
-    """For each mode the ratio of CPU per request for hello; None when it was not measured."""
-    for contender in contenders.BY_NAME.values():
-        if contender.family == "rwsgi":
-            yield contender.mode, results.ratio("hello", contender.name, contender.peer, "cpu_us")
-
-
-def verdict(ratio):
-    """A ratio against the target, in words."""
-    if ratio is None:
-        return "not measured"
-    return f"{ratio.text(2)} {'met' if ratio.median <= TARGET else 'missed'}"
-
-
 def print_end(results):
-    """The machine, the failures and the one-line summary."""
+    """The machine, the failures, and what became of the targets."""
     facts = machine(results.setup, results.meter)
     print(f"\n{facts['httpd']}; Python {facts['python']}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
     for failure in results.failures:
         print(f"FAILED: {failure['contender']}, {failure['workload'] or 'at start'}: {failure['reason']}")
-    verdicts = "; ".join(f"{mode} {verdict(ratio)}" for mode, ratio in judge_hello(results))
-    print(f"hello, CPU of rwsgi to mod_wsgi (target: at most {TARGET}): {verdicts}")
+    verdicts = list(targets.verdicts(results))
+    if verdicts:
+        print("\nTargets: the ratio to the other one in the same round, median (lowest-highest) of the rounds")
+    for verdict in verdicts:
+        print_verdict(verdict)
+    print(f"{sum(v['met'] for v in verdicts)} of {len(verdicts)} met; {len(targets.ALL) - len(verdicts)} not measured")
+
+
+def print_verdict(verdict):
+    """A target in a line."""
+    ratio = Spread(verdict["ratio"].values()).text(2)
+    best = ", the best of its kind" if verdict["best_of"] else ""
+    what = f"{verdict['workload']}, {targets.WORDS[verdict['figure']]}"
+    word = "met   " if verdict["met"] else "missed"
+    print(f"{word}  {what:34}  {verdict['contender']:20}  {ratio} x {verdict['reference']}{best}; target {verdict['limit']}")

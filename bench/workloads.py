@@ -12,7 +12,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 KIB, MIB = 1 << 10, 1 << 20
 CONNECTIONS = 16
-SLEEP_MS = 5.0  # of the application that sleeps
 PIECES, PIECE = 1000, KIB
 HELLO = b"Hello, world!\n"
 BODY = random.Random(1).randbytes(MIB)
@@ -48,6 +47,7 @@ class Workload:
     upload: bytes = b""
     target: str = ""  # the request target; that of the name when empty
     connections: int = CONNECTIONS
+    sleep_ms: float = 0  # what the application sleeps
     framework: bool = False  # the application says what it has spent itself
     idle: bool = False  # nothing is asked: the memory of the workers is measured
 
@@ -139,9 +139,9 @@ BY_NAME = {
         Workload("chunks", "1,000 pieces of 1 KiB from a generator, each sent at once", BODY[: PIECES * PIECE]),
         Workload("file", "a 16 MiB file by wsgi.file_wrapper", FILE),
         Workload("upload", "a 1 MiB upload, read in pieces of 64 KiB", str(MIB).encode(), upload=BODY),
-        Workload("sleep", "an application that sleeps for 5 ms", HELLO),
-        Workload("django", "a view of Django: four middlewares, a template with ten rows", ROWS.encode(), framework=True),
-        Workload("flask", "a view of Flask: a template with ten rows", ROWS.encode(), framework=True),
+        Workload("sleep", "an application that sleeps for 5 ms", HELLO, sleep_ms=5),
+        Workload("django", "a view of Django: four middlewares, a template of ten rows", ROWS.encode(), framework=True),
+        Workload("flask", "a view of Flask: a template of ten rows", ROWS.encode(), framework=True),
         Workload("memory", "idle workers that have loaded Django and Flask", idle=True),
     ]
 }
