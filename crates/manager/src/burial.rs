@@ -1,5 +1,7 @@
 //! The end of workers: reaped with what they left behind, the cause found and told, the pool told what it means.
 
+use std::time::Instant;
+
 use rwsgi_os::process::{self, End, Pid};
 use rwsgi_os::signal::Signal;
 use rwsgi_os::usage::Usage;
@@ -13,7 +15,7 @@ use crate::deaths::{self, Cause};
 use crate::journey::Step;
 use crate::lines::escape;
 use crate::memory;
-use crate::supervise::Manager;
+use crate::supervise::{Manager, Token};
 use crate::workers::{State, Worker};
 
 impl Manager {
@@ -53,6 +55,7 @@ impl Manager {
         };
         let pid = worker.pid;
         self.by_pid.remove(&pid);
+        self.timers.forget(Token::Worker(id));
         self.forget(id);
         for _ in 0..64 {
             if !worker.read_output() {
@@ -87,7 +90,7 @@ impl Manager {
                 None => record,
             }
         });
-        self.deaths.record(pid, cause.clone());
+        self.deaths.record(Instant::now(), pid, cause.clone());
         self.tell_death(pid);
         if let Some(pool) = self.pools.get_mut(&worker.pool) {
             pool.workers.remove(&id);

@@ -1,6 +1,7 @@
-//! What workers died of, in words, and the memory of the last few thousand.
+//! What workers died of, in words, and the memory of those that died a moment ago.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use rwsgi_os::process::{End, Pid};
 use rwsgi_os::signal::Signal;
@@ -9,6 +10,8 @@ use rwsgi_wire::life::LeaveReason;
 
 /// How many deaths are remembered.
 const REMEMBERED: usize = 4096;
+/// For how long: a child asks as soon as it finds its connection closed, and what a worker has left behind is ended with it.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// A cause of death.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,18 +86,22 @@ pub fn cause(end: End, known: &Known) -> Cause {
 /// The last deaths by process id.
 #[derive(Debug, Default)]
 pub struct Deaths {
-    by_pid: HashMap<Pid, Cause>,
-    order: VecDeque<Pid>,
+    by_pid: HashMap<Pid, (Instant, Cause)>,
+    order: VecDeque<(Instant, Pid)>,
 }
 
 impl Deaths {
-    /// Remembers one.
-    pub fn record(&mut self, pid: Pid, cause: Cause) {
-        if self.by_pid.insert(pid, cause).is_none() {
-            self.order.push_back(pid);
-        }
-        if self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
+    /// Remembers one that became known now.
+    pub fn record(&mut self, now: Instant, pid: Pid, cause: Cause) {
+        self.by_pid.insert(pid, (now, cause));
+        self.order.push_back((now, pid));
+        while let Some((at, oldest)) = self.order.front().copied() {
+            if self.order.len() <= REMEMBERED && now < at + REMEMBERED_FOR {
+                break;
+            }
+            self.order.pop_front();
+            // Another process may have had the number since.
+            if self.by_pid.get(&oldest).is_some_and(|(its, _)| *its == at) {
                 self.by_pid.remove(&oldest);
             }
         }
@@ -102,7 +109,7 @@ impl Deaths {
 
     /// What the process died of, if it is remembered.
     pub fn of(&self, pid: Pid) -> Option<&Cause> {
-        self.by_pid.get(&pid)
+        self.by_pid.get(&pid).map(|(_, cause)| cause)
     }
 }
 
@@ -161,11 +168,29 @@ mod tests {
 
     #[test]
     fn the_oldest_death_is_forgotten_first() {
-        let mut deaths = Deaths::default();
+        let (mut deaths, t) = (Deaths::default(), Instant::now());
         let known = Known::default();
         for pid in 0..=REMEMBERED as i32 {
-            deaths.record(Pid(pid), cause(End::Exit(1), &known));
+            deaths.record(t, Pid(pid), cause(End::Exit(1), &known));
         }
         assert!(deaths.of(Pid(0)).is_none() && deaths.of(Pid(1)).is_some());
+    }
+
+    // F57: thousands of deaths in a day are not thousands in memory.
+    #[test]
+    fn deaths_are_forgotten_when_nobody_asks_for_them_any_more() {
+        let (mut deaths, t) = (Deaths::default(), Instant::now());
+        let known = Known::default();
+        for second in 0..1000 {
+            let at = t + Duration::from_secs(second);
+            deaths.record(at, Pid(second as i32 + 2), cause(End::Exit(1), &known));
+            // Its number comes again and again.
+            deaths.record(at, Pid(1), cause(End::Exit(second as i32), &known));
+        }
+        assert_eq!(deaths.of(Pid(1)).map(|c| &c.text[..]), Some("exited with status 999"));
+        let seconds = REMEMBERED_FOR.as_secs() as usize;
+        assert!(deaths.of(Pid(1000)).is_some() && deaths.of(Pid(2)).is_none());
+        assert!(deaths.by_pid.len() <= seconds + 1, "{}", deaths.by_pid.len());
+        assert!(deaths.order.len() <= 2 * seconds, "{}", deaths.order.len());
     }
 }

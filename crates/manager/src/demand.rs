@@ -136,9 +136,21 @@ impl Manager {
         worker
             .target
             .note(Level::Debug, || format!("worker {} is idle", worker.pid));
-        let (pool, idle) = (worker.pool, worker.idle);
-        if let Some(at) = self.idle_end(pool, idle) {
+        self.look_for_idle_end(id, now);
+    }
+
+    /// It is looked at again when it may have been idle for too long: once, however often it says that it is idle.
+    fn look_for_idle_end(&mut self, id: u64, now: Instant) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let end = self.idle_end(worker.pool, worker.idle);
+        let will_be = worker.idle_look.is_some_and(|at| now < at);
+        if let Some(at) = end.filter(|_| !will_be) {
             self.timers.set(at, Token::Worker(id));
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.idle_look = Some(at);
+            }
         }
     }
 
@@ -174,8 +186,10 @@ impl Manager {
         let over = self
             .idle_end(worker.pool, worker.idle)
             .is_some_and(|at| at <= now);
-        if over && self.is_spare(worker, now) {
-            self.ask_to_yield(id, LeaveReason::IdleTimeout);
+        match over {
+            true if self.is_spare(worker, now) => self.ask_to_yield(id, LeaveReason::IdleTimeout),
+            true => {}
+            false => self.look_for_idle_end(id, now),
         }
     }
 

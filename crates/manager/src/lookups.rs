@@ -176,6 +176,7 @@ impl Manager {
 
     fn end_lookup(&mut self, id: u64, found: Found) {
         if let Some(running) = self.lookups.running.remove(&id) {
+            self.timers.forget(Token::Lookup(id));
             // It has ended by itself, or has to.
             let _ = process::signal_child(running.pid, Signal::KILL);
             self.learn(running.name, found);

@@ -655,6 +655,7 @@ impl Manager {
         let Some(pool) = self.pools.remove(&id) else {
             return;
         };
+        self.timers.forget(Token::Pool(id));
         self.forget(id);
         match &pool.entrance {
             Some(entrance) => {

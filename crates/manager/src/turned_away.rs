@@ -53,6 +53,7 @@ impl Manager {
             Err(e) if e.is_would_block() => {}
             _ => {
                 self.turned_away.remove(&id);
+                self.timers.forget(Token::TurnedAway(id));
             }
         }
     }

@@ -107,6 +107,8 @@ pub(crate) struct Worker {
     pub(crate) since: Instant,
     /// Since when no request has run, in a pool whose workers say so; `None` while one may.
     pub(crate) idle: Option<Instant>,
+    /// When it is looked whether it has been idle for too long.
+    pub(crate) idle_look: Option<Instant>,
     /// When it was asked to end if it is idle.
     pub(crate) yielding: Option<Instant>,
     /// When it is killed, and why ("did not …").
@@ -411,12 +413,14 @@ impl Manager {
             FromWorker::Log(level, text) => {
                 let now = Instant::now();
                 let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+                let had = worker.flow.has_dropped();
                 for piece in lines.flat_map(|line| line.chunks(LINE_MAX)) {
                     if worker.flow.admits(now) {
                         worker.target.line_of(worker.pid, level, &escape(piece));
-                    } else {
-                        self.timers.set(Flow::tell_at(now), Token::Worker(id));
                     }
+                }
+                if !had && worker.flow.has_dropped() {
+                    self.timers.set(Flow::tell_at(now), Token::Worker(id));
                 }
             }
         }
@@ -665,6 +669,7 @@ impl Worker {
             renewal: None,
             since: now,
             idle: None,
+            idle_look: None,
             yielding: None,
             deadline: None,
             alive: now,
