@@ -100,7 +100,7 @@ impl Manager {
         if !is_idle || self.ending || pool.is_retired() {
             return;
         }
-        if self.knows_user(pool_id) != Ok(true) {
+        if self.knows_user(pool_id) != Ok(true) || !self.may_replace(pool_id) {
             self.timers.set(now + GAP, Token::Pool(pool_id));
             return;
         }

@@ -38,7 +38,7 @@ pub(crate) struct Queued {
 pub(crate) struct Starts {
     /// Pools, in the order in which they came.
     queue: Vec<u64>,
-    /// Most starts of elastic pools at once.
+    /// Most starts at once.
     at_once: usize,
     /// When the queue is looked at again.
     look: Option<Instant>,
@@ -97,35 +97,52 @@ impl Manager {
         if full {
             self.make_room();
         }
-        let now = Instant::now();
-        let mut of_user: HashMap<u32, usize> = HashMap::new();
-        let starting = self.workers.values().filter(|w| w.is_having_its_turn(now));
-        for pool in starting
-            .map(|w| w.pool)
-            .chain(self.unborn.values().map(|u| u.pool))
-        {
-            if let Some(pool) = self.pools.get(&pool) {
-                *of_user.entry(pool.settings.group.uid).or_default() += 1;
-            }
-        }
-        let may = of_user.values().sum::<usize>() < self.starts.at_once;
         let shares = self.shares();
         self.make_room_in_shares(&shares);
+        let under_way = self.under_way();
         let candidates = self.starts.queue.iter().map(|id| match self.pools.get(id) {
             Some(pool) => {
-                let may = (may || !pool.is_elastic()) && !full || self.is_service(*id);
-                let may = may && !unknown.contains(id) && !pool.is_share_full(&shares);
-                may.then_some(pool.settings.group.uid)
+                let uid = pool.settings.group.uid;
+                let may = !full && !unknown.contains(id) && !pool.is_share_full(&shares);
+                (may && self.may_start(uid, &under_way)).then_some(uid)
             }
             // Gone meanwhile.
             None => Some(u32::MAX),
         });
-        let place = whose_turn(candidates, &of_user)?;
+        let place = whose_turn(candidates, &under_way)?;
         let id = self.starts.queue.remove(place);
         if let Some(pool) = self.pools.get_mut(&id) {
             pool.demand.queued = None;
         }
         Some(id)
+    }
+
+    /// How many starts of each user are under way.
+    fn under_way(&self) -> HashMap<u32, usize> {
+        let now = Instant::now();
+        let starting = self.workers.values().filter(|w| w.is_having_its_turn(now));
+        let forked = self.unborn.values().map(|unborn| unborn.pool);
+        let mut of_user = HashMap::new();
+        for pool in starting.map(|w| w.pool).chain(forked) {
+            if let Some(pool) = self.pools.get(&pool) {
+                *of_user.entry(pool.settings.group.uid).or_default() += 1;
+            }
+        }
+        of_user
+    }
+
+    /// R60: one start of each user at a time, and so many of all. What runs as httpd's own user is the administrator's, and is held to the latter
+    /// only.
+    fn may_start(&self, uid: u32, under_way: &HashMap<u32, usize>) -> bool {
+        let is_servers = || self.config.as_ref().is_some_and(|c| c.begin.server_uid == uid);
+        let all: usize = under_way.values().sum();
+        all < self.starts.at_once && (!under_way.contains_key(&uid) || is_servers())
+    }
+
+    /// As [`may_start`](Self::may_start), for a worker that replaces others: these serve on meanwhile.
+    pub(crate) fn may_replace(&self, pool: u64) -> bool {
+        let pool = self.pools.get(&pool);
+        pool.is_some_and(|pool| self.may_start(pool.settings.group.uid, &self.under_way()))
     }
 
     /// Those that wait for their user to be looked up. Who could not be is not waited for.
@@ -248,6 +265,7 @@ impl Manager {
     fn give_up_waiting(&mut self) {
         let now = Instant::now();
         let (mut late, mut next) = (Vec::new(), None);
+        let full = self.is_full() || self.is_short_of_memory();
         for id in &self.starts.queue {
             let Some(pool) = self.pools.get(id) else {
                 continue;
@@ -260,8 +278,9 @@ impl Manager {
                 continue;
             };
             let (live, _) = self.census(*id);
-            if live > 0 && live < least(&pool.settings) {
-                // Its requests have workers, and it will have what it is to have when there is room.
+            let has_workers = live > 0 && live < least(&pool.settings);
+            if has_workers || !pool.is_elastic() && !full {
+                // Its requests have workers, or wait as long as they may; it will have what it is to have when there is room.
                 continue;
             }
             match until <= now {

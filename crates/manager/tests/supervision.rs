@@ -4,14 +4,15 @@
 #[allow(dead_code)]
 mod double;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use double::{Httpd, SERVE, eventually, is_alive, kill, question, worker_uid};
+use double::{Httpd, SERVE, children, eventually, is_alive, kill, question, worker_uid};
 use rwsgi_os::process::{End, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{ids, message, poll};
-use rwsgi_wire::control::{Answer, Ask, DeathKind, Preload, ToHttpd};
-use rwsgi_wire::response::AbortReason;
+use rwsgi_wire::control::{Answer, Ask, DeathKind, FromWorker, Preload, ToHttpd};
+use rwsgi_wire::response::{AbortReason, Level};
 
 fn death_of(httpd: &Httpd, pid: Pid) -> (DeathKind, String) {
     match httpd.ask(&Ask::Death { pid: pid.0 as u32 }) {
@@ -414,4 +415,99 @@ fn r42_a_worker_that_writes_nonsense_is_killed_and_nobody_else() {
         assert!(is_alive(other), "{said}");
         assert_eq!(httpd.stop(), End::Exit(0));
     }
+}
+
+/// What a process needs of memory, in KiB.
+fn memory(pid: Pid) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+// R42, R67, F57: each of these may be said, so the worker is not killed for it.
+#[test]
+fn r67_what_a_worker_says_again_and_again_fills_no_memory() {
+    let line = FromWorker::Log(Level::Error, b"a line".to_vec());
+    let outdated = FromWorker::Outdated {
+        scripts: Vec::new(),
+        mtime: 7,
+    };
+    for said in [FromWorker::Idle(1), FromWorker::Used, line, outdated] {
+        let bytes = said.encode();
+        let said: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let mut httpd = Httpd::start("talks");
+        let place = httpd.place.join("open").to_str().unwrap().to_owned();
+        std::fs::create_dir(&place).unwrap();
+        std::fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let talk = format!("n=0; while [ $n -lt 60000 ]; do printf '{said}' >&4; n=$((n+1)); done");
+        let home = httpd.python(
+            "py",
+            &format!(r"printf '\001' >&4; sleep 0.3; {talk}; echo >{place}/said; sleep 1000"),
+        );
+        let mut group = httpd.group("site", &home);
+        group.log_level = 4;
+        (group.scale.min_processes, group.scale.idle_timeout) = (0, 1000);
+        group.life.deadlock_timeout = 1000;
+        httpd.configure(&[group]);
+        httpd.pool("site");
+        let ready = || (!children(httpd.manager()).is_empty()).then_some(());
+        eventually("a worker", ready);
+        let before = memory(httpd.manager());
+        eventually("all to be said", || {
+            std::fs::exists(format!("{place}/said")).unwrap().then_some(())
+        });
+        let after = memory(httpd.manager());
+        assert!(after < before + 512, "{said}: {before} KiB, then {after} KiB\n{}", httpd.log());
+        assert!(!httpd.log().contains("RW0456"), "{said}: {}", httpd.log());
+        httpd.stop();
+    }
+}
+
+// R60: fixed groups and others, all asked for at once.
+#[test]
+fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
+    if ids::user_ids().effective != 0 {
+        return;
+    }
+    let mut httpd = Httpd::start("storm");
+    let home = httpd.python("py", &format!("sleep 0.2; {SERVE}"));
+    let users = 12;
+    let groups: Vec<_> = (0..2 * users)
+        .map(|n| {
+            let mut group = httpd.group(&format!("g{n}"), &home);
+            (group.uid, group.gid) = (30_000 + n % users, 30_000 + n % users);
+            group.processes = 2;
+            if n % 2 == 0 {
+                group.scale.min_processes = 0;
+            }
+            group
+        })
+        .collect();
+    httpd.configure(&groups);
+    for n in 0..2 * users {
+        httpd.pool(&format!("g{n}"));
+    }
+    // One of each elastic group, two of the others.
+    let all = (users + 2 * users) as usize;
+    httpd.nth_ready(all);
+    let (mut user_of, mut under_way, mut most) = (HashMap::new(), Vec::new(), 0);
+    for line in httpd.log().lines() {
+        let Some((pid, what)) = line.split_once("] worker ").and_then(|(_, said)| said.split_once(' ')) else {
+            continue;
+        };
+        if let Some(group) = what.strip_prefix("starts for process group 'g") {
+            let number: u32 = group.split_once('\'').unwrap().0.parse().unwrap();
+            let user = number % users;
+            assert!(!under_way.contains(&user), "two starts of user {user}:\n{}", httpd.log());
+            user_of.insert(pid.to_owned(), user);
+            under_way.push(user);
+            most = most.max(under_way.len());
+        } else if what == "is ready" {
+            let user = user_of[pid];
+            under_way.retain(|other| *other != user);
+        }
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(most, (2 * processors).max(4), "starts at once");
+    assert_eq!(httpd.log().matches(" starts for ").count(), all);
 }
