@@ -61,7 +61,7 @@ fn a_worker_that_cannot_load_backs_off(case: &Case) {
 }
 
 /// Kills the manager; answers how long it took until another one went on.
-fn next_manager(httpd: &Httpd) -> Duration {
+pub fn next_manager(httpd: &Httpd) -> Duration {
     let said = httpd.log_with("RW0410").len();
     let start = Instant::now();
     signal(

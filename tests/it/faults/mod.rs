@@ -8,6 +8,7 @@ mod noise;
 mod recycling;
 mod scale;
 mod soak;
+mod together;
 mod upgrades;
 mod workers;
 
@@ -22,6 +23,7 @@ pub fn tests(topic: &mut Topic) {
     recycling::tests(topic);
     scale::tests(topic);
     soak::tests(topic);
+    together::tests(topic);
     upgrades::tests(topic);
     workers::tests(topic);
 }

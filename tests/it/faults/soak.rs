@@ -23,6 +23,8 @@ enum Fault {
     StopWorker,
     TerminateWorker,
     KillChild,
+    KillManager,
+    StopManager,
     LogFlood,
     KeptLock,
     Threads,
@@ -32,7 +34,7 @@ enum Fault {
     WipeSockets,
 }
 
-const ALL: [Fault; 16] = [
+const ALL: [Fault; 18] = [
     Fault::Graceful,
     Fault::NewVersion,
     Fault::BrokenVersion,
@@ -42,6 +44,8 @@ const ALL: [Fault; 16] = [
     Fault::StopWorker,
     Fault::TerminateWorker,
     Fault::KillChild,
+    Fault::KillManager,
+    Fault::StopManager,
     Fault::LogFlood,
     Fault::KeptLock,
     Fault::Threads,
@@ -131,6 +135,13 @@ impl Stage<'_> {
                 let children = httpd.children();
                 let at = chance.below(children.len().max(1));
                 signal(children.get(at).cloned(), Signal::SIGKILL);
+            }
+            Fault::KillManager => signal(httpd.manager(), Signal::SIGKILL),
+            Fault::StopManager => {
+                let manager = httpd.manager();
+                signal(manager.clone(), Signal::SIGSTOP);
+                std::thread::sleep(Duration::from_millis(500));
+                signal(manager, Signal::SIGCONT);
             }
             Fault::LogFlood => {
                 let kind = ["lines", "long", "binary"][chance.below(3)];
@@ -342,6 +353,7 @@ fn f58_everything_at_once(case: &Case) {
         codes::FORCE,
         codes::LATE,
         codes::LIFE,
+        codes::MANAGER,
         codes::OLD_VERSION,
         &["RW0450", "RW0458", "RW0623", "RW0692"],
     ]);
