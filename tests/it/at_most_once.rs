@@ -32,7 +32,7 @@ fn finish(httpd: &Httpd, witness: Witness) {
     httpd.provoked(&[codes::DEATH, codes::BACK_OFF, codes::OLD_VERSION]);
 }
 
-/// F1
+/// F1, N2
 fn nothing_runs_twice_while_workers_are_killed(case: &Case) {
     let (httpd, witness) = start(case, &[]);
     for _ in 0..6 {
@@ -44,6 +44,7 @@ fn nothing_runs_twice_while_workers_are_killed(case: &Case) {
     finish(&httpd, witness);
 }
 
+/// N2
 fn nothing_runs_twice_while_applications_kill_their_worker(case: &Case) {
     let killer = Client::new("", Kind::Die).resting(std::time::Duration::from_millis(100));
     let (httpd, witness) = start(case, &[killer]);
@@ -51,6 +52,7 @@ fn nothing_runs_twice_while_applications_kill_their_worker(case: &Case) {
     finish(&httpd, witness);
 }
 
+/// N2
 fn nothing_runs_twice_over_restarts_and_new_scripts(case: &Case) {
     let (httpd, witness) = start(case, &[]);
     let script = std::fs::read_to_string(httpd.root().join("scripts/ledger.wsgi")).expect("script");

@@ -56,7 +56,7 @@ fn pipelined_requests_are_answered_in_order(case: &Case) {
     }
 }
 
-/// R46.
+/// R46, F53.
 fn an_unread_body_does_not_disturb_the_next_request(case: &Case) {
     let httpd = case
         .httpd()

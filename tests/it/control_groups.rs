@@ -246,7 +246,7 @@ fn r65_what_a_killed_manager_left_is_ended_by_the_next(case: &Case) {
     });
 }
 
-/// N5
+/// N5, F38
 fn r65_what_a_dead_httpd_left_is_ended_by_the_next(case: &Case) {
     case.needs_root();
     // A process of a manager whose httpd, 4194303, is not there: no process gets that number.

@@ -40,7 +40,7 @@ fn a_killed_worker_is_replaced(case: &Case) {
     httpd.provoked(&[codes::DEATH]);
 }
 
-/// R63
+/// R63, F6, F30, F39
 fn a_worker_that_cannot_load_backs_off(case: &Case) {
     case.needs_ours("it starts again without a pause");
     let source =
@@ -78,7 +78,7 @@ fn pids(httpd: &Httpd) -> Vec<u32> {
     pids
 }
 
-/// F26, R70, R71
+/// F26, R70, R71, F29
 fn f26_warm_sites_do_not_notice_that_managers_are_killed(case: &Case) {
     case.needs_ours("it has no manager");
     let httpd = case
@@ -218,7 +218,7 @@ fn a_killed_keeper_is_replaced(case: &Case) {
     httpd.provoked(&[&["RW0022"], codes::MANAGER, codes::DEATH]);
 }
 
-/// R4, R70
+/// R4, R70, N5, F38
 fn a_killed_parent_takes_workers_and_manager_along(case: &Case) {
     case.needs_ours("its daemons stay");
     let httpd = case.httpd().daemon("processes=2").app("state.wsgi").start();

@@ -167,6 +167,7 @@ const VALIDATED: &str = "def application(environ, start_response):\n    \
     start_response('200 OK', [('Content-Type', 'text/plain'), ('ETag', '\"one\"'), ('Content-Length', str(len(body))),\n        \
     ('Last-Modified', 'Thu, 01 Jan 2015 00:00:00 GMT')])\n    return [body]\n";
 
+/// F53
 fn conditions_are_the_applications_to_judge(case: &Case) {
     let httpd = case.httpd().source("/", "validated.wsgi", VALIDATED).start();
     for (name, value) in [
@@ -188,6 +189,7 @@ fn conditions_are_the_applications_to_judge(case: &Case) {
     assert_eq!(reply.header("etag"), Some("\"one\""));
 }
 
+/// F53
 fn ranges_of_computed_answers_are_the_applications(case: &Case) {
     let httpd = case.httpd().source("/", "validated.wsgi", VALIDATED).start();
     let whole = httpd.request("GET", "/").header("Range", "bytes=0-3").send();

@@ -80,6 +80,7 @@ fn bodies_go_both_ways(case: &Case) {
     );
 }
 
+/// F54
 fn a_stream_that_is_cancelled_frees_its_thread(case: &Case) {
     let httpd = httpd(case, "streams.wsgi");
     for number in 1..=4 {

@@ -162,6 +162,7 @@ fn a_body_arrives_piece_by_piece(case: &Case) {
     assert_eq!(raw.reply().body, b"10");
 }
 
+/// F53
 fn expect_100_continue_is_answered_when_the_application_reads(case: &Case) {
     let httpd = case.httpd().app("input.wsgi").start();
     let ask = |path: &str| {
@@ -182,6 +183,7 @@ fn expect_100_continue_is_answered_when_the_application_reads(case: &Case) {
     }
 }
 
+/// F49
 fn an_interrupted_body_is_an_error_for_the_application(case: &Case) {
     let httpd = case.httpd().app("input.wsgi").start();
     let mut raw = httpd.raw();
@@ -208,6 +210,7 @@ fn an_interrupted_body_is_an_error_for_the_application(case: &Case) {
     httpd.provoked(&[codes::APPLICATION]);
 }
 
+/// F52
 fn content_length_over_the_limit_is_refused(case: &Case) {
     let httpd = case.httpd().app("input.wsgi").conf("LimitRequestBody 10").start();
     assert_eq!(httpd.post("/length", "0123456789").text(), "10");
@@ -255,6 +258,7 @@ fn http2_uploads_arrive(case: &Case) {
     assert_eq!(without_length.body, expected);
 }
 
+/// F52
 fn a_chunked_body_over_the_limit_is_refused(case: &Case) {
     let httpd = case
         .httpd()
@@ -279,6 +283,7 @@ fn a_chunked_body_over_the_limit_is_refused(case: &Case) {
     httpd.provoked(&[codes::APPLICATION]);
 }
 
+/// F51
 fn a_client_that_stops_sending_is_given_up(case: &Case) {
     let httpd = case
         .httpd()

@@ -108,6 +108,7 @@ fn resident_kib(process: &Process) -> u64 {
         .unwrap_or(0)
 }
 
+/// F57
 fn memory_does_not_grow_with_traffic(case: &Case) {
     let httpd = httpd(case);
     for _ in 0..3 {
@@ -131,6 +132,7 @@ fn memory_does_not_grow_with_traffic(case: &Case) {
     finish(&httpd);
 }
 
+/// N5
 fn restarts_leave_no_descriptors_behind(case: &Case) {
     let httpd = httpd(case);
     let restart_and_ask = || {

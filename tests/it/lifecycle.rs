@@ -142,6 +142,7 @@ const SLOW_TO_LOAD: &str = "import os, time\n\
     while not os.path.exists(data + 'go'):\n    time.sleep(0.01)\n\
     def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%d' % os.getpid()]\n";
 
+/// F25
 fn startup_timeout_replaces_a_worker_that_does_not_load_its_script(case: &Case) {
     let httpd = case
         .httpd()
@@ -163,6 +164,7 @@ fn startup_timeout_replaces_a_worker_that_does_not_load_its_script(case: &Case) 
     httpd.provoked(&[codes::LIFE, codes::FORCE]);
 }
 
+/// F25
 fn a_script_that_loads_ends_the_startup_timeout(case: &Case) {
     let httpd = life(case, "threads=2 startup-timeout=2").start();
     let first = pid(&httpd);
@@ -170,6 +172,7 @@ fn a_script_that_loads_ends_the_startup_timeout(case: &Case) {
     assert_eq!(pid(&httpd), first);
 }
 
+/// F9
 fn deadlock_timeout_replaces_a_worker_whose_lock_is_kept(case: &Case) {
     let httpd = life(case, "threads=3 deadlock-timeout=1 shutdown-timeout=1").start();
     let first = pid(&httpd);
@@ -185,6 +188,7 @@ fn deadlock_timeout_replaces_a_worker_whose_lock_is_kept(case: &Case) {
     httpd.provoked(&[codes::LIFE, codes::FORCE]);
 }
 
+/// F12
 fn a_stopped_worker_is_replaced(case: &Case) {
     case.needs_ours("it has nobody outside of the process who would see that");
     let httpd = life(case, "threads=2 deadlock-timeout=1").start();
@@ -224,6 +228,7 @@ fn sigusr1_waits_for_requests_under_way(case: &Case) {
     replaced(&httpd, first);
 }
 
+/// F11, F23
 fn eviction_timeout_limits_that(case: &Case) {
     let httpd = life(
         case,

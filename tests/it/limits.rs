@@ -64,7 +64,7 @@ fn cpu_time_is_taken_from_a_request_that_does_not_end(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::FORCE]);
 }
 
-/// R64
+/// R64, F5
 fn memory_limit_is_a_memory_error(case: &Case) {
     let httpd = life(case, "threads=2 memory-limit=400000000").start();
     assert_eq!(
@@ -79,6 +79,7 @@ fn memory_limit_is_a_memory_error(case: &Case) {
     httpd.provoked(&[codes::APPLICATION]);
 }
 
+/// F5
 fn virtual_memory_limit_is_a_memory_error(case: &Case) {
     // The original's processes have httpd's modules and threads in them as well.
     let httpd = life(case, "threads=2 virtual-memory-limit=2000000000").start();

@@ -150,7 +150,7 @@ fn r64_processes_and_threads_of_an_application_are_limited(case: &Case) {
     httpd.provoked(&[codes::LIMIT]);
 }
 
-/// F18
+/// F18, F45
 fn r64_processes_and_threads_of_a_user_are_limited(case: &Case) {
     let httpd = start(case, "user-processes-limit=60", "");
     text(&httpd, "/one");

@@ -182,6 +182,7 @@ fn a_rotated_log_is_followed_after_a_graceful_restart(case: &Case) {
     }
 }
 
+/// F48
 fn a_piped_log_gets_everything_and_ends_with_httpd(case: &Case) {
     let httpd = case
         .httpd()

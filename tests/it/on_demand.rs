@@ -128,7 +128,7 @@ fn ten_thousand_groups_cost_next_to_nothing(case: &Case) {
     );
 }
 
-/// R60: they cause one start.
+/// R60, F56: they cause one start.
 fn first_requests_at_once_start_one_worker(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=4 threads=20").start();
     let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/pid")).collect();
@@ -140,6 +140,7 @@ fn first_requests_at_once_start_one_worker(case: &Case) {
     assert_eq!(starts(&httpd), 1);
 }
 
+/// F10
 fn requests_that_wait_start_more_workers(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=3 threads=1").start();
     let raws = occupy(&httpd, 5, 3);
@@ -190,7 +191,7 @@ fn requests_that_ignore_activity_do_not_keep_a_worker(case: &Case) {
     });
 }
 
-/// Clients come back at just the time when the worker ends.
+/// F7: Clients come back at just the time when the worker ends.
 fn no_request_is_lost_when_idle_workers_end(case: &Case) {
     case.needs_ours("its daemons stay");
     let httpd = case
@@ -247,6 +248,7 @@ fn workers_that_come_and_go_under_load_lose_no_request(case: &Case) {
     }
 }
 
+/// F35
 fn graceful_restarts_under_load_lose_no_request(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=3 threads=1 idle-timeout=1").start();
     let load = Load::start(&httpd, "/compute?milliseconds=5", 3, is_ok);

@@ -279,7 +279,7 @@ fn a_group_of_fixed_size_starts_with_httpd_from_a_template(case: &Case) {
     assert_eq!(templates(&httpd).len(), 1);
 }
 
-/// R60
+/// R60, F56
 fn r60_first_requests_at_once_start_one_template_and_one_worker(case: &Case) {
     let httpd = ours(case, "min-processes=0 processes=4 threads=20").start();
     let raws: Vec<Raw> = (0..7).map(|_| httpd.raw_get("/pid")).collect();

@@ -115,6 +115,7 @@ fn a_python_that_the_user_cannot_reach_is_named(case: &Case) {
     is_refused(case, builder, &venv, &["permission"]);
 }
 
+/// F24
 fn a_venv_whose_python_has_gone_is_named(case: &Case) {
     let builder = case.httpd();
     let python = python(case, "3.12");

@@ -54,6 +54,7 @@ fn bodies_that_http_forbids_are_refused(case: &Case) {
     httpd.announce("AH");
 }
 
+/// F52
 fn long_headers_of_an_answer_arrive(case: &Case) {
     let source = "def application(environ, start_response):\n    \
         size = int(environ['QUERY_STRING'])\n    \
@@ -91,6 +92,7 @@ fn a_group_is_unknown_also_where_there_are_none(case: &Case) {
     httpd.announce("RW0014"); // ours says so at the start, too
 }
 
+/// F32
 fn a_socket_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").children(1).start();
     assert_eq!(httpd.get("/").status, 200);
@@ -116,6 +118,7 @@ fn a_socket_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
     httpd.provoked(&[codes::LATE]);
 }
 
+/// F32
 fn a_directory_of_sockets_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").start();
     assert_eq!(httpd.get("/").status, 200);

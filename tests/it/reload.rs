@@ -58,6 +58,7 @@ fn says(httpd: &Httpd, what: &str) {
     assert_eq!(httpd.get("/").text(), what);
 }
 
+/// F19
 fn a_touched_script_that_fails_leaves_the_old_version_serving(case: &Case) {
     let httpd = serving(case, &saying("good"));
     says(&httpd, "good");
@@ -132,6 +133,7 @@ fn write_slowly(httpd: &Httpd, content: &str) {
     }
 }
 
+/// F20
 fn a_half_written_script_is_not_loaded(case: &Case) {
     case.needs_ours("it loads what it finds");
     let httpd = serving(case, &saying("old"));
@@ -351,6 +353,7 @@ fn loading_slowly(what: &str) -> String {
     )
 }
 
+/// F22
 fn the_new_version_is_loaded_before_the_old_one_leaves(case: &Case) {
     case.needs_ours("its process has left before the next one loads");
     let httpd = serving(case, &saying("old"));
@@ -458,6 +461,7 @@ fn other_scripts_of_the_group_are_loaded_as_well(case: &Case) {
     httpd.provoked(&[codes::OLD_VERSION]);
 }
 
+/// F21
 fn a_storm_of_changes_starts_few_workers(case: &Case) {
     case.needs_ours("each change ends a process");
     let httpd = serving(case, &saying("0"));

@@ -78,7 +78,7 @@ fn served(httpd: &Httpd, path: &str) {
     until("a request to be let in", LONG, || httpd.get(path).status == 200);
 }
 
-/// R59
+/// R59, F44
 fn r59_an_application_that_hangs_is_cut_off_and_others_are_not(case: &Case) {
     let httpd = start(site(case, "request-limit=3"));
     assert_eq!(httpd.get("/").status, 200);

@@ -108,6 +108,7 @@ fn close_is_called_once(case: &Case) {
     httpd.provoked(&[codes::APPLICATION]);
 }
 
+/// F50
 fn close_is_called_when_the_client_goes_away(case: &Case) {
     let httpd = httpd(case);
     let mut raw = httpd.raw_get("/closing_endless");
@@ -181,6 +182,7 @@ fn statuses_without_a_body_have_none(case: &Case) {
     httpd.announce("204");
 }
 
+/// F53
 fn head_requests_get_the_head_alone(case: &Case) {
     let httpd = httpd(case);
     for (path, length) in [

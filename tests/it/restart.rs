@@ -49,7 +49,7 @@ fn full_restart_serves_on(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
 }
 
-/// R70
+/// R70, N5, F37
 fn stop_leaves_nothing(case: &Case) {
     let httpd = case
         .httpd()
@@ -110,6 +110,7 @@ fn graceful_restart_under_load_loses_no_request(case: &Case) {
     assert_eq!(load.stop(), Vec::<String>::new());
 }
 
+/// F35
 fn graceful_restart_keeps_workers_whose_settings_did_not_change(case: &Case) {
     case.needs_ours("it replaces all daemons");
     let httpd = case.httpd().daemon("threads=2").app("state.wsgi").start();
@@ -126,6 +127,7 @@ fn graceful_restart_keeps_workers_whose_settings_did_not_change(case: &Case) {
     );
 }
 
+/// F35
 fn graceful_restart_replaces_workers_whose_settings_changed(case: &Case) {
     let httpd = case
         .httpd()
@@ -141,6 +143,7 @@ fn graceful_restart_replaces_workers_whose_settings_changed(case: &Case) {
     });
 }
 
+/// F37
 fn stop_ends_requests_under_way_in_time(case: &Case) {
     let httpd = case
         .httpd()

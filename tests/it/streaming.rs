@@ -109,6 +109,7 @@ fn a_hundred_mebibytes_up_in_constant_memory(case: &Case) {
     });
 }
 
+/// F13
 fn an_application_may_ignore_its_body_and_answer_at_length(case: &Case) {
     if case.theirs() && !case.embedded() {
         case.skip("not for the original: its child and its daemon wait for each other until Timeout");
@@ -132,6 +133,7 @@ fn an_application_may_ignore_its_body_and_answer_at_length(case: &Case) {
     assert_eq!(httpd.get("/pid").status, 200);
 }
 
+/// F13
 fn an_application_may_answer_while_it_reads(case: &Case) {
     let httpd = httpd(case);
     // Enough to fill every buffer on the way, little enough for the original, which reads the whole body first.
@@ -188,6 +190,7 @@ fn a_client_that_reads_slowly_holds_the_application_back(case: &Case) {
     });
 }
 
+/// F50
 fn a_client_that_goes_away_frees_its_thread(case: &Case) {
     let httpd = httpd(case);
     // More often than there are threads.
@@ -202,6 +205,7 @@ fn a_client_that_goes_away_frees_its_thread(case: &Case) {
     assert_eq!(httpd.get("/pid").status, 200);
 }
 
+/// F50
 fn a_client_that_goes_away_while_nothing_is_sent_frees_the_connection(case: &Case) {
     case.needs_ours("its child waits for the worker alone and does not see the client go");
     let httpd = httpd(case);

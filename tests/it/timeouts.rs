@@ -64,7 +64,7 @@ fn answers_within(httpd: &Httpd, path: &str, status: u16, limit: Duration) {
     );
 }
 
-/// R59
+/// R59, F10
 fn a_request_that_waits_too_long_is_a_504_and_never_run(case: &Case) {
     let httpd = httpd(case, "processes=1 threads=1 queue-timeout=1");
     let mut first = occupy(&httpd);
@@ -89,7 +89,7 @@ fn a_request_that_waits_too_long_is_a_504_and_never_run(case: &Case) {
     finish(&httpd);
 }
 
-/// R59
+/// R59, F10, F44
 fn a_full_queue_is_a_503(case: &Case) {
     let httpd = httpd(case, "processes=1 threads=1 listen-backlog=1 connect-timeout=1");
     let mut first = occupy(&httpd);
@@ -168,6 +168,7 @@ fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
 
 const INTERRUPTED: &str = "request-timeout=1 interrupt-timeout=10";
 
+/// F8
 fn a_request_that_takes_too_long_is_interrupted(case: &Case) {
     let httpd = case
         .httpd()
@@ -203,6 +204,7 @@ fn an_interrupted_request_may_clean_up_and_answer(case: &Case) {
     assert_eq!((reply.status, reply.text().as_str()), (503, "too much work"));
 }
 
+/// F8
 fn a_request_that_cannot_be_interrupted_costs_the_worker(case: &Case) {
     // It is in a call that lasts longer; Python code runs again only afterwards.
     let deaf = "import os, time\ndef application(environ, start_response):\n    \
@@ -244,6 +246,7 @@ fn a_slow_request_within_its_limits_is_left_alone(case: &Case) {
     assert_eq!(raw.reply().body, b"done");
 }
 
+/// F11
 fn a_worker_that_will_not_end_is_killed(case: &Case) {
     let stubborn = "import os, signal, time\n\
         def application(environ, start_response):\n    start_response('200 OK', [])\n    \
@@ -268,6 +271,7 @@ fn a_worker_that_will_not_end_is_killed(case: &Case) {
     finish(&httpd);
 }
 
+/// F23
 fn requests_under_way_get_the_graceful_timeout(case: &Case) {
     case.needs_ours("touching a script stops its process at once, bounded by shutdown-timeout");
     let saying = |what: &str| {

@@ -52,6 +52,7 @@ fn must_look_cut(case: &Case, httpd: &Httpd, path: &str, got: usize) {
     assert_eq!(curl.exit != 0, visible, "{path}: {}", curl.complaint);
 }
 
+/// N6, F1
 fn death_before_the_head_is_a_502_that_names_the_signal(case: &Case) {
     let httpd = httpd(case);
     for (how, name) in [("kill", "SIGKILL"), ("segv", "SIGSEGV")] {
@@ -108,7 +109,7 @@ fn death_with_content_length_looks_truncated(case: &Case) {
     finish(&httpd);
 }
 
-/// R53
+/// R53, F2
 fn death_looks_truncated_over_http_2(case: &Case) {
     case.needs_http2();
     let httpd = httpd(case);
@@ -183,6 +184,7 @@ fn a_request_is_never_run_twice(case: &Case) {
     finish(&httpd);
 }
 
+/// N2
 fn posts_are_never_run_twice(case: &Case) {
     let httpd = httpd(case);
     // Connections to the worker exist and are idle when it dies the next time.
@@ -193,6 +195,7 @@ fn posts_are_never_run_twice(case: &Case) {
     finish(&httpd);
 }
 
+/// F1
 fn the_next_request_is_served_by_a_new_worker(case: &Case) {
     let httpd = httpd(case);
     let before = httpd.get("/pid").text();

@@ -101,7 +101,7 @@ impl BackOff {
 mod tests {
     use super::*;
 
-    // R63
+    // R63, F6, F46
     #[test]
     fn pauses_double_up_to_a_minute_and_jitter_adds_at_most_a_quarter() {
         let seconds: Vec<u64> = (1..=9).map(|n| pause(n, 0).as_secs()).collect();

@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(lines(&[b"a", b"b\nc\r\n\nd"]), ["ab", "c", "d"]);
     }
 
+    // F17
     #[test]
     fn a_line_without_end_is_cut_and_nothing_of_it_is_lost() {
         let long = vec![b'x'; 10 * LINE_MAX + 5];

@@ -207,7 +207,7 @@ mod tests {
         );
     }
 
-    // R62, R75
+    // R62, R75, F48
     #[test]
     fn a_full_pipe_loses_the_line_instead_of_waiting() {
         let (_read_end, write_end) = fd::pipe().unwrap();

@@ -209,7 +209,7 @@ fn start(name: &[u8]) -> Result<(Pid, OwnedFd), OsError> {
 mod tests {
     use super::*;
 
-    // R17, R67
+    // R17, R67, F47
     #[test]
     fn r67_names_without_end_do_not_fill_the_memory() {
         let mut lookups = Lookups::default();

@@ -365,7 +365,7 @@ fn c25_the_applications_of_one_user_share_what_the_base_allows() {
     assert_eq!(site.httpd.ready().len(), 1);
 }
 
-// R17
+// R17, F47
 #[test]
 fn a_dead_worker_of_an_application_is_replaced_and_its_user_is_looked_up_by_another_process() {
     let Some(mut site) = Site::new("app-death") else {

@@ -149,7 +149,7 @@ fn refused(entry: &Entry, fault: &str, what: &str, step: Step, code: u16) {
     }
 }
 
-/// R21, C11, R23
+/// R21, C11, R23, F30
 #[test]
 fn r21_whichever_system_call_fails_no_instruction_of_the_user_is_executed() {
     if !is_root() {
@@ -277,7 +277,7 @@ fn r21_without_a_fault_the_user_has_the_listed_groups_and_no_capability() {
     assert_eq!(field("SigBlk:"), ["0000000000000000"]);
 }
 
-/// R21, R23: what a request is told, and the log.
+/// R21, R23, F30, F45: what a request is told, and the log.
 #[test]
 fn r23_a_user_at_its_process_limit_is_a_pause_and_not_a_storm_of_starts() {
     use std::os::unix::fs::PermissionsExt;

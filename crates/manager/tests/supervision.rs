@@ -73,6 +73,7 @@ fn a_worker_that_dies_is_replaced_and_its_cause_of_death_is_known() {
     httpd.logged("RW0453", 1);
 }
 
+// F15
 #[test]
 fn processes_left_by_a_dead_worker_die_with_it() {
     let mut httpd = Httpd::start("strays");
@@ -226,7 +227,7 @@ fn a_group_that_is_gone_is_refused_by_name() {
     }
 }
 
-// C9
+// C9, F39
 #[test]
 fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
     let mut httpd = Httpd::start("root");
@@ -242,6 +243,7 @@ fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
     httpd.nth_ready(1);
 }
 
+// F32
 #[test]
 fn a_runtime_directory_that_somebody_removes_is_made_anew() {
     let mut httpd = Httpd::start("removed");
@@ -368,6 +370,7 @@ fn a_parent_to_be_killed() {
     let _ = poll::poll(&mut [], None);
 }
 
+// F38
 #[test]
 fn when_httpds_parent_is_killed_the_manager_ends_and_leaves_nothing() {
     use std::io::{BufRead, BufReader};
@@ -393,7 +396,7 @@ fn when_httpds_parent_is_killed_the_manager_ends_and_leaves_nothing() {
     std::fs::remove_dir_all(place).unwrap();
 }
 
-// R42
+// R42, F14
 #[test]
 fn r42_a_worker_that_writes_nonsense_is_killed_and_nobody_else() {
     // An unknown kind, one that is cut short, far too much, a kind of the manager.
@@ -424,7 +427,7 @@ fn memory(pid: Pid) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-// R42, R67, F57: each of these may be said, so the worker is not killed for it.
+// R42, R67, F57, F14: each of these may be said, so the worker is not killed for it.
 #[test]
 fn r67_what_a_worker_says_again_and_again_fills_no_memory() {
     let line = FromWorker::Log(Level::Error, b"a line".to_vec());
@@ -463,7 +466,7 @@ fn r67_what_a_worker_says_again_and_again_fills_no_memory() {
     }
 }
 
-// R60: fixed groups and others, all asked for at once.
+// R60, F55: fixed groups and others, all asked for at once.
 #[test]
 fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
     if ids::user_ids().effective != 0 {

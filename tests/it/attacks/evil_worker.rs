@@ -83,7 +83,7 @@ fn answers(httpd: &Httpd, what: &str) {
     );
 }
 
-/// R40, R53
+/// R40, R53, F14
 fn r40_a_worker_may_die_at_any_byte_of_an_answer(case: &Case) {
     let httpd = evil(case, "");
     let length: usize = httpd.get("/length").text().parse().expect("a length");
@@ -101,7 +101,7 @@ fn r40_a_worker_may_die_at_any_byte_of_an_answer(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::BACK_OFF, codes::BAD_ANSWER, codes::LATE]);
 }
 
-/// R40, R68
+/// R40, R68, F14
 fn r40_a_worker_may_stand_still_or_never_end(case: &Case) {
     let httpd = evil(case, "socket-timeout=1");
     assert_eq!(httpd.get("/plain").text(), "fine");

@@ -106,12 +106,12 @@ fn is_not_noticed(case: &Case, noise: &str) {
     panic!("99 of 100 requests, in quiet and beside {noise}: {seen:?}");
 }
 
-/// F18
+/// F18, N3
 fn r64_a_fork_bomb_is_not_noticed_by_a_neighbour(case: &Case) {
     is_not_noticed(case, "bomb");
 }
 
-/// F4
+/// F4, N3
 fn r64_a_memory_hog_is_not_noticed_by_a_neighbour(case: &Case) {
     is_not_noticed(case, "hog");
 }

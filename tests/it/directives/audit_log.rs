@@ -101,6 +101,7 @@ fn pid(httpd: &Httpd) -> u64 {
     httpd.get("/").json()["pid"].as_u64().expect("pid")
 }
 
+/// N6
 fn r72_each_event_in_the_life_of_a_worker_is_a_line(case: &Case) {
     case.needs_ours(WHY);
     let httpd = case

@@ -46,7 +46,7 @@ fn pid(httpd: &Httpd, group: usize) -> u32 {
     reply.text().parse().expect("pid")
 }
 
-/// Each application needs 40 MiB and Python; three have no place in 130 MiB.
+/// F42: Each application needs 40 MiB and Python; three have no place in 130 MiB.
 fn r64_idle_workers_make_room_when_memory_is_short(case: &Case) {
     case.needs_ours(WHY);
     let one = |n| {

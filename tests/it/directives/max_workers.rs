@@ -155,7 +155,7 @@ fn a_request_waits_for_a_worker_that_becomes_idle(case: &Case) {
     assert_eq!(waiting.reply().head.status, 200);
 }
 
-/// R60: the machine has no more to carry than there may be.
+/// R60, F55: the machine has no more to carry than there may be.
 fn many_first_requests_at_once_are_all_answered(case: &Case) {
     let httpd = groups(case, 24, 4, "min-processes=0 threads=2")
         .children(4)

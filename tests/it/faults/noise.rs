@@ -60,6 +60,7 @@ fn bound(seconds: u64) -> u64 {
     (5_000 + 1_000 * seconds) * 4_096
 }
 
+/// N3
 fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
     let httpd = noisy(case, "").start();
     let seconds = case.rounds(2, 30) as u64;
@@ -87,7 +88,7 @@ fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
     httpd.announce_traceback();
 }
 
-/// R62
+/// R62, F48
 fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
     let httpd = noisy(case, "")
         .log_level(&format!("warn core:notice mpm_{}:notice", rwsgi_testkit::mpm()))
@@ -120,6 +121,7 @@ fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
     httpd.provoked(&[codes::DEATH, &["RW0409"]]);
 }
 
+/// N3
 fn f09_a_lock_that_is_kept_harms_its_site_alone(case: &Case) {
     let httpd = noisy(case, "processes=1 deadlock-timeout=2 shutdown-timeout=1").start();
     let before = httpd.get("/noise/pid").text();
@@ -139,6 +141,7 @@ fn f09_a_lock_that_is_kept_harms_its_site_alone(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::FORCE, codes::LIFE, codes::LATE]);
 }
 
+/// N3
 fn f18_a_flood_of_threads_harms_its_site_alone(case: &Case) {
     let httpd = noisy(case, "").start();
     let wanted = case.rounds(500, 5000);

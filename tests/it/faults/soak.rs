@@ -237,7 +237,7 @@ fn now() -> u64 {
     since.expect("a clock").as_secs()
 }
 
-/// N1 to N6, R66
+/// N1, N2, N4, F32 to N6, R66
 fn f58_everything_at_once(case: &Case) {
     case.needs_root();
     case.needs_ours("it loses requests at the first restart");
@@ -355,6 +355,6 @@ fn f58_everything_at_once(case: &Case) {
         codes::LIFE,
         codes::MANAGER,
         codes::OLD_VERSION,
-        &["RW0450", "RW0458", "RW0623", "RW0692"],
+        &["RW0310", "RW0450", "RW0458", "RW0623", "RW0692"],
     ]);
 }

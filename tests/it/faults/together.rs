@@ -80,7 +80,7 @@ fn lost_at_most(books: &Books, site: &str, killed: usize, workers: bool) {
     assert!(of_site.len() <= killed, "{site}: {} of at most {killed}", of_site.len());
 }
 
-/// F33, F35, F19, F7, F1: with managers that are killed each time.
+/// F33, F35, F19, F7, F1, N1: with managers that are killed each time.
 fn f26_what_ends_together_loses_only_what_it_was_executing(case: &Case) {
     case.needs_ours("it has no manager");
     case.may_take(Duration::from_secs(case.rounds(240, 2400) as u64));

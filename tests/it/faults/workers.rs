@@ -72,6 +72,7 @@ fn is_seen(httpd: &Httpd, pool: usize, bytes: usize, way: Way) -> bool {
     }
 }
 
+/// N1
 fn f02_no_answer_that_was_cut_looks_whole(case: &Case) {
     case.needs_ours("it hides the death of a daemon from clients that were not told a length");
     let kills = match std::env::var("KILLS") {
