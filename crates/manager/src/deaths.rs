@@ -187,7 +187,10 @@ mod tests {
             // Its number comes again and again.
             deaths.record(at, Pid(1), cause(End::Exit(second as i32), &known));
         }
-        assert_eq!(deaths.of(Pid(1)).map(|c| &c.text[..]), Some("exited with status 999"));
+        assert_eq!(
+            deaths.of(Pid(1)).map(|c| &c.text[..]),
+            Some("exited with status 999")
+        );
         let seconds = REMEMBERED_FOR.as_secs() as usize;
         assert!(deaths.of(Pid(1000)).is_some() && deaths.of(Pid(2)).is_none());
         assert!(deaths.by_pid.len() <= seconds + 1, "{}", deaths.by_pid.len());

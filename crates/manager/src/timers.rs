@@ -42,7 +42,9 @@ impl<T: Ord + Copy> Timers<T> {
 
     /// How long until the next one; zero if it is over already.
     pub fn next_in(&self, now: Instant) -> Option<Duration> {
-        self.by_time.first().map(|(at, _)| at.saturating_duration_since(now))
+        self.by_time
+            .first()
+            .map(|(at, _)| at.saturating_duration_since(now))
     }
 
     /// All whose time has come. One that is set while these are woken, even for this moment, comes the next time: so whoever sets it again and

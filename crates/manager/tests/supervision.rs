@@ -460,7 +460,11 @@ fn r67_what_a_worker_says_again_and_again_fills_no_memory() {
             std::fs::exists(format!("{place}/said")).unwrap().then_some(())
         });
         let after = memory(httpd.manager());
-        assert!(after < before + 512, "{said}: {before} KiB, then {after} KiB\n{}", httpd.log());
+        assert!(
+            after < before + 512,
+            "{said}: {before} KiB, then {after} KiB\n{}",
+            httpd.log()
+        );
         assert!(!httpd.log().contains("RW0456"), "{said}: {}", httpd.log());
         httpd.stop();
     }
@@ -495,13 +499,20 @@ fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
     httpd.nth_ready(all);
     let (mut user_of, mut under_way, mut most) = (HashMap::new(), Vec::new(), 0);
     for line in httpd.log().lines() {
-        let Some((pid, what)) = line.split_once("] worker ").and_then(|(_, said)| said.split_once(' ')) else {
+        let Some((pid, what)) = line
+            .split_once("] worker ")
+            .and_then(|(_, said)| said.split_once(' '))
+        else {
             continue;
         };
         if let Some(group) = what.strip_prefix("starts for process group 'g") {
             let number: u32 = group.split_once('\'').unwrap().0.parse().unwrap();
             let user = number % users;
-            assert!(!under_way.contains(&user), "two starts of user {user}:\n{}", httpd.log());
+            assert!(
+                !under_way.contains(&user),
+                "two starts of user {user}:\n{}",
+                httpd.log()
+            );
             user_of.insert(pid.to_owned(), user);
             under_way.push(user);
             most = most.max(under_way.len());

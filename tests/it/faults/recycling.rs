@@ -55,7 +55,11 @@ fn f57_starts_and_ends_leave_nothing_in_the_manager(case: &Case) {
     case.needs_ours("it has no manager");
     let length = Duration::from_secs(case.rounds(4, 240) as u64);
     case.may_take(length * 2 + Duration::from_secs(120));
-    let httpd = beside_control(case, "processes=4 threads=1 maximum-requests=1 min-processes=0 idle-timeout=60").start();
+    let httpd = beside_control(
+        case,
+        "processes=4 threads=1 maximum-requests=1 min-processes=0 idle-timeout=60",
+    )
+    .start();
     let clients = [three("/site"), three("/site")].concat();
     let witness = Witness::start(&httpd, &clients);
     let since = Instant::now();
@@ -69,9 +73,17 @@ fn f57_starts_and_ends_leave_nothing_in_the_manager(case: &Case) {
     let workers = books.pids("/site").len();
     // What is remembered of deaths is there after a minute.
     let most = |sizes: &[u64]| sizes.iter().max().copied().unwrap_or_default();
-    let (early, late) = (most(&sizes[..sizes.len() / 2]), most(&sizes[sizes.len() * 3 / 4..]));
-    println!("{workers} workers: the manager has {early} KiB in the first half, {late} KiB in the last quarter");
+    let (early, late) = (
+        most(&sizes[..sizes.len() / 2]),
+        most(&sizes[sizes.len() * 3 / 4..]),
+    );
+    println!(
+        "{workers} workers: the manager has {early} KiB in the first half, {late} KiB in the last quarter"
+    );
     assert!(workers > case.rounds(5, 400), "{workers} workers");
     let growth = case.rounds(512, 48) as u64;
-    assert!(late < early + growth, "{workers} workers: {early} KiB, then {late} KiB: {sizes:?}");
+    assert!(
+        late < early + growth,
+        "{workers} workers: {early} KiB, then {late} KiB: {sizes:?}"
+    );
 }

@@ -8,9 +8,7 @@ use rwsgi_testkit::{Books, Case, Httpd, Process, Signal, Topic, Witness, test, u
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
-    topic.daemon(test![
-        f26_what_ends_together_loses_only_what_it_was_executing,
-    ]);
+    topic.daemon(test![f26_what_ends_together_loses_only_what_it_was_executing,]);
 }
 
 const SLOW: Duration = Duration::from_secs(60);
@@ -75,9 +73,17 @@ fn lost_at_most(books: &Books, site: &str, killed: usize, workers: bool) {
         End::Status { code: 502, .. } => workers,
         _ => false,
     };
-    let others: Vec<_> = of_site.iter().filter(|visit| !is_loss(&visit.end)).take(10).collect();
+    let others: Vec<_> = of_site
+        .iter()
+        .filter(|visit| !is_loss(&visit.end))
+        .take(10)
+        .collect();
     assert!(others.is_empty(), "{site}: {others:#?}");
-    assert!(of_site.len() <= killed, "{site}: {} of at most {killed}", of_site.len());
+    assert!(
+        of_site.len() <= killed,
+        "{site}: {} of at most {killed}",
+        of_site.len()
+    );
 }
 
 /// F33, F35, F19, F7, F1, N1: with managers that are killed each time.
@@ -120,7 +126,9 @@ fn f26_what_ends_together_loses_only_what_it_was_executing(case: &Case) {
         witness.more(20);
     }
     // Of the two that were there, whatever has happened to them.
-    until("all workers to be there, and no other", SLOW, || httpd.workers().len() == 5);
+    until("all workers to be there, and no other", SLOW, || {
+        httpd.workers().len() == 5
+    });
     witness.more(60);
     let books = witness.stop();
     books.balance();
@@ -132,5 +140,9 @@ fn f26_what_ends_together_loses_only_what_it_was_executing(case: &Case) {
     lost_at_most(&books, "/control", 3 * children, false);
     lost_at_most(&books, "/recycled", 3 * children, false);
     lost_at_most(&books, "/site", 3 * (children + workers), true);
-    assert_eq!(books.pids("/control").len(), 1, "the same worker, whatever has died");
+    assert_eq!(
+        books.pids("/control").len(),
+        1,
+        "the same worker, whatever has died"
+    );
 }
