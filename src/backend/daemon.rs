@@ -1,7 +1,8 @@
 //! A request answered by a worker.
 //!
 //! Nothing has run before `Taken`, so until then a closed connection or `Stale` means: send the same head elsewhere. After it a death
-//! is reported and never repeated.
+//! is reported and never repeated. A worker says `Taken` once on a connection; from then on a head that it has read is taken unless it says
+//! `Stale`, and one that it has not read is not: which of them is the case the kernel says.
 
 use std::time::{Duration, Instant};
 
@@ -152,7 +153,10 @@ pub(super) fn hand_over(
         };
         restarts += u32::from(matches!(reply, Reply::Replaced));
         match reply {
-            Reply::Taken(pid) => return Ok((pool, link, pid)),
+            Reply::Taken(pid) => {
+                link.worker = Some(pid);
+                return Ok((pool, link, pid));
+            }
             // A connection that was idle may have been closed at any time; its siblings perhaps too.
             Reply::Elsewhere | Reply::Replaced if was_idle => pool.forget_closed(),
             Reply::Elsewhere | Reply::Replaced => {
@@ -250,7 +254,10 @@ fn watch(client: &dyn Client) -> (Option<std::os::fd::BorrowedFd<'_>>, impl Fn()
     (client.socket(), || client.is_gone())
 }
 
-/// Waits for the first frame.
+/// How often it is looked whether a known worker has read a head, while nothing comes back.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Waits until the request is taken, or not.
 fn reply(
     link: &mut Link,
     wait: Duration,
@@ -258,53 +265,68 @@ fn reply(
     plea: &mut Plea<'_>,
     relay: &mut Relay<'_>,
 ) -> Result<Reply, Fault> {
-    let waited = {
-        let client: &dyn Client = relay.client();
-        let (socket, gone) = watch(client);
-        let mut client = ClientWatch {
-            socket,
-            gone: &gone,
-            ended: None,
+    let client: &dyn Client = relay.client();
+    let (socket, gone) = watch(client);
+    let mut client = ClientWatch {
+        socket,
+        gone: &gone,
+        ended: None,
+    };
+    let (known, mut has_read) = (link.worker, false);
+    let mut until = Instant::now() + wait;
+    let waited = loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let turn = match known {
+            Some(_) if has_read => left,
+            Some(_) => left.min(GLANCE),
+            None => left.min(plea.after()),
         };
-        let start = Instant::now();
-        loop {
-            let left = wait.saturating_sub(start.elapsed());
-            match link.receive(left.min(plea.after()), &mut client) {
-                Ok(Waited::Bytes) => {}
-                Ok(Waited::TimedOut) if start.elapsed() < wait => {
-                    plea.repeat();
-                    continue;
+        match (link.receive(turn, &mut client), known) {
+            (Ok(Waited::Bytes), _) => {
+                if let Some(reply) = first_frame(link)? {
+                    return Ok(reply);
                 }
-                Ok(other) => break other,
-                Err(_) => break Waited::Closed,
             }
-            match link
-                .next_frame()
-                .map_err(|e| Fault::Violation(format!("the worker broke the protocol: {e}")))?
-            {
-                None => {}
-                Some(frame) => return first_frame(frame),
+            // It has died, or nobody can say what it did.
+            (Ok(Waited::Closed) | Err(_), Some(pid)) => return Ok(Reply::Taken(pid)),
+            (Err(_), None) => break Waited::Closed,
+            (Ok(Waited::TimedOut), Some(_)) if !has_read && link.has_been_read() => {
+                // It may still say `Stale`, when the script has changed.
+                has_read = true;
+                until = Instant::now() + limits.socket;
             }
+            (Ok(Waited::TimedOut), _) if Instant::now() < until => plea.repeat(),
+            (Ok(other), _) => break other,
         }
     };
     match waited {
         Waited::ClientGone => Err(Fault::ClientGone),
-        Waited::TimedOut if limits.queue.is_some() => Err(Fault::QueueTimeout),
+        Waited::TimedOut if limits.queue.is_some() && !has_read => Err(Fault::QueueTimeout),
         Waited::Smuggled => Err(smuggled()),
         Waited::TimedOut => Err(Fault::SocketTimeout(limits.socket)),
-        Waited::Closed | Waited::Bytes => Ok(Reply::Elsewhere),
+        Waited::Closed | Waited::Unread | Waited::Bytes => Ok(Reply::Elsewhere),
     }
 }
 
-fn first_frame(frame: Frame<'_>) -> Result<Reply, Fault> {
+/// What the worker says to the head; `None` while that is not complete.
+fn first_frame(link: &mut Link) -> Result<Option<Reply>, Fault> {
     let wire = |e: WireError| Fault::Violation(format!("the worker broke the protocol: {e}"));
+    match (link.worker, link.next_kind().map_err(wire)?) {
+        (_, None) => return Ok(None),
+        (None, Some(_)) | (_, Some(Kind::Taken | Kind::Stale | Kind::Abort)) => {}
+        // Its answer.
+        (Some(pid), Some(_)) => return Ok(Some(Reply::Taken(pid))),
+    }
+    let Some(frame) = link.next_frame().map_err(wire)? else {
+        return Ok(None);
+    };
     match frame.kind {
-        Kind::Taken => Ok(Reply::Taken(Taken::decode(frame.payload).map_err(wire)?.pid)),
-        Kind::Stale => Ok(Reply::Replaced),
+        Kind::Taken => Ok(Some(Reply::Taken(Taken::decode(frame.payload).map_err(wire)?.pid))),
+        Kind::Stale => Ok(Some(Reply::Replaced)),
         Kind::Abort => {
             let abort = Abort::decode(frame.payload).map_err(wire)?;
             if abort.reason == AbortReason::Draining {
-                return Ok(Reply::Replaced);
+                return Ok(Some(Reply::Replaced));
             }
             Err(aborted(&abort))
         }
@@ -357,7 +379,7 @@ pub(super) fn next_bytes(
     *client_ended = client.ended;
     match waited {
         Ok(Waited::Bytes) => Ok(()),
-        Ok(Waited::Closed) | Err(_) => Err(Broken::Closed),
+        Ok(Waited::Closed | Waited::Unread) | Err(_) => Err(Broken::Closed),
         Ok(Waited::Smuggled) => Err(smuggled().into()),
         Ok(Waited::TimedOut) => Err(Fault::SocketTimeout(limit).into()),
         Ok(Waited::ClientGone) => Err(Fault::ClientGone.into()),

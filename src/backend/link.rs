@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll};
-use rwsgi_os::socket::{Kind, Mode, connect, set_send_buffer, set_send_timeout};
+use rwsgi_os::socket::{
+    Kind as SocketKind, Mode, connect, set_receive_timeout, set_send_buffer, set_send_timeout, unread_by_peer,
+};
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
-use rwsgi_wire::frame::{Decoder, Frame};
+use rwsgi_wire::frame::{Decoder, Frame, Kind};
 
 /// How long after the client ended its side of the connection a worker may still answer. A client that has said all it had to say
 /// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
@@ -18,8 +20,13 @@ pub const AFTER_CLIENT_END: Duration = Duration::from_secs(1);
 /// How often a client without a socket of its own (HTTP/2) is asked whether it is gone.
 const TICK: Duration = Duration::from_secs(1);
 
+/// So long a wait looks at the worker only: most answers are there by then, and to watch two sockets costs as much again as the answer.
+const AT_FIRST: Duration = Duration::from_millis(10);
+
 /// A connection.
 pub struct Link {
+    /// The process at the other end, once it has said so.
+    pub worker: Option<u32>,
     socket: OwnedFd,
     decoder: Decoder,
     /// The descriptor whose frame has not been dealt with.
@@ -31,8 +38,10 @@ pub struct Link {
 pub enum Waited {
     /// Bytes have arrived.
     Bytes,
-    /// The worker closed.
+    /// The worker closed, and had read all that it was sent.
     Closed,
+    /// The worker closed without having read all that it was sent.
+    Unread,
     /// The worker passed more descriptors than the one that belongs to a file.
     Smuggled,
     /// The time is over.
@@ -69,17 +78,19 @@ fn kind(error: &OsError) -> ErrorKind {
 impl Link {
     /// Connects without waiting. Sends will wait at most `send_limit`, and have at most `buffer` bytes on their way.
     pub fn connect(path: &[u8], send_limit: Duration, buffer: Option<u32>) -> Result<Self, NoLink> {
-        let socket = connect(Kind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
+        let socket = connect(SocketKind::Stream, path, Mode::NonBlocking).map_err(|e| match () {
             () if e.is_would_block() => NoLink::Full,
             () if matches!(kind(&e), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => NoLink::Stale,
             () => NoLink::Broken(e),
         })?;
         fd::set_nonblocking(&socket, false).map_err(NoLink::Broken)?;
         set_send_timeout(&socket, Some(send_limit)).map_err(NoLink::Broken)?;
+        set_receive_timeout(&socket, Some(AT_FIRST)).map_err(NoLink::Broken)?;
         if let Some(bytes) = buffer {
             set_send_buffer(&socket, bytes).map_err(NoLink::Broken)?;
         }
         Ok(Self {
+            worker: None,
             socket,
             decoder: Decoder::new(),
             passed: None,
@@ -98,11 +109,18 @@ impl Link {
 
     /// Waits for bytes and receives them.
     pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
-        match message::try_receive_with(&self.socket, self.decoder.space()) {
+        let mut waited = Duration::ZERO;
+        let received = if limit > AT_FIRST && client.ended.is_none() {
+            waited = AT_FIRST;
+            message::receive_with(&self.socket, self.decoder.space())
+        } else {
+            message::try_receive_with(&self.socket, self.decoder.space())
+        };
+        match received {
             Err(e) if e.is_would_block() => {}
             other => return self.received(other),
         }
-        match self.wait(limit, client)? {
+        match self.wait(limit.saturating_sub(waited), client)? {
             Waited::Bytes => {}
             other => return Ok(other),
         }
@@ -123,8 +141,8 @@ impl Link {
                 }
                 Ok(Waited::Bytes)
             }
-            // A worker that closes with bytes of ours unread resets the connection: a close like any other.
-            Err(e) if kind(&e) == ErrorKind::ConnectionReset => Ok(Waited::Closed),
+            // The kernel decides which it is under one lock, so this is as sure as a word of the worker.
+            Err(e) if kind(&e) == ErrorKind::ConnectionReset => Ok(Waited::Unread),
             Err(e) => Err(e),
         }
     }
@@ -178,6 +196,16 @@ impl Link {
     /// Whether more bytes can be received now.
     pub fn has_more(&self) -> bool {
         rwsgi_os::poll::readable(&self.socket, Some(Duration::ZERO)).unwrap_or(true)
+    }
+
+    /// Whether the worker, which is there, has read all that it was sent.
+    pub fn has_been_read(&self) -> bool {
+        unread_by_peer(&self.socket).is_ok_and(|bytes| bytes == 0)
+    }
+
+    /// The kind of the next frame, which may not be whole yet.
+    pub fn next_kind(&self) -> Result<Option<Kind>, WireError> {
+        self.decoder.next_kind()
     }
 
     /// The next whole frame.

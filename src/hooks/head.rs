@@ -1,6 +1,7 @@
 //! The head of a request, as the Python half receives it: everything that is known before the application runs.
 
 use std::ffi::CStr;
+use std::sync::OnceLock;
 
 use rwsgi_wire::call::Call;
 use rwsgi_wire::frame::{Kind, put_with};
@@ -132,6 +133,9 @@ fn passes_authorization(request: &Request<'_>, settings: &Settings<'_>) -> bool 
     }
 }
 
+/// This child, which does not fork. The C library would ask the kernel each time.
+static PID: OnceLock<u32> = OnceLock::new();
+
 /// What is known of the request.
 pub(super) fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -> View<'v> {
     let connection = request.connection();
@@ -181,7 +185,7 @@ pub(super) fn view<'v, 'r: 'v>(request: &Request<'r>, settings: &Settings<'v>) -
         pass_authorization: passes_authorization(request, settings),
         request_id: request.log_id(),
         connection_id: connection.log_id(),
-        server_pid: std::process::id(),
+        server_pid: *PID.get_or_init(std::process::id),
         told,
         filtered: Filtered::default(),
         headers,

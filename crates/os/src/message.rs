@@ -13,20 +13,20 @@ pub const DESCRIPTORS_MAX: usize = 250;
 
 /// Receives up to `buffer.len()` bytes (`recv`); 0 is the end. Waits unless the descriptor is non-blocking (EAGAIN then).
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, OsError> {
-    receive_with(socket, buffer, 0)
+    receive_flagged(socket, buffer, 0)
 }
 
 /// As [`receive`], but never waits: EAGAIN when nothing is there.
 pub fn try_receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, OsError> {
-    receive_with(socket, buffer, libc::MSG_DONTWAIT)
+    receive_flagged(socket, buffer, libc::MSG_DONTWAIT)
 }
 
 /// As [`try_receive`], but what is read stays there to be read again.
 pub fn try_peek(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, OsError> {
-    receive_with(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+    receive_flagged(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
-fn receive_with(socket: impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> Result<usize, OsError> {
+fn receive_flagged(socket: impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> Result<usize, OsError> {
     let raw = socket.as_fd().as_raw_fd();
     // SAFETY: the buffer is writable for its length; the descriptor is open.
     retry_size("recv", || unsafe {
@@ -160,6 +160,15 @@ pub struct Part {
 /// As [`try_receive`], for a stream whose peer may pass descriptors, one at a time. Whatever the peer does, at most one descriptor is
 /// taken in by each call.
 pub fn try_receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, OsError> {
+    receive_part(socket, buffer, libc::MSG_DONTWAIT)
+}
+
+/// As [`try_receive_with`], but waits, at most for the socket's receive timeout (EAGAIN after that).
+pub fn receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, OsError> {
+    receive_part(socket, buffer, 0)
+}
+
+fn receive_part(socket: impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> Result<Part, OsError> {
     let mut control = OneDescriptor::new(-1);
     let mut piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -173,7 +182,7 @@ pub fn try_receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, Os
         header.msg_control = (&raw mut control).cast();
         header.msg_controllen = length(std::mem::size_of::<RawFd>()) as _;
         // SAFETY: the header names the buffer and the control message, both writable for the lengths given.
-        unsafe { libc::recvmsg(raw, &raw mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) }
+        unsafe { libc::recvmsg(raw, &raw mut header, flags | libc::MSG_CMSG_CLOEXEC) }
     })?;
     let came = header.msg_controllen >= length(std::mem::size_of::<RawFd>()) as _
         && control.head.cmsg_level == libc::SOL_SOCKET

@@ -240,6 +240,11 @@ pub fn set_send_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<()
     set(socket, libc::SO_SNDTIMEO, "SO_SNDTIMEO", &timeval(limit))
 }
 
+/// Longest time a receive waits (EAGAIN after that); `None` is for ever. Microseconds count; zero is taken as one of them.
+pub fn set_receive_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<(), OsError> {
+    set(socket, libc::SO_RCVTIMEO, "SO_RCVTIMEO", &timeval(limit))
+}
+
 fn timeval(limit: Option<Duration>) -> libc::timeval {
     let limit = limit.map_or(Duration::ZERO, |d| d.max(Duration::from_micros(1)));
     libc::timeval {
@@ -264,6 +269,18 @@ fn set<T>(socket: impl AsFd, option: libc::c_int, name: &'static str, value: &T)
     } else {
         Ok(())
     }
+}
+
+/// How many bytes that were sent over a unix socket still wait for the peer to read them (`SIOCOUTQ`), the kernel's bookkeeping included:
+/// 0 means that it has read all. A peer that has closed has dropped what it had not read: that is no longer counted.
+pub fn unread_by_peer(socket: impl AsFd) -> Result<u32, OsError> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int to the place given.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done < 0 {
+        return Err(OsError::last("ioctl", "SIOCOUTQ"));
+    }
+    Ok(u32::try_from(bytes).unwrap_or(0))
 }
 
 /// Which direction [`shutdown`] ends.
@@ -297,7 +314,7 @@ pub fn shutdown(socket: impl AsFd, side: Side) -> Result<(), OsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file;
+    use crate::{file, message};
 
     fn directory() -> Vec<u8> {
         let name = format!(
@@ -356,6 +373,46 @@ mod tests {
         assert_eq!(peer(&server).unwrap().pid, std::process::id() as i32);
         assert_eq!(peer(&client).unwrap().uid, crate::ids::user_ids().effective);
         std::fs::remove_dir_all(String::from_utf8(dir).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_the_peer_has_not_read_is_known_and_a_close_over_it_is_a_reset() {
+        let (a, b) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        assert_eq!(unread_by_peer(&a).unwrap(), 0);
+        message::send_all(&a, b"one").unwrap();
+        assert!(unread_by_peer(&a).unwrap() > 0);
+        message::receive(&b, &mut [0; 2]).unwrap();
+        assert!(unread_by_peer(&a).unwrap() > 0, "in part is not all");
+        message::receive(&b, &mut [0; 2]).unwrap();
+        assert_eq!(unread_by_peer(&a).unwrap(), 0);
+        message::send_all(&a, b"two").unwrap();
+        drop(b);
+        let reset = message::try_receive(&a, &mut [0]).unwrap_err();
+        assert_eq!(reset.errno, libc::ECONNRESET);
+        let (a, b) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        message::send_all(&a, b"three").unwrap();
+        message::receive(&b, &mut [0; 8]).unwrap();
+        drop(b);
+        assert_eq!(message::try_receive(&a, &mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn reading_can_be_ended_without_losing_what_has_arrived_or_the_way_back() {
+        let (a, b) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        message::send_all(&a, b"late").unwrap();
+        shutdown(&b, Side::Read).unwrap();
+        assert!(message::send_all(&a, b"too late").is_err());
+        assert_eq!(message::receive(&b, &mut [0; 8]).unwrap(), 4);
+        assert_eq!(message::receive(&b, &mut [0; 8]).unwrap(), 0);
+        message::send_all(&b, b"no").unwrap();
+        assert_eq!(message::receive(&a, &mut [0; 8]).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_receive_waits_no_longer_than_its_timeout() {
+        let (a, _b) = pair(Kind::Stream, Mode::Blocking).unwrap();
+        set_receive_timeout(&a, Some(Duration::from_millis(5))).unwrap();
+        assert!(message::receive_with(&a, &mut [0]).unwrap_err().is_would_block());
     }
 
     #[test]

@@ -40,7 +40,8 @@ kinds! {
     Sent = 5, max 0;
     /// To the worker: a [`crate::scoreboard::Scoreboard`] in answer to `Ask`, or nothing when the process group may not see it.
     Scoreboard = 6, max SCOREBOARD_MAX;
-    /// To the child: the worker runs this request from now on, [`crate::response::Taken`].
+    /// To the child: the worker runs this request from now on, [`crate::response::Taken`]. Said of the first request of a connection; of
+    /// later ones the child knows by whom, and a head that the worker has read is taken unless it says [`Kind::Stale`].
     Taken = 16, max 64;
     /// To the child, instead of `Taken`: this worker's code is older than the script; nothing has run; repeat elsewhere.
     Stale = 17, max 0;
@@ -153,6 +154,11 @@ impl Decoder {
         self.start = from + len;
         let payload = self.buffer.get(from..from + len).unwrap_or_default();
         Ok(Some(Frame { kind, payload }))
+    }
+
+    /// The kind of the next frame, though it may not be whole yet.
+    pub fn next_kind(&self) -> Result<Option<Kind>, WireError> {
+        Ok(self.peek()?.map(|(kind, _)| kind))
     }
 
     /// All whole frames that are there, borrowing the decoder together. An error is final, also for the frames before it.

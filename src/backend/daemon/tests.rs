@@ -94,6 +94,13 @@ fn pool() -> Answer {
     Answer::Pool { path: Vec::new() }
 }
 
+fn death() -> Answer {
+    Answer::Death {
+        kind: DeathKind::Signal,
+        text: b"was killed by signal 11".to_vec(),
+    }
+}
+
 /// A worker's side of one connection.
 struct Worker {
     socket: OwnedFd,
@@ -176,6 +183,72 @@ fn a_small_answer_is_one_pass_and_its_connection_serves_the_next_request() {
     stage.end(worker);
 }
 
+/// A worker that has answered once, and is waited for until the next head has arrived.
+fn once_answered(listener: &OwnedFd) -> Worker {
+    let mut w = Worker::accept(listener);
+    w.take();
+    w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+    assert!(readable(&w.socket, Some(Duration::from_secs(5))).unwrap());
+    w
+}
+
+#[test]
+fn n2_a_head_that_a_known_worker_has_read_is_taken_and_one_that_it_has_not_goes_elsewhere() {
+    let (stage, worker) = Stage::new(vec![pool(), death()], |listener| {
+        drop(once_answered(&listener));
+        let in_part = once_answered(&listener);
+        message::receive(&in_part.socket, &mut [0; 9]).unwrap();
+        drop(in_part);
+        let mut recalled = once_answered(&listener);
+        rwsgi_os::socket::shutdown(&recalled.socket, rwsgi_os::socket::Side::Read).unwrap();
+        assert_eq!(recalled.expect().unwrap().0, Kind::Head);
+        recalled.say(&[(Kind::Stale, b"")]);
+        let mut read = once_answered(&listener);
+        read.expect().unwrap();
+        drop((read, recalled));
+    });
+    let mut client = Recorder::default();
+    for _ in 0..4 {
+        stage.serve(&mut client, LIMITS).unwrap();
+    }
+    assert_eq!(client.seen.join(" "), "start 200 end ".repeat(4).trim());
+    let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, LIMITS) else {
+        panic!("it may have run")
+    };
+    assert_eq!(refusal.status, 502);
+    stage.end(worker);
+}
+
+#[test]
+fn a_known_worker_has_its_own_time_from_when_it_has_read_the_head() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut slow = once_answered(&listener);
+        slow.expect().unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        slow.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+        // The next head is there, and not read in time.
+        assert!(readable(&slow.socket, Some(Duration::from_secs(5))).unwrap());
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(slow.expect().unwrap().0, Kind::Head);
+        assert_eq!(slow.expect(), None, "closed by the child");
+    });
+    let mut client = Recorder::default();
+    let limits = Limits {
+        queue: Some(Duration::from_millis(300)),
+        ..LIMITS
+    };
+    stage.serve(&mut client, LIMITS).unwrap();
+    stage.serve(&mut client, limits).unwrap();
+    let Err(Failure::Unanswered(refusal)) = stage.serve(&mut client, limits) else {
+        panic!("answered")
+    };
+    assert_eq!(
+        (refusal.status, refusal.message.unwrap().code),
+        (504, codes::QUEUE_TIMEOUT)
+    );
+    stage.end(worker);
+}
+
 #[test]
 fn a_request_that_was_not_taken_goes_elsewhere() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
@@ -228,11 +301,7 @@ fn a_request_that_no_worker_takes_is_given_up_after_connect_timeout() {
 
 #[test]
 fn a_death_after_taken_is_reported_with_its_cause_and_not_repeated() {
-    let death = Answer::Death {
-        kind: DeathKind::Signal,
-        text: b"was killed by signal 11".to_vec(),
-    };
-    let (stage, worker) = Stage::new(vec![pool(), death], |listener| {
+    let (stage, worker) = Stage::new(vec![pool(), death()], |listener| {
         Worker::accept(&listener).take();
     });
     let mut client = Recorder::default();

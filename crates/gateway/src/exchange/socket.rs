@@ -78,6 +78,8 @@ struct Writer {
     answer: Vec<u8>,
     begun: bool,
     gone: bool,
+    /// The peer has been told who this is.
+    introduced: bool,
 }
 
 /// What came instead of the next request.
@@ -139,14 +141,20 @@ impl Connection {
         lock(&self.reader).body = Body::Ended;
     }
 
-    /// Says that the application may run from now on. `Err` when the peer has gone: then it must not run.
-    pub fn take(&self, pid: u32) -> Result<(), Gone> {
+    /// The application is about to run. `Err` when the peer has gone: then it must not run. The first time the peer is told by whom; from
+    /// then on it sees that a head has been read. `waited`: the head is so old that the peer may have given up.
+    pub fn take(&self, pid: u32, waited: bool) -> Result<(), Gone> {
         let mut writer = lock(&self.writer);
+        if writer.introduced {
+            return if waited && self.is_abandoned() { Err(Gone) } else { Ok(()) };
+        }
+        writer.introduced = true;
         put_with(&mut writer.out, Kind::Taken, |out| Taken { pid }.encode(out));
         writer.send(&self.stream, Wait::Yes).map(drop)
     }
 
-    /// Says, instead of [`take`](Self::take), that this worker's code is older than the script.
+    /// Says, instead of [`take`](Self::take), that the request must be repeated elsewhere: this worker's code is older than the script, or it
+    /// wants no more of this connection.
     pub fn refuse_as_stale(&self) {
         let mut writer = lock(&self.writer);
         put(&mut writer.out, Kind::Stale, &[]);
@@ -167,6 +175,29 @@ impl Connection {
             Err(TryLockError::Poisoned(writer)) => writer.into_inner().gone = true,
         }
         self.close();
+    }
+
+    /// Lets no more requests in. One that has arrived can still be read, and answered with `Stale`.
+    pub fn end_reading(&self) {
+        // It fails only if the peer has closed already.
+        let _ = shutdown(&self.stream, Side::Read);
+    }
+
+    /// Ends a connection between requests. One that has arrived meanwhile is sent elsewhere: an end without a word would look like a death.
+    pub fn dismiss(&self) {
+        self.end_reading();
+        if self.has_input() {
+            self.refuse_as_stale();
+        }
+        self.close();
+    }
+
+    /// Whether the peer has closed.
+    fn is_abandoned(&self) -> bool {
+        match message::try_peek(&self.stream, &mut [0]) {
+            Ok(n) => n == 0,
+            Err(error) => !error.is_would_block(),
+        }
     }
 
     /// Ends both directions, for this side and the peer: a blocked read or write returns.
@@ -679,8 +710,42 @@ mod tests {
     #[test]
     fn nothing_may_run_once_the_peer_has_gone() {
         let (connection, theirs) = connection();
+        assert_eq!(connection.take(1, true), Ok(()));
+        assert_eq!(connection.take(1, true), Ok(()));
         drop(theirs);
-        assert_eq!(connection.take(1), Err(Gone));
+        assert_eq!(connection.take(1, true), Err(Gone));
+        let (connection, theirs) = self::connection();
+        drop(theirs);
+        assert_eq!(connection.take(1, false), Err(Gone));
+    }
+
+    #[test]
+    fn a_worker_says_once_who_it_is() {
+        let (connection, theirs) = connection();
+        connection.take(1, false).unwrap();
+        connection.take(1, false).unwrap();
+        connection.end().unwrap();
+        let kinds: Vec<_> = frames(&theirs, 2).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [Kind::Taken, Kind::End]);
+    }
+
+    #[test]
+    fn a_head_that_arrived_before_the_end_of_reading_can_be_sent_elsewhere() {
+        let (connection, theirs) = connection();
+        say(&theirs, Kind::Head, b"h");
+        connection.end_reading();
+        assert!(message::send_all(&theirs, b"more").is_err());
+        connection.next_head(&mut Vec::new()).unwrap();
+        connection.refuse_as_stale();
+        assert_eq!(frames(&theirs, 1)[0].0, Kind::Stale);
+        assert!(matches!(connection.next_head(&mut Vec::new()), Err(NoHead::Closed)));
+        let (connection, theirs) = self::connection();
+        say(&theirs, Kind::Head, b"h");
+        connection.dismiss();
+        assert_eq!(frames(&theirs, 1)[0].0, Kind::Stale);
+        let (connection, theirs) = self::connection();
+        connection.dismiss();
+        assert_eq!(message::receive(&theirs, &mut [0]).unwrap(), 0);
     }
 
     #[test]

@@ -35,9 +35,12 @@ pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
     };
     while let Some(connection) = worker.seats.next_connection(index) {
         while seat.one_request(&connection) {}
-        connection.close();
+        connection.dismiss();
     }
 }
+
+/// In microseconds: after so long a wait it is looked whether anybody still waits.
+const LONG_WAIT: i64 = 20_000;
 
 struct Seat<'a> {
     worker: &'a Worker,
@@ -70,6 +73,7 @@ impl Seat<'_> {
         };
         let counts = !head.ignore_activity;
         if !worker.seats.begin(self.index, self.thread, counts) {
+            connection.refuse_as_stale();
             return false;
         }
         // Other scripts than that of an application are loaded anew where they are.
@@ -88,7 +92,9 @@ impl Seat<'_> {
             connection.no_body();
         }
         // The peer may have given up while the request waited. Then nothing has run, and nothing must.
-        let complete = connection.take(worker.pid).is_ok() && self.answer(connection, &head);
+        let now = now();
+        let waited = now.saturating_sub(head.queue_start) >= LONG_WAIT;
+        let complete = connection.take(worker.pid, waited).is_ok() && self.answer(connection, &head, now);
         let over = worker.seats.end(self.index, counts);
         if over.interrupted {
             self.forget_interruption();
@@ -102,11 +108,11 @@ impl Seat<'_> {
     }
 
     /// Runs the application; whether the answer is complete.
-    fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>) -> bool {
+    fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>, now: i64) -> bool {
         let exchange: Arc<dyn Exchange> = connection.clone();
         let circumstances = Circumstances {
             thread_id: self.index as i64 + 1,
-            daemon_start: now(),
+            daemon_start: now,
             record: None,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -156,7 +156,7 @@ impl Seats {
         };
         if let Some(idle) = &seat.connection {
             seat.recalled = true;
-            idle.close();
+            idle.end_reading();
         }
         seat.next = Some(connection);
         seat.changed = clock;
@@ -194,7 +194,7 @@ impl Seats {
         Some(connection)
     }
 
-    /// A request has arrived at this seat; false when it must not run here. `counts`: it is activity.
+    /// A request has arrived at this seat; false when it must not run here, which its child is to be told. `counts`: it is activity.
     pub fn begin(&self, index: usize, thread: Option<i64>, counts: bool) -> bool {
         let mut table = self.lock();
         table.note_activity(counts);
@@ -244,7 +244,7 @@ impl Seats {
         for seat in &mut table.seats {
             if let (State::Idle | State::Fresh { .. }, Some(connection)) = (seat.state, &seat.connection) {
                 seat.recalled = true;
-                connection.close();
+                connection.end_reading();
             }
         }
         self.room.notify_all();
@@ -409,8 +409,10 @@ mod tests {
         (Arc::new(Connection::new(ours)), theirs)
     }
 
+    /// Whether nothing more may be sent.
     fn is_closed(theirs: &OwnedFd) -> bool {
-        matches!(rwsgi_os::message::try_receive(theirs, &mut [0]), Ok(0))
+        rwsgi_os::poll::writable(theirs, Some(Duration::ZERO)).unwrap()
+            && rwsgi_os::message::try_send(theirs, &[0]).is_err()
     }
 
     #[test]
