@@ -321,7 +321,9 @@ fn first_frame(link: &mut Link) -> Result<Option<Reply>, Fault> {
         return Ok(None);
     };
     match frame.kind {
-        Kind::Taken => Ok(Some(Reply::Taken(Taken::decode(frame.payload).map_err(wire)?.pid))),
+        Kind::Taken => Ok(Some(Reply::Taken(
+            Taken::decode(frame.payload).map_err(wire)?.pid,
+        ))),
         Kind::Stale => Ok(Some(Reply::Replaced)),
         Kind::Abort => {
             let abort = Abort::decode(frame.payload).map_err(wire)?;

@@ -146,7 +146,11 @@ impl Connection {
     pub fn take(&self, pid: u32, waited: bool) -> Result<(), Gone> {
         let mut writer = lock(&self.writer);
         if writer.introduced {
-            return if waited && self.is_abandoned() { Err(Gone) } else { Ok(()) };
+            return if waited && self.is_abandoned() {
+                Err(Gone)
+            } else {
+                Ok(())
+            };
         }
         writer.introduced = true;
         put_with(&mut writer.out, Kind::Taken, |out| Taken { pid }.encode(out));
@@ -738,7 +742,10 @@ mod tests {
         connection.next_head(&mut Vec::new()).unwrap();
         connection.refuse_as_stale();
         assert_eq!(frames(&theirs, 1)[0].0, Kind::Stale);
-        assert!(matches!(connection.next_head(&mut Vec::new()), Err(NoHead::Closed)));
+        assert!(matches!(
+            connection.next_head(&mut Vec::new()),
+            Err(NoHead::Closed)
+        ));
         let (connection, theirs) = self::connection();
         say(&theirs, Kind::Head, b"h");
         connection.dismiss();
