@@ -11,7 +11,7 @@ use crate::directives::RawServer;
 use crate::directives::cap::Cap;
 use crate::directives::daemon::GroupOptions;
 use crate::directives::kinds::{Count, Seconds, Threads, Umask};
-use crate::directives::users::RawBase;
+use crate::directives::users::{AbsoluteList, RawBase};
 
 /// A base.
 #[derive(Clone, Debug)]
@@ -153,16 +153,20 @@ fn rules(
     refused_gids.sort_unstable();
     refused_gids.dedup();
     let denied = own.deny_users.iter().flat_map(|names| &names.0);
-    let versions = own.python_versions.iter().flat_map(|list| &list.0);
+    let paths = |list: &Option<AbsoluteList>| -> Vec<Vec<u8>> {
+        let paths = list.iter().flat_map(|list| &list.0);
+        paths
+            .map(|path| path.as_os_str().as_encoded_bytes().to_vec())
+            .collect()
+    };
     Ok(BaseRules {
         min_uid,
         max_uid,
         denied: denied.map(|name| name.clone().into_bytes()).collect(),
+        suspended_shells: paths(&own.suspended_shells),
         root_owned: own.root_owned_scripts.unwrap_or(false),
         refused_gids,
-        python_versions: versions
-            .map(|path| path.as_os_str().as_encoded_bytes().to_vec())
-            .collect(),
+        python_versions: paths(&own.python_versions),
         user_processes: own.user_processes.map_or(10, |count| count.0),
         user_log: own
             .user_log
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn what_is_written_counts_more_than_the_defaults() {
         let line = "/srv/www/* processes=1 min-processes=1 umask=0077 queue-timeout=0 python-home=/venv user-log='' \
-                    deny-users=bob,eve root-owned-scripts=On python-versions=/opt/a:/opt/b user-processes=0 min-uid=500 max-uid=501";
+                    deny-users=bob,eve root-owned-scripts=On python-versions=/opt/a:/opt/b suspended-shells=/bin/no user-processes=0 min-uid=500 max-uid=501";
         let base = read(&[line], 0).unwrap().remove(0);
         let settings = &base.group.settings;
         assert_eq!((settings.processes, settings.scale.min_processes), (1, 1));
@@ -231,6 +235,7 @@ mod tests {
         assert!(rules.root_owned && rules.user_log.is_empty() && rules.user_processes == 0);
         assert_eq!(rules.denied, [b"bob", b"eve"]);
         assert_eq!(rules.python_versions, [b"/opt/a", b"/opt/b"]);
+        assert_eq!(rules.suspended_shells, [b"/bin/no"]);
     }
 
     // R6

@@ -23,6 +23,10 @@ options! {
     /// Login names whose applications are refused, separated by commas.
     deny_users: LoginNames = "deny-users";
 
+    /// Login shells that mean that an account is suspended, absolute paths separated by colons: who has one of them runs no applications. Default:
+    /// none, since many accounts without a shell are in use.
+    suspended_shells: AbsoluteList = "suspended-shells";
+
     /// On: scripts, and the directories they are in, may belong to root instead of the user: for applications that the administrator has
     /// installed in a user's directory. Default Off.
     root_owned_scripts: OnOff = "root-owned-scripts";

@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         f26_warm_sites_do_not_notice_that_managers_are_killed,
         f26_a_first_request_waits_for_the_next_manager,
         f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing,
+        f31_a_manager_without_descriptors_keeps_warm_sites_and_comes_back,
         f27_no_worker_is_lost_or_doubled_while_managers_die_at_starts,
         a_killed_keeper_is_replaced,
         a_killed_parent_takes_workers_and_manager_along,
@@ -182,6 +183,64 @@ fn f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing(case: 
     assert_eq!(httpd.get("/cold/pid").status, 200);
     assert_eq!(load.stop(), Vec::<String>::new());
     assert!(before.iter().all(|pid| pids(&httpd).contains(pid)));
+}
+
+/// Sets how many descriptors a process may have from now on.
+fn limit_descriptors(pid: u32, count: u32) {
+    let status = std::process::Command::new("prlimit")
+        .args([format!("--pid={pid}"), format!("--nofile={count}:")])
+        .status();
+    assert!(status.expect("prlimit").success());
+}
+
+/// Processor time of a process so far.
+fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().expect("ticks"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// F31
+fn f31_a_manager_without_descriptors_keeps_warm_sites_and_comes_back(case: &Case) {
+    case.needs_ours("it has no manager");
+    case.needs_root();
+    case.needs_threads();
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .children(1)
+        .conf("WSGIScriptAlias /cold @SCRIPTS@/life.wsgi application-group=cold process-group=site")
+        .app("life.wsgi")
+        .start();
+    assert_eq!(httpd.get("/pid").status, 200);
+    httpd.provoked(&[codes::MANAGER, codes::BACK_OFF, &["RW0310", "RW0406"]]);
+    let manager = httpd.manager().expect("a manager");
+    // All of them are taken.
+    limit_descriptors(manager.pid, 3);
+    let load = Load::start(&httpd, "/pid", 1, |reply| reply.status == 200);
+    load.more(5);
+    let (start, used) = (Instant::now(), processor_time(manager.pid));
+    let reply = httpd.get("/cold/pid");
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+    // A door that nobody can come in by is no reason to be awake.
+    let (took, used) = (start.elapsed(), processor_time(manager.pid) - used);
+    assert!(took < SLOW, "{took:?}");
+    assert!(
+        used < took / 4 + Duration::from_millis(200),
+        "{used:?} of {took:?}"
+    );
+    limit_descriptors(manager.pid, 1024);
+    until("the cold one to be served", SLOW * 2, || {
+        httpd.get("/cold/pid").status == 200
+    });
+    assert_eq!(load.stop(), Vec::<String>::new());
+    assert_eq!(httpd.manager().map(|now| now.pid), Some(manager.pid));
 }
 
 /// F27: workers are replaced all the time while managers die.

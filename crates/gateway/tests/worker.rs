@@ -10,7 +10,7 @@ use rwsgi_os::process::End;
 use rwsgi_os::signal::Signal;
 use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{FromWorker, Start};
-use rwsgi_wire::frame::Kind;
+use rwsgi_wire::frame::{self, Kind};
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::python::{Interpreters, Options, Python};
@@ -744,6 +744,32 @@ fn a_connection_that_speaks_nonsense_is_closed_and_the_worker_goes_on() {
             "{:?}",
             worker.said
         );
+    });
+}
+
+// R39
+#[test]
+fn r39_a_request_that_breaks_off_at_any_byte_is_not_executed() {
+    const COUNTS: &str = "def application(environ, start_response):\n    open(__file__ + '.ran', 'a').write('x')\n    \
+                          start_response('200 OK', [])\n    return [b'done']\n";
+    on_every_python(|python| {
+        let worker = Worker::start(python, settings());
+        let script = worker.directory.write("app.wsgi", COUNTS);
+        let head = Head {
+            script: &script,
+            callable: b"application",
+            environ: vec![(b"PATH_INFO", b"/")],
+            ..Head::default()
+        };
+        let mut request = Vec::new();
+        frame::put_with(&mut request, Kind::Head, |out| head.encode(out));
+        for cut in 0..request.len() {
+            let client = worker.connect();
+            rwsgi_os::message::send_all(&client.stream, &request[..cut]).unwrap();
+        }
+        assert_eq!(worker.get(&script, "/").whole(), "done");
+        let ran = Path::new(std::ffi::OsStr::from_bytes(&script)).with_extension("wsgi.ran");
+        assert_eq!(std::fs::read(ran).unwrap(), b"x", "of {} cuts", request.len());
     });
 }
 

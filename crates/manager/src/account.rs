@@ -202,6 +202,13 @@ impl Account {
         if self.expired {
             return refused(codes::ACCOUNT_EXPIRED, format!("the account {name} has expired"));
         }
+        if rules.suspended_shells.contains(&self.shell) {
+            let shell = crate::lines::escape(&self.shell);
+            return refused(
+                codes::ACCOUNT_SUSPENDED,
+                format!("the account {name} is suspended: its login shell {shell} is in suspended-shells"),
+            );
+        }
         Ok(())
     }
 }
@@ -219,6 +226,7 @@ mod tests {
             has_group: true,
             groups: vec![1000, 2000],
             home: b"/home/ann".to_vec(),
+            shell: b"/bin/sh".to_vec(),
             ..Account::default()
         }
     }
@@ -229,6 +237,7 @@ mod tests {
             max_uid: 60000,
             denied: vec![b"bob".to_vec()],
             refused_gids: vec![4, 33],
+            suspended_shells: vec![b"/usr/sbin/suspended".to_vec()],
             ..BaseRules::default()
         }
     }
@@ -297,6 +306,12 @@ mod tests {
     #[test]
     fn c22_an_expired_account_runs_no_applications() {
         assert_eq!(with(|a| a.expired = true), Err(486));
+    }
+
+    #[test]
+    fn c22_a_suspended_account_runs_no_applications() {
+        assert_eq!(with(|a| a.shell = b"/usr/sbin/suspended".to_vec()), Err(499));
+        assert_eq!(with(|a| a.shell.clear()), Ok(()));
     }
 
     #[test]

@@ -289,6 +289,10 @@ codes! {
         "All workers of the user are busy and another application of the same user needs one.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
         "Raise user-processes of the base if the machine has room for more.";
+    ACCOUNT_SUSPENDED = 499, "Account is suspended (C22)",
+        "Its login shell is one of those that suspended-shells of the base names.",
+        "The application is not started and its requests are refused.",
+        "Nothing if that is meant; else chsh.";
     CONFINEMENT_FAILED = 500, "Control group cannot be entered",
         "Somebody has removed the group, or the kernel refuses new members.", "The worker is not started; there is no fall-back.",
         "See the reason in the text. Leave the groups below rwsgi-PID to the manager.";
@@ -324,6 +328,10 @@ codes! {
         "A worker was to start beside others and ended before it was ready, usually because a script that they have loaded has changed since and does not load.",
         "It does not serve; the others go on. It is tried again every five seconds, and when the script has been mended.",
         "Mend the script; the text and the lines above it say what is wrong.";
+    SCRIPT_TOO_LARGE = 535, "Script is too large (C15)",
+        "It has more than 16 MiB.",
+        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "Put what is data into files of their own.";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rwsgi_os::system::System;
 use rwsgi_os::walk::Kind;
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::{Fields, Put};
+use rwsgi_wire::limits::SCRIPT_MAX;
 
 use crate::codes;
 use crate::journey::Stop;
@@ -220,6 +221,13 @@ impl Checks<'_> {
         }
         if !self.is_owner(&status) {
             return Err(not_own(format!("the script {shown} {}", self.belongs(&status))));
+        }
+        if status.size > SCRIPT_MAX {
+            let what = format!(
+                "has {} bytes, and no more than {SCRIPT_MAX} are loaded: put data into files of their own",
+                status.size
+            );
+            return refused(codes::SCRIPT_TOO_LARGE, what);
         }
         Ok(())
     }

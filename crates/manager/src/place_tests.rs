@@ -131,6 +131,19 @@ fn c14_the_script_is_a_regular_file_and_no_link() {
     assert_eq!(with(|f| f.directory(SCRIPT)), Err(490));
 }
 
+// C15
+#[test]
+fn c15_a_script_has_a_size() {
+    let with_bytes = |count: u64| {
+        with(|f| {
+            f.file(SCRIPT, &" ".repeat(usize::try_from(count).unwrap()));
+            f.give(SCRIPT, ANN, 0o600);
+        })
+    };
+    assert!(with_bytes(SCRIPT_MAX).is_ok());
+    assert_eq!(with_bytes(SCRIPT_MAX + 1), Err(535));
+}
+
 // C15, C16
 #[test]
 fn c15_c16_the_script_is_not_writable_for_others_and_not_set_id() {

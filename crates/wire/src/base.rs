@@ -33,6 +33,8 @@ pub struct BaseRules {
     pub max_uid: u32,
     /// Login names that may not.
     pub denied: Vec<Vec<u8>>,
+    /// Login shells of those who may not: accounts that are suspended.
+    pub suspended_shells: Vec<Vec<u8>>,
     /// Scripts and their directories may belong to root instead of the user.
     pub root_owned: bool,
     /// Groups that give power over the machine, or that httpd runs in: who is in one of them may not.
@@ -98,6 +100,7 @@ impl BaseRules {
         out.put_u32(self.min_uid);
         out.put_u32(self.max_uid);
         out.put_list(&self.denied);
+        out.put_list(&self.suspended_shells);
         out.put_u8(self.root_owned.into());
         out.put_u32(u32::try_from(self.refused_gids.len()).unwrap_or(u32::MAX));
         for gid in &self.refused_gids {
@@ -114,6 +117,7 @@ impl BaseRules {
             min_uid: f.u32("lowest uid")?,
             max_uid: f.u32("highest uid")?,
             denied: owned(f.list("denied users")?),
+            suspended_shells: owned(f.list("suspended shells")?),
             root_owned: f.bool("root-owned scripts")?,
             refused_gids: (0..f.u32("refused groups")?)
                 .map(|_| f.u32("refused groups"))

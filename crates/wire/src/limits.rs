@@ -16,3 +16,5 @@ pub const WANT_MAX: usize = 64 << 10;
 pub const TEXT_MAX: usize = 32 << 10;
 /// Largest control message, in bytes (one SEQPACKET packet).
 pub const CONTROL_MAX: usize = 64 << 10;
+/// Largest script of a user, in bytes; nobody writes one by hand.
+pub const SCRIPT_MAX: u64 = 16 << 20;

@@ -100,6 +100,7 @@ fn control_messages() {
         template: group.clone(),
         rules: BaseRules {
             denied: vec![b"bob".to_vec()],
+            suspended_shells: vec![b"/bin/no".to_vec()],
             refused_gids: vec![0, 4],
             python_versions: vec![b"/opt".to_vec()],
             ..BaseRules::default()

@@ -2,12 +2,15 @@
 
 use super::{USER, hosted};
 use crate::codes;
-use rwsgi_testkit::{Case, Topic, test};
+use rwsgi_testkit::{Case, Topic, test, until};
+use std::process::Command;
+use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         r66_crashes_of_one_site_change_nothing_for_another,
         r73_failures_tell_the_client_nothing,
+        r76_processes_tell_other_users_nothing_of_requests,
     ]);
 }
 
@@ -82,4 +85,38 @@ fn r73_failures_tell_the_client_nothing(case: &Case) {
     }
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION, codes::DEATH, codes::LENGTH, codes::BACK_OFF]);
+}
+
+/// R76
+fn r76_processes_tell_other_users_nothing_of_requests(case: &Case) {
+    const SECRET: &str = "canary-7d1e";
+    let httpd = hosted(case, "threads=2")
+        .app("streams.wsgi")
+        .conf(&format!("SetEnv TOKEN {SECRET}"))
+        .start();
+    let mut request = httpd.raw_get(&format!("/slow_compute?token={SECRET}"));
+    until("the application to run", Duration::from_secs(20), || {
+        httpd.data().join("started").exists()
+    });
+    let all = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /proc/[0-9]*/comm /proc/[0-9]*/status 2>/dev/null || true";
+    let seen = Command::new("setpriv")
+        .args([
+            "--reuid",
+            "daemon",
+            "--regid",
+            "daemon",
+            "--clear-groups",
+            "sh",
+            "-c",
+            all,
+        ])
+        .output()
+        .expect("setpriv")
+        .stdout;
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    assert_eq!(request.reply().head.status, 200);
+    let seen = String::from_utf8_lossy(&seen);
+    let root = httpd.root().display().to_string();
+    assert!(seen.contains(&root), "nothing was seen of this httpd");
+    assert!(!seen.contains(SECRET));
 }

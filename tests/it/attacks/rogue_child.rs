@@ -36,10 +36,17 @@ def connect():
     found.settimeout(5)
     return found
 
+heard = set()
+
+def listen(child):
+    said = child.recv(1 << 16)
+    heard.add(said)
+    return said
+
 def ask(packet):
     with connect() as child:
         child.send(packet)
-        return child.recv(1 << 16)
+        return listen(child)
 
 def quietly(packet, descriptors=()):
     with connect() as child:
@@ -50,7 +57,7 @@ def quietly(packet, descriptors=()):
                 child.send(packet)
             if noise.random() < 0.5:
                 child.settimeout(0.02)
-                child.recv(1 << 16)
+                listen(child)
         except OSError:
             pass
 
@@ -101,6 +108,8 @@ for child in idle:
     except OSError:
         pass
 assert ask(honest)[0] == 1
+# Nobody has asked for it.
+assert len(heard) > 1 and not any(b"neighbour" in said for said in heard), heard
 waited.sort()
 print(count, int(waited[-1] * 1000), int(waited[len(waited) * 99 // 100 - 1] * 1000))
 "#;
@@ -149,8 +158,12 @@ fn r37_a_rogue_child_gets_nothing_from_the_manager(case: &Case) {
     let httpd = hosted(case, "threads=2")
         .app("environ.wsgi")
         .conf("WSGIApplicationGroup %{GLOBAL}")
+        .conf("WSGIDaemonProcess neighbour user=daemon group=daemon threads=1")
+        .conf("WSGIScriptAlias /other @SCRIPTS@/environ.wsgi process-group=neighbour")
         .start();
-    assert_eq!(httpd.get("/").status, 200);
+    for url in ["/", "/other"] {
+        assert_eq!(httpd.get(url).status, 200);
+    }
     let manager = httpd.manager().expect("manager");
     let workers: Vec<u32> = httpd.workers().iter().map(|worker| worker.pid).collect();
     let uids = |processes: &[Process]| -> BTreeSet<String> {

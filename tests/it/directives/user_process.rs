@@ -37,6 +37,10 @@ fn user_process_takes_a_pattern_and_options(case: &Case) {
             ),
             ("WSGIUserProcess /home/* deny-users=a/b", &["'a/b'", "login name"]),
             (
+                "WSGIUserProcess /home/* suspended-shells=nologin",
+                &["nologin", "absolute"],
+            ),
+            (
                 "WSGIUserProcess /home/* python-versions=here",
                 &["here", "absolute"],
             ),

@@ -13,6 +13,8 @@ pub fn tests(topic: &mut Topic) {
         c9_an_account_below_min_uid_or_denied,
         c10_a_member_of_a_privileged_group,
         c22_an_expired_account,
+        c22_a_suspended_account,
+        c15_a_script_beyond_the_limit,
         r16_an_account_that_has_gone,
         c22_a_home_of_somebody_else,
         r74_the_names_of_a_users_files_forge_no_line_of_the_log,
@@ -60,7 +62,7 @@ fn refused(httpd: &Httpd, words: &[&str]) {
 fn noted(home: &Home) {
     let log = home.path().join("logs/wsgi.log");
     until("a note in the user's own log", Duration::from_secs(10), || {
-        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("RW04"))
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("RW0"))
     });
     let status = std::fs::metadata(&log).expect("metadata");
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&status), ANN);
@@ -150,6 +152,31 @@ fn c22_an_expired_account(case: &Case) {
             "ann:*:19000:0:99999:7::19001:",
         );
         refused(httpd, &["ann", "RW0486"]);
+    });
+}
+
+fn c22_a_suspended_account(case: &Case) {
+    let (world, _home) = with_app(world(case, "suspended-shells=/usr/sbin/suspended:/bin/false"));
+    world.run(|httpd| {
+        let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+        let line = passwd.lines().find(|line| line.starts_with("ann:")).expect("ann");
+        change_account(
+            "/etc/passwd",
+            line,
+            &line.replace("/bin/sh", "/usr/sbin/suspended"),
+        );
+        refused(httpd, &["ann", "RW0499", "/usr/sbin/suspended"]);
+    });
+}
+
+fn c15_a_script_beyond_the_limit(case: &Case) {
+    let (world, home) = with_app(world(case, ""));
+    home.file("app.wsgi", vec![b'\n'; (16 << 20) + 1]);
+    world.run(|httpd| {
+        assert_eq!(httpd.get("/~ann/").status, 503);
+        httpd.wait_log("RW0535");
+        httpd.announce("RW03");
+        noted(&home);
     });
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use rwsgi_os::file::{self, Links};
 use rwsgi_wire::base::ScriptOwner;
+use rwsgi_wire::limits::SCRIPT_MAX;
 
 use super::md5::md5;
 use super::other_callable;
@@ -111,6 +112,12 @@ fn open_own(script: &[u8], owner: ScriptOwner) -> Result<File, Refusal> {
     if status.mode & 0o022 != 0 {
         let mode = status.mode & 0o7777;
         return Err(Refusal::NotOwn(format!("has mode {mode:04o}: chmod go-w it")));
+    }
+    if status.size > SCRIPT_MAX {
+        let size = status.size;
+        return Err(Refusal::NotOwn(format!(
+            "has {size} bytes: no more than {SCRIPT_MAX} are loaded"
+        )));
     }
     Ok(File::from(opened))
 }
