@@ -67,6 +67,15 @@ codes! {
         "The bytes the application yielded are more than the Content-Length it declared (PEP 3333 asks for exactly as many).",
         "The excess is dropped; the client sees a complete answer of the declared length.",
         "Mend the application's Content-Length, or leave it out.";
+    NOT_KEPT = 314, "An answer cannot be kept for a client that is slow",
+        "WSGIResponseBuffering is on, and the file in WSGISpoolDirectory cannot be made or written (a full disk, a directory that httpd's user may not \
+         write to, too many open files), or the thread that does it cannot be started; the sentence says which.",
+        "The client gets its answer; until it has taken it the thread of the worker waits.",
+        "Make room, or name another directory with WSGISpoolDirectory.";
+    LOST = 315, "What was kept of an answer is lost",
+        "The file in WSGISpoolDirectory that holds it cannot be read: the disk fails, or somebody has cut the file.",
+        "The client sees an aborted answer.",
+        "Look for errors of the file system.";
     FILE_SHRANK = 325, "A file became shorter while it was sent",
         "The application returned the file through wsgi.file_wrapper, and somebody truncated it before its last byte had been sent.",
         "The client sees an aborted answer.",

@@ -14,6 +14,7 @@ use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, 
 
 use super::client::{Client, Piece};
 use super::file;
+use super::intake::Room;
 use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
 use super::pools::{OPEN_UP, Pool, PoolName, Pools, is_forbidden};
 use super::relay::Relay;
@@ -44,12 +45,13 @@ impl Limits {
     }
 }
 
-/// Answers one request: `head` is a whole `Head` frame.
+/// Answers one request: `head` is a whole `Head` frame; what its client is slow to take may wait in `room`.
 pub fn serve(
     pools: &Pools,
     name: &PoolName,
     head: &[u8],
     limits: Limits,
+    room: Room<'_>,
     client: &mut dyn Client,
 ) -> Result<(), Failure> {
     let mut relay = Relay::new(client).relaying(limits.relaying);
@@ -57,7 +59,7 @@ pub fn serve(
         Ok(taken) => taken,
         Err(fault) => return Err(relay.fail(fault)),
     };
-    match answer(&mut link, &mut relay, limits.socket) {
+    match answer(&mut link, &mut relay, limits.socket, room) {
         Ok(()) => {
             pool.put_back(link);
             Ok(())
@@ -304,7 +306,7 @@ fn reply(
         Waited::TimedOut if limits.queue.is_some() && !has_read => Err(Fault::QueueTimeout),
         Waited::Smuggled => Err(smuggled()),
         Waited::TimedOut => Err(Fault::SocketTimeout(limits.socket)),
-        Waited::Closed | Waited::Unread | Waited::Bytes => Ok(Reply::Elsewhere),
+        Waited::Closed | Waited::Unread | Waited::Lost(_) | Waited::Bytes => Ok(Reply::Elsewhere),
     }
 }
 
@@ -351,12 +353,12 @@ pub(super) fn aborted(abort: &Abort<'_>) -> Fault {
 }
 
 /// Relays everything from `Taken` to `End`.
-fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<(), Broken> {
+fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration, room: Room<'_>) -> Result<(), Broken> {
     let mut body = Vec::new();
     let mut client_ended = None;
     loop {
         let (frames, mut sender) = link.batch()?;
-        if pass(&frames, &mut sender, relay, limit, &mut body)? {
+        if pass(&frames, &mut sender, relay, limit, room, &mut body)? {
             return Ok(());
         }
         next_bytes(link, relay, limit, &mut client_ended)?;
@@ -383,6 +385,10 @@ pub(super) fn next_bytes(
         Ok(Waited::Bytes) => Ok(()),
         Ok(Waited::Closed | Waited::Unread) | Err(_) => Err(Broken::Closed),
         Ok(Waited::Smuggled) => Err(smuggled().into()),
+        Ok(Waited::Lost(why)) => Err(Fault::Lost(format!(
+            "what had been received of the answer cannot be read back: {why}"
+        ))
+        .into()),
         Ok(Waited::TimedOut) => Err(Fault::SocketTimeout(limit).into()),
         Ok(Waited::ClientGone) => Err(Fault::ClientGone.into()),
     }
@@ -394,6 +400,7 @@ fn pass(
     sender: &mut Sender<'_>,
     relay: &mut Relay<'_>,
     limit: Duration,
+    room: Room<'_>,
     body: &mut Vec<u8>,
 ) -> Result<bool, Broken> {
     let mut pieces = Vec::new();
@@ -411,14 +418,14 @@ fn pass(
             Kind::Want => {
                 if !pieces.is_empty() {
                     pieces.push(Piece::Flush);
-                    relay.send(&pieces)?;
+                    unhurried(sender, room, relay, |relay| relay.send(&pieces))?;
                     pieces.clear();
                 }
                 feed(Want::decode(frame.payload)?, sender, relay, limit, body)?;
             }
             Kind::Ask => show_scoreboard(|pieces| sender.send_pieces(pieces), relay, limit)?,
             Kind::File => {
-                send_file(File::decode(frame.payload)?, sender, relay, &pieces)?;
+                send_file(File::decode(frame.payload)?, sender, relay, room, &pieces)?;
                 pieces.clear();
             }
             Kind::End if sender.take_passed().is_some() => return Err(smuggled().into()),
@@ -463,9 +470,28 @@ fn pass(
         if relay.is_to_be_flushed(bytes.sum(), |delay| sender.has_more(delay)) {
             pieces.push(Piece::Flush);
         }
-        relay.send(&pieces)?;
+        unhurried(sender, room, relay, |relay| relay.send(&pieces))?;
     }
     Ok(false)
+}
+
+/// Lets the client take as long as it likes for a part of an answer; its worker goes on, as far as there is room.
+fn unhurried(
+    sender: &mut Sender<'_>,
+    room: Room<'_>,
+    relay: &mut Relay<'_>,
+    send: impl FnOnce(&mut Relay<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let (sent, kept) = sender.during(room, || send(relay));
+    if let Err(why) = kept {
+        let text = format!(
+            "an answer whose client is slow cannot be kept in {}, so the worker waits for the client: {why}",
+            room.directory.display()
+        );
+        let code = codes::NOT_KEPT;
+        relay.client().warn(&Message { code, text });
+    }
+    sent
 }
 
 /// Passes on the file that is the rest of the answer, and says so to a worker that waits.
@@ -473,6 +499,7 @@ fn send_file(
     part: File,
     sender: &mut Sender<'_>,
     relay: &mut Relay<'_>,
+    room: Room<'_>,
     before: &[Piece<'_>],
 ) -> Result<(), Fault> {
     let Some(fd) = sender.take_passed() else {
@@ -480,7 +507,8 @@ fn send_file(
             "the worker named a file without passing its descriptor".into(),
         ));
     };
-    relay.file(file::File::check(fd, part)?, before, part.wait)?;
+    let file = file::File::check(fd, part)?;
+    unhurried(sender, room, relay, |relay| relay.file(file, before, part.wait))?;
     if part.wait {
         let mut out = Vec::new();
         frame::put(&mut out, Kind::Sent, b"");

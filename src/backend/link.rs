@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
@@ -12,6 +13,8 @@ use rwsgi_os::socket::{
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind};
+
+use super::intake::{Intake, Room};
 
 /// How long after the client ended its side of the connection a worker may still answer. A client that has said all it had to say
 /// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
@@ -27,8 +30,10 @@ const AT_FIRST: Duration = Duration::from_millis(10);
 pub struct Link {
     /// The process at the other end, once it has said so.
     pub worker: Option<u32>,
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     decoder: Decoder,
+    /// What was received while the client was waited for.
+    intake: Option<Intake>,
     /// The descriptor whose frame has not been dealt with.
     passed: Option<OwnedFd>,
 }
@@ -44,6 +49,8 @@ pub enum Waited {
     Unread,
     /// The worker passed more descriptors than the one that belongs to a file.
     Smuggled,
+    /// What had been taken in cannot be read back.
+    Lost(OsError),
     /// The time is over.
     TimedOut,
     /// The client went away.
@@ -91,8 +98,9 @@ impl Link {
         }
         Ok(Self {
             worker: None,
-            socket,
+            socket: Arc::new(socket),
             decoder: Decoder::new(),
+            intake: None,
             passed: None,
         })
     }
@@ -109,6 +117,13 @@ impl Link {
 
     /// Waits for bytes and receives them.
     pub fn receive(&mut self, limit: Duration, client: &mut ClientWatch<'_>) -> Result<Waited, OsError> {
+        if let Some(intake) = &self.intake {
+            match intake.take(self.decoder.space()) {
+                Ok(None) => {}
+                Ok(Some(received)) => return self.received(received),
+                Err(why) => return Ok(Waited::Lost(why)),
+            }
+        }
         let mut waited = Duration::ZERO;
         let received = if limit > AT_FIRST && client.ended.is_none() {
             waited = AT_FIRST;
@@ -217,14 +232,21 @@ impl Link {
     pub fn batch(&mut self) -> Result<(Vec<Frame<'_>>, Sender<'_>), WireError> {
         let sender = Sender {
             socket: &self.socket,
+            intake: &mut self.intake,
             passed: &mut self.passed,
         };
         Ok((self.decoder.batch()?, sender))
     }
 
+    /// Nothing is taken in any more: the exchange is over.
+    pub fn settle(&mut self) {
+        self.intake.take_if(|intake| !intake.has_some());
+    }
+
     /// Whether the connection can carry another exchange: open, and nothing left over.
     pub fn is_clean(&self) -> bool {
         self.decoder.is_empty()
+            && self.intake.is_none()
             && self.passed.is_none()
             && matches!(message::try_peek(&self.socket, &mut [0]), Err(e) if e.is_would_block())
     }
@@ -244,7 +266,8 @@ fn send_pieces(socket: &OwnedFd, mut pieces: [&[u8]; 3]) -> Result<(), OsError> 
 
 /// The rest of a link whose received frames are borrowed.
 pub struct Sender<'l> {
-    socket: &'l OwnedFd,
+    socket: &'l Arc<OwnedFd>,
+    intake: &'l mut Option<Intake>,
     passed: &'l mut Option<OwnedFd>,
 }
 
@@ -264,8 +287,30 @@ impl Sender<'_> {
         self.passed.take()
     }
 
+    /// Runs `send`, in which the client is waited for, and takes in meanwhile what the worker has to say. The error: that cannot be done,
+    /// or no longer, for this answer.
+    pub fn during<T>(&mut self, room: Room<'_>, send: impl FnOnce() -> T) -> (T, Result<(), OsError>) {
+        if room.most == 0 {
+            return (send(), Ok(()));
+        }
+        if self.intake.is_none() {
+            match Intake::new(self.socket, room) {
+                Ok(intake) => *self.intake = Some(intake),
+                Err(why) => return (send(), Err(why)),
+            }
+        }
+        match self.intake {
+            None => (send(), Ok(())),
+            Some(intake) => {
+                let sent = intake.during(send);
+                (sent, intake.failure().map_or(Ok(()), Err))
+            }
+        }
+    }
+
     /// Whether more bytes can be received within this time.
     pub fn has_more(&self, within: Duration) -> bool {
-        rwsgi_os::poll::readable(self.socket, Some(within)).unwrap_or(true)
+        let taken_in = || self.intake.as_ref().is_some_and(Intake::has_some);
+        taken_in() || rwsgi_os::poll::readable(self.socket, Some(within)).unwrap_or(true)
     }
 }

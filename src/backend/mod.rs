@@ -2,6 +2,7 @@
 //!
 //! - [`client`]: what a backend needs of the request it answers
 //! - [`file`]: a file as the rest of an answer, checked
+//! - [`intake`]: answers that their clients take slowly
 //! - [`spool`]: bytes that wait, in memory or in a file without a name
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
@@ -16,6 +17,7 @@ pub mod codes;
 pub mod daemon;
 pub mod embedded;
 pub mod file;
+pub mod intake;
 pub mod kept;
 pub mod libpython;
 pub mod link;
@@ -107,6 +109,8 @@ pub enum Fault {
     Violation(String),
     /// A file became shorter while it was sent.
     FileShrank(String),
+    /// What was kept of the answer for its client is lost.
+    Lost(String),
     /// The client is gone.
     ClientGone,
     /// httpd has answered already, or answers in the application's place.
@@ -145,6 +149,7 @@ impl Fault {
             }
             Self::Violation(text) => (500, c::BAD_ANSWER, text),
             Self::FileShrank(text) => (500, c::FILE_SHRANK, text),
+            Self::Lost(text) => (500, c::LOST, text),
             // Never logged, never shown: nobody is there.
             Self::ClientGone | Self::AnsweredByServer => {
                 return Refusal {

@@ -113,7 +113,8 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, unless the worker has closed it.
-    pub fn put_back(&self, link: Link) {
+    pub fn put_back(&self, mut link: Link) {
+        link.settle();
         if link.is_clean() {
             lock(&self.idle).push(link);
         }

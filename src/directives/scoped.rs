@@ -121,6 +121,14 @@ settings! {
     /// room it is 503 with `Retry-After`. Default 0: the body is read when the application reads it. No effect in embedded mode.
     request_buffering: Bytes<0> = c"WSGIRequestBuffering" in FileInfo;
 
+    /// Bytes of an answer that httpd receives from the worker before the client takes them, so that a slow client keeps no worker waiting:
+    /// 64 KiB in memory, the rest in a file without a name in `WSGISpoolDirectory`. Nothing waits there for a client that keeps up: what
+    /// an application yields is sent at once, and only while the client has been taking a part of it for longer than 10 milliseconds the
+    /// worker is listened to meanwhile. An answer of which more is waiting holds its worker until the client has taken all of that. When there is no
+    /// room on the disk the worker waits for the client. Of an answer that breaks off the client gets what came, and sees that it is cut. Default
+    /// 8388608 (8 MiB); 0: workers wait for their clients. No effect in embedded mode.
+    response_buffering: Bytes<0> = c"WSGIResponseBuffering" in FileInfo;
+
     /// Accepted for old configurations, and without effect, as in mod_wsgi with httpd 2.4: `AuthzProviderAlias` and the `<Require...>` sections
     /// say which rules decide.
     group_authoritative: OnOff = c"WSGIGroupAuthoritative" in AuthConfig;

@@ -29,8 +29,8 @@ settings! {
     /// with 500. Default Off.
     restrict_embedded: OnOff = c"WSGIRestrictEmbedded" in Global;
 
-    /// Where request bodies are kept that `WSGIRequestBuffering` lets wait, if they are larger than 64 KiB: in files that have no name, so they
-    /// are gone when the request is over, whatever happens. httpd's user must be able to write there, and the file system must have
+    /// Where request bodies and answers are kept that `WSGIRequestBuffering` and `WSGIResponseBuffering` let wait, if they are larger than 64 KiB: in
+    /// files that have no name, so they are gone when the request is over, whatever happens. httpd's user must be able to write there, and the file system must have
     /// unnamed files (`O_TMPFILE`; all usual local ones have). Default `/var/tmp`.
     spool_directory: Absolute = c"WSGISpoolDirectory" in Global;
 

@@ -21,7 +21,7 @@ pub struct RequestClient<'a, 'r> {
     /// `WSGIEnableSendfile`.
     sendfile: bool,
     /// What has been received of the body already.
-    upload: Option<Upload<'a>>,
+    upload: Option<Upload>,
     body_refusal: Option<u16>,
     answered: bool,
     sent: bool,
@@ -55,7 +55,7 @@ impl<'a, 'r> RequestClient<'a, 'r> {
     }
 
     /// The body, or its beginning, is here already.
-    pub fn have_received(&mut self, upload: Upload<'a>) {
+    pub fn have_received(&mut self, upload: Upload) {
         self.upload = Some(upload);
     }
 

@@ -11,6 +11,7 @@ use super::upload;
 use super::user_application::{self, UserApplication};
 use super::users::{is_mapped, lacks_slash};
 use super::{ALIAS_NOTE, SCRIPT_HANDLER, SCRIPT_TYPE};
+use crate::backend::intake::Room;
 use crate::backend::{Failure, Refusal, daemon, embedded, pools::PoolName};
 use crate::codes;
 use crate::config::{Group, NoGroup, ServerConfig};
@@ -388,7 +389,11 @@ fn serve_by_pool(
     }
     client.limit_client(group.client_timeout);
     client.show_scoreboard(group.server_metrics);
-    let result = daemon::serve(pools, pool, &head, limits, &mut client);
+    let room = Room {
+        directory,
+        most: settings.response_buffering(),
+    };
+    let result = daemon::serve(pools, pool, &head, limits, room, &mut client);
     // Before httpd answers in the application's place, perhaps with another request for it.
     drop(place);
     let result = match pool.below {

@@ -14,15 +14,15 @@ const STEP: u64 = 64 * 1024;
 const RETRY_AFTER: &[u8] = b"5";
 
 /// A body, or the beginning of one.
-pub struct Upload<'d> {
+pub struct Upload {
     /// What has been received.
-    pub spool: Spool<'d>,
+    pub spool: Spool,
     /// That is all of it.
     pub is_whole: bool,
 }
 
 /// Receives at most about `most` bytes. What breaks off, is too slow or finds no room is answered here, and nobody sees it.
-pub fn receive<'d>(request: &Request<'_>, most: u64, directory: &'d Path) -> Result<Upload<'d>, Verdict> {
+pub fn receive(request: &Request<'_>, most: u64, directory: &Path) -> Result<Upload, Verdict> {
     let mut upload = Upload {
         spool: Spool::new(directory),
         is_whole: false,

@@ -10,6 +10,9 @@ use crate::directives::handler_script::{self, HandlerScript};
 use crate::directives::script::AliasOptions;
 use crate::directives::users::UserOptions;
 
+/// `WSGIResponseBuffering` where it is not written.
+const RESPONSE_BUFFERING: u64 = 8 << 20;
+
 /// How many bytes of `uri` an alias covers: characters compare exactly, a `/` of the alias covers one or more, and the match ends
 /// where a component ends.
 pub fn covered(uri: &[u8], alias: &[u8]) -> Option<usize> {
@@ -237,6 +240,12 @@ impl Settings<'_> {
     pub fn request_buffering(&self) -> u64 {
         self.pick(|scoped| scoped.request_buffering)
             .map_or(0, |bytes| bytes.0)
+    }
+
+    /// `WSGIResponseBuffering`, in bytes.
+    pub fn response_buffering(&self) -> u64 {
+        self.pick(|scoped| scoped.response_buffering)
+            .map_or(RESPONSE_BUFFERING, |bytes| bytes.0)
     }
 
     /// `WSGIPassApacheRequest`.

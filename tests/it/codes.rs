@@ -52,6 +52,9 @@ pub const CALLBACK: &[&str] = &["RW0660"];
 /// A file became shorter while it was sent.
 pub const FILE: &[&str] = &["RW0325"];
 
+/// There is no room for an answer whose client is slow.
+pub const NOT_KEPT: &[&str] = &["RW0314"];
+
 /// A script that httpd asks before it answers was wrong, or could not be asked.
 pub const CALLS: &[&str] = &[
     "RW0051", "RW0052", "RW0055", "RW0056", "RW0640", "RW0641", "RW0642",

@@ -11,6 +11,7 @@ use rwsgi_wire::frame::Decoder;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::response::Level;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
@@ -79,7 +80,11 @@ impl Stage {
         let name = PoolName::of_group(b"g", b"");
         let mut head = Vec::new();
         frame::put_with(&mut head, Kind::Head, |out| Head::default().encode(out));
-        serve(&self.pools, &name, &head, limits, client)
+        let room = Room {
+            directory: Path::new("/tmp"),
+            most: 1 << 20,
+        };
+        serve(&self.pools, &name, &head, limits, room, client)
     }
 
     fn end(mut self, worker: JoinHandle<()>) {

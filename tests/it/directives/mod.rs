@@ -36,6 +36,7 @@ mod python_optimize;
 mod python_path;
 mod python_warnings;
 mod request_buffering;
+mod response_buffering;
 mod restrict_embedded;
 mod restrict_process;
 mod restrict_signal;
@@ -90,6 +91,7 @@ pub fn tests(topic: &mut Topic) {
     python_path::tests(topic);
     python_warnings::tests(topic);
     request_buffering::tests(topic);
+    response_buffering::tests(topic);
     restrict_embedded::tests(topic);
     restrict_process::tests(topic);
     restrict_signal::tests(topic);

@@ -31,7 +31,7 @@ fn arguments(name: &str) -> &'static str {
         "WSGIProcessGroup" | "WSGIApplicationGroup" | "WSGICallableObject" | "WSGIRestrictProcess" => {
             "application"
         }
-        "WSGIRequestBuffering" => "65536",
+        "WSGIRequestBuffering" | "WSGIResponseBuffering" => "65536",
         "WSGITrustedProxies" => "127.0.0.1",
         "WSGITrustedProxyHeaders" => "X-Forwarded-For",
         _ => "On",
