@@ -1,7 +1,7 @@
 //! Changed scripts: the next request has the new version, nothing is lost, and a version that does not load harms nobody.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Load, Reply, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Load, Raw, Reply, Topic, test, until};
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -22,6 +22,8 @@ pub fn tests(topic: &mut Topic) {
         a_request_under_way_ends_with_the_old_version,
         a_version_that_kills_its_process_leaves_the_old_one_serving,
         other_scripts_of_the_group_are_loaded_as_well,
+        a_worker_that_cannot_load_what_another_serves_leaves_requests_to_that_one,
+        what_other_workers_give_to_requests_must_be_in_the_new_version,
         a_storm_of_changes_starts_few_workers,
     ]);
     topic.embedded(test![the_old_module_lives_while_it_is_used]);
@@ -458,6 +460,89 @@ fn other_scripts_of_the_group_are_loaded_as_well(case: &Case) {
     httpd.rewrite_script("app.wsgi", &saying("three"));
     says(&httpd, "three");
     httpd.announce_traceback();
+    httpd.provoked(&[codes::OLD_VERSION]);
+}
+
+/// Answers with its process id; `/wait` when the file `go` exists.
+const WAITS: &str = "
+import os, time
+HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'data')
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/wait':
+        open(os.path.join(HERE, 'started'), 'w').close()
+        while not os.path.exists(os.path.join(HERE, 'go')):
+            time.sleep(0.01)
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+
+/// Two workers with a thread each, of which one has loaded the script and runs a request.
+fn one_of_two(case: &Case, source: &str) -> (Httpd, Raw) {
+    case.needs_ours("each of its processes loads what it finds");
+    let httpd = case
+        .httpd()
+        .daemon("processes=2 threads=1")
+        .source("/", "app.wsgi", source)
+        .start();
+    let waits = httpd.raw_get("/wait");
+    until("the request to begin", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    (httpd, waits)
+}
+
+/// F19
+fn a_worker_that_cannot_load_what_another_serves_leaves_requests_to_that_one(case: &Case) {
+    for broken in [
+        "raise ValueError('half uploaded')\n",
+        "no_application = 1\n",
+        "import os\nos._exit(5)\n",
+    ] {
+        let (httpd, mut waits) = one_of_two(case, WAITS);
+        httpd.rewrite_script("app.wsgi", broken);
+        let mut goes_on = httpd.raw_get("/");
+        let line = httpd.wait_log("RW0521").text;
+        assert!(
+            line.contains("does not serve beside the others, which go on"),
+            "{line}"
+        );
+        std::fs::write(httpd.data().join("go"), "").expect("go");
+        let replies = [waits.reply(), goes_on.reply()];
+        assert_eq!(replies[0].head.status, 200, "{broken}");
+        assert_eq!(replies[1].head.status, 200, "{broken}");
+        assert_eq!(replies[0].body, replies[1].body, "the same worker");
+        httpd.rewrite_script("app.wsgi", &saying("mended"));
+        until("the mended version", SLOW, || {
+            let reply = httpd.get("/");
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.text() == "mended"
+        });
+        httpd.announce_traceback();
+        httpd.provoked(&[codes::OLD_VERSION]);
+    }
+}
+
+fn what_other_workers_give_to_requests_must_be_in_the_new_version(case: &Case) {
+    let other =
+        "def other(environ, start_response):\n    start_response('200 OK', [])\n    return [b'other']\n";
+    let conf = "WSGIScriptAlias /other @SCRIPTS@/app.wsgi callable-object=other application-group=%{GLOBAL}";
+    case.needs_ours("it serves errors until the script is mended");
+    let httpd = case
+        .httpd()
+        .conf(conf)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .source("/", "app.wsgi", &format!("{}{other}", saying("good")))
+        .start();
+    says(&httpd, "good");
+    assert_eq!(httpd.get("/other").text(), "other");
+    httpd.rewrite_script("app.wsgi", &saying("only one"));
+    for _ in 0..3 {
+        says(&httpd, "good");
+        assert_eq!(httpd.get("/other").text(), "other");
+    }
+    assert!(httpd.wait_log("RW0520").text.contains("no callable 'other'"));
+    httpd.rewrite_script("app.wsgi", &format!("{}{other}", saying("both")));
+    says(&httpd, "both");
     httpd.provoked(&[codes::OLD_VERSION]);
 }
 

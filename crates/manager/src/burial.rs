@@ -132,10 +132,17 @@ impl Manager {
             return self.without_template(pool, why);
         }
         let serving = self.pools.get(&pool).is_some_and(|pool| self.has_serving(pool));
-        if worker.state == State::Booting && serving && !killed {
+        let is_joining = worker.state == State::Booting || worker.loads.is_joining();
+        if is_joining && serving && !killed {
             // Its Python runs, so it is a script that it cannot load, or its own word that it cannot serve.
             let why = worker.refusal.as_ref().map_or(&why, |refusal| &refusal.text);
             return self.cannot_join(pool, why);
+        }
+        if worker.joins && worker.state == State::Booting && worker.refusal.is_some() {
+            // The next one is alone, and need not load anything before it serves.
+            return target.note(Level::Info, || {
+                format!("{why}, and nobody is left beside whom it was to serve")
+            });
         }
         if let Some(refusal) = &worker.refusal {
             if !refusal.passing {

@@ -324,9 +324,9 @@ codes! {
         "A script was changed. A worker was started for the new version, and the script raised, is not valid Python, cannot be read, lacks a callable that requests are given, or the worker died.",
         "Requests are answered by the workers that have the old version.",
         "Mend the script: it is tried again as soon as it changes. After mending something else that it imports, touch it. The traceback is in the log, before this line.";
-    NOT_JOINED = 521, "A further worker does not become ready beside others",
-        "A worker was to start beside others and ended before it was ready, usually because a script that they have loaded has changed since and does not load.",
-        "It does not serve; the others go on. It is tried again every five seconds, and when the script has been mended.",
+    NOT_JOINED = 521, "A further worker does not serve beside others",
+        "A worker was to start beside others and ended before it was ready, or got its first request for a script that they have loaded and could not load it: usually it has changed since.",
+        "It leaves, and the request goes to the others. It is tried again every five seconds, and when the script has been mended.",
         "Mend the script; the text and the lines above it say what is wrong.";
     SCRIPT_TOO_LARGE = 535, "Script is too large (C15)",
         "It has more than 16 MiB.",

@@ -15,7 +15,7 @@ use crate::entry::Entry;
 use crate::pools::Pool;
 use crate::renewals::Renewal;
 use crate::supervise::Manager;
-use crate::workers::{Person, Worker};
+use crate::workers::Person;
 
 /// A new worker, and the manager's ends of its descriptors.
 pub(crate) struct Ends {
@@ -99,19 +99,22 @@ impl Manager {
     }
 
     /// Tells a new worker what to serve. `kept`: it may outlive this manager.
-    pub(crate) fn instruct(&self, worker: &Worker, renewal: Option<&Renewal>, kept: bool) {
+    pub(crate) fn instruct(&mut self, id: u64, renewal: Option<&Renewal>, kept: bool) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         let Some(pool) = self.pools.get(&worker.pool) else {
             return;
         };
         let start = self.start_of(pool, renewal, worker.is_template, kept);
+        let loads = (start.renews || start.template).then(|| start.preload.clone());
+        let joins = start.renews && renewal.is_none();
         // To one that has died already nothing can be told.
-        let _ = message::try_send(worker.control(), &start);
-    }
-
-    /// Others serve: one that cannot load what they have loaded must not serve beside them.
-    pub(crate) fn has_serving(&self, pool: &Pool) -> bool {
-        let mut workers = pool.workers.iter().filter_map(|w| self.workers.get(w));
-        workers.any(Worker::serves)
+        let _ = message::try_send(worker.control(), &ToWorker::Start(Box::new(start)).encode());
+        if let (Some(worker), Some(scripts)) = (self.workers.get_mut(&id), loads) {
+            worker.loads.has(scripts);
+            worker.joins = joins;
+        }
     }
 
     fn entry_of(&self, pool: &Pool) -> Entry {
@@ -148,14 +151,14 @@ impl Manager {
         renewal: Option<&Renewal>,
         is_template: bool,
         outlives: bool,
-    ) -> Vec<u8> {
+    ) -> Start {
         let g = &pool.settings.group;
         let display_name = if g.display_name == b"%{GROUP}" {
             [b"(wsgi:", &g.name[..], b")"].concat()
         } else {
             g.display_name.clone()
         };
-        let start = Start {
+        Start {
             group: g.name.clone(),
             application_group: pool.application_group.clone(),
             server_uid: pool.settings.server_uid,
@@ -170,7 +173,7 @@ impl Manager {
             send_buffer: g.send_buffer,
             tells_idle: pool.is_elastic(),
             log_level: g.log_level,
-            preload: pool.scripts_in_advance(renewal, is_template),
+            preload: self.scripts_in_advance(pool, renewal, is_template),
             renews: renewal.is_some() || self.has_serving(pool),
             template: is_template,
             script_owner: match pool.settings.place() {
@@ -184,13 +187,12 @@ impl Manager {
                 .as_ref()
                 .map(|config| config.begin.httpd.clone())
                 .unwrap_or_default(),
-        };
-        ToWorker::Start(Box::new(start)).encode()
+        }
     }
 }
 
 impl Pool {
-    /// What a worker loads before it serves.
+    /// What a worker loads before it serves, of what is known without its workers.
     pub(crate) fn scripts_in_advance(&self, renewal: Option<&Renewal>, is_template: bool) -> Vec<Script> {
         let group = self.settings.group.preload.iter();
         let configured = group.filter(|p| p.application_group == self.application_group);

@@ -50,6 +50,7 @@ mod keeping;
 pub mod kept;
 mod launch;
 pub mod lines;
+mod loads;
 pub mod log;
 pub mod lookup;
 mod lookups;

@@ -47,7 +47,7 @@ pub(crate) struct Renewals {
     started: Option<Instant>,
     /// The last one that did not load.
     failed: Option<(Version, Instant)>,
-    /// When a further worker last did not become ready beside others.
+    /// When a further worker last could not serve beside others.
     not_joined: Option<Instant>,
     /// What the last replacement has loaded, or was to load: further workers load it in advance.
     pub(crate) scripts: Vec<Script>,
@@ -161,15 +161,15 @@ impl Manager {
         }
     }
 
-    /// A further worker has ended before it was ready, beside others, most likely because a script has changed since they loaded it: they serve on,
-    /// and it is tried again later.
+    /// A further worker has ended before it was ready, or cannot load what others have, most likely because a script has changed since they
+    /// loaded it: they serve on, and it is tried again later.
     pub(crate) fn cannot_join(&mut self, pool_id: u64, why: &str) {
         // No pause for the pool: a replacement for a mended version, for which requests wait, must not wait with it.
         let now = Instant::now();
         if let Some(pool) = self.pools.get_mut(&pool_id) {
             pool.renewals.not_joined = Some(now);
             let text = format!(
-                "{}: a further worker did not become ready: {why}; the others go on serving",
+                "{}: a further worker does not serve beside the others, which go on: {why}",
                 pool.title()
             );
             pool.target.say(Level::Error, codes::NOT_JOINED, &text);

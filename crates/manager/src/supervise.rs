@@ -155,6 +155,8 @@ pub(crate) struct Manager {
     pub(crate) workers: HashMap<u64, Worker>,
     /// Workers that templates are about to fork, under the numbers that they will have.
     pub(crate) unborn: HashMap<u64, Unborn>,
+    /// Workers that have begun to load a script in this turn of the loop, and which.
+    pub(crate) joining: Vec<(u64, Vec<u8>)>,
     pub(crate) by_pid: HashMap<Pid, u64>,
     pub(crate) turned_away: HashMap<u64, TurnedAway>,
     pub(crate) deaths: Deaths,
@@ -255,6 +257,7 @@ impl Manager {
             pools: HashMap::new(),
             workers: HashMap::new(),
             unborn: HashMap::new(),
+            joining: Vec::new(),
             by_pid: HashMap::new(),
             turned_away: HashMap::new(),
             deaths: Deaths::default(),
@@ -284,6 +287,7 @@ impl Manager {
             for who in self.timers.due(Instant::now()) {
                 self.wake(who);
             }
+            self.answer_joining();
             self.start_waiting();
         }
         self.groups.finish();

@@ -217,7 +217,8 @@ impl Manager {
         };
         let (ours, theirs) = Channels::make()?;
         socket::pass_credentials(&ours.control)?;
-        message::send(&ours.control, &self.start_of(pool, None, false, true))?;
+        let start = self.start_of(pool, None, false, true);
+        message::send(&ours.control, &ToWorker::Start(Box::new(start)).encode())?;
         let descriptors = [theirs.control.as_fd(), theirs.output.as_fd()];
         message::send_descriptors(template.control(), &ToWorker::Fork.encode(), &descriptors)?;
         Ok(ours)
@@ -262,6 +263,7 @@ impl Manager {
         };
         let template = self.workers.get(&unborn.template);
         let cgroup = template.and_then(|template| template.cgroup);
+        let scripts = template.map(|template| template.loads.scripts());
         let template = template.map_or(Pid(0), |template| template.pid);
         pool.target.note(Level::Info, || {
             format!(
@@ -280,6 +282,9 @@ impl Manager {
             status: None,
         };
         self.take_in(id, unborn.pool, ends, unborn.renewal, false);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.loads.has(scripts.unwrap_or_default());
+        }
         // It may have said more.
         self.on_worker(id);
     }

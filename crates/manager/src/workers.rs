@@ -16,6 +16,7 @@ use crate::deaths::Known;
 use crate::journey::{Event, Refusal, Step};
 use crate::launch::Ends;
 use crate::lines::{Flow, LINE_MAX, Lines, escape};
+use crate::loads::Loads;
 use crate::log::Target;
 use crate::memory;
 use crate::records::WorkerRecord;
@@ -103,6 +104,10 @@ pub(crate) struct Worker {
     pub(crate) half_born: bool,
     /// It is to replace workers that serve older versions, once it has loaded these.
     pub(crate) renewal: Option<Renewal>,
+    /// Its scripts.
+    pub(crate) loads: Loads,
+    /// It was to load what others serve before it serves beside them.
+    pub(crate) joins: bool,
     /// When it was started, or became ready.
     pub(crate) since: Instant,
     /// Since when no request has run, in a pool whose workers say so; `None` while one may.
@@ -239,8 +244,8 @@ impl Manager {
         self.insert_worker(id, worker);
         // Before it can run anything of the user's it is kept, or told that it is not. A template ends with its manager.
         let kept = !is_template && self.keep_worker(id);
-        if let Some(worker) = self.workers.get(&id).filter(|_| !is_forked) {
-            self.instruct(worker, renewal.as_ref(), kept);
+        if !is_forked {
+            self.instruct(id, renewal.as_ref(), kept);
         }
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.renewal = renewal;
@@ -401,6 +406,9 @@ impl Manager {
             FromWorker::Used => self.on_used(id),
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
             FromWorker::Outdated { scripts, mtime } => self.on_outdated(id, scripts, mtime),
+            FromWorker::Loads(script) => self.on_loads(id, script),
+            FromWorker::Given(script) => self.on_given(id, &script),
+            FromWorker::NotLoaded { script, why } => self.on_not_loaded(id, &script, &why),
             FromWorker::CannotServe(text) => {
                 worker.refusal = Some(Refusal {
                     step: Step::Exec,
@@ -435,7 +443,7 @@ impl Manager {
         });
         worker.known.leaving.get_or_insert(reason);
         worker.state = State::Leaving;
-        let (pool, asked) = (worker.pool, worker.known.asked);
+        let (pool, asked, declined) = (worker.pool, worker.known.asked, worker.loads.declined);
         self.amend_worker(id);
         self.audit(id, "leave", reason.words());
         if reason.is_for_idle() || reason == LeaveReason::InactivityTimeout {
@@ -458,7 +466,7 @@ impl Manager {
             self.limit_leaving(id, reason);
         }
         match reason {
-            LeaveReason::ImportFailed => self.import_failed(pool),
+            LeaveReason::ImportFailed if !declined => self.import_failed(pool),
             LeaveReason::ServiceEnded => self.service_ended(pool),
             LeaveReason::ServiceFailed => self.back_off(pool, "a script of it has failed"),
             _ => {}
@@ -667,6 +675,8 @@ impl Worker {
             lost: None,
             half_born: false,
             renewal: None,
+            loads: Loads::default(),
+            joins: false,
             since: now,
             idle: None,
             idle_look: None,

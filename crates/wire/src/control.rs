@@ -681,6 +681,13 @@ pub enum ToWorker {
     Fork,
     /// The manager is another one now: what the worker has said and still holds is to be said again.
     Repeat,
+    /// The answer to [`FromWorker::Loads`].
+    Others {
+        /// The script, with the callables that others give to requests.
+        script: Script,
+        /// Another worker of the pool has loaded it and serves: if it cannot be loaded here, this one is to leave.
+        there: bool,
+    },
 }
 
 impl ToWorker {
@@ -723,6 +730,11 @@ impl ToWorker {
             }
             Self::Fork => out.put_u8(4),
             Self::Repeat => out.put_u8(5),
+            Self::Others { script, there } => {
+                out.put_u8(6);
+                script.put(&mut out);
+                out.put_u8((*there).into());
+            }
         }
         out
     }
@@ -763,6 +775,10 @@ impl ToWorker {
                 },
                 4 => Self::Fork,
                 5 => Self::Repeat,
+                6 => Self::Others {
+                    script: Script::take(f, "script")?,
+                    there: f.bool("others")?,
+                },
                 found => return unknown(found),
             })
         })
@@ -802,6 +818,17 @@ pub enum FromWorker {
     CannotFork(Vec<u8>),
     /// The first word of a forked worker, on a control socket of its own. Which process it is the kernel says, with the message.
     Born,
+    /// A request wants this script, and it is loaded for the first time. Whether others have it the manager [says](ToWorker::Others).
+    Loads(Vec<u8>),
+    /// This script is loaded, and requests are given these callables of it. Said when it is loaded in advance, and when there are more.
+    Given(Script),
+    /// A script that it [loads](Self::Loads) is not there, or has no callable for the request.
+    NotLoaded {
+        /// Which.
+        script: Vec<u8>,
+        /// Why, as half a sentence, UTF-8.
+        why: Vec<u8>,
+    },
 }
 
 impl FromWorker {
@@ -840,6 +867,19 @@ impl FromWorker {
                 out.put_bytes(text);
             }
             Self::Born => out.put_u8(11),
+            Self::Loads(script) => {
+                out.put_u8(12);
+                out.put_bytes(script);
+            }
+            Self::Given(script) => {
+                out.put_u8(13);
+                script.put(&mut out);
+            }
+            Self::NotLoaded { script, why } => {
+                out.put_u8(14);
+                out.put_bytes(script);
+                out.put_bytes(why);
+            }
         }
         out
     }
@@ -862,6 +902,12 @@ impl FromWorker {
                 9 => Self::Preloaded,
                 10 => Self::CannotFork(f.bytes("reason")?.into()),
                 11 => Self::Born,
+                12 => Self::Loads(f.bytes("script")?.into()),
+                13 => Self::Given(Script::take(f, "script")?),
+                14 => Self::NotLoaded {
+                    script: f.bytes("script")?.into(),
+                    why: f.bytes("reason")?.into(),
+                },
                 found => return unknown(found),
             })
         })
@@ -1007,6 +1053,10 @@ mod tests {
             ToWorker::Repeat,
             keep,
             ToWorker::Fork,
+            ToWorker::Others {
+                script: script.clone(),
+                there: true,
+            },
         ] {
             let bytes = message.encode();
             assert_eq!(ToWorker::decode(&bytes).unwrap(), message);
@@ -1018,8 +1068,14 @@ mod tests {
             FromWorker::Idle(1500),
             FromWorker::Used,
             FromWorker::Outdated {
-                scripts: vec![script, Script::at(b"/y")],
+                scripts: vec![script.clone(), Script::at(b"/y")],
                 mtime: 7,
+            },
+            FromWorker::Loads(b"/x".to_vec()),
+            FromWorker::Given(script),
+            FromWorker::NotLoaded {
+                script: b"/x".to_vec(),
+                why: b"why".to_vec(),
             },
             FromWorker::CannotServe(b"why".to_vec()),
             FromWorker::Log(Level::Info, b"line".to_vec()),

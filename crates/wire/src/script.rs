@@ -27,26 +27,29 @@ impl Script {
         8 + self.path.len() + callables.sum::<usize>()
     }
 
+    /// Appends it to a message.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.put_bytes(&self.path);
+        out.put_list(&self.callables);
+    }
+
+    /// Takes it from a message.
+    pub fn take(f: &mut Fields<'_>, field: &'static str) -> Result<Self, WireError> {
+        Ok(Self {
+            path: f.bytes(field)?.into(),
+            callables: f.list(field)?.into_iter().map(Into::into).collect(),
+        })
+    }
+
     /// Appends a list of them to a message.
     pub fn put_list(list: &[Self], out: &mut Vec<u8>) {
         out.put_u32(u32::try_from(list.len()).unwrap_or(u32::MAX));
-        for script in list {
-            out.put_bytes(&script.path);
-            out.put_list(&script.callables);
-        }
+        list.iter().for_each(|script| script.put(out));
     }
 
     /// Takes a list of them from a message.
     pub fn take_list(f: &mut Fields<'_>, field: &'static str) -> Result<Vec<Self>, WireError> {
         let count = f.u32(field)?;
-        let owned = |list: Vec<&[u8]>| list.into_iter().map(Into::into).collect();
-        (0..count)
-            .map(|_| {
-                Ok(Self {
-                    path: f.bytes(field)?.into(),
-                    callables: owned(f.list(field)?),
-                })
-            })
-            .collect()
+        (0..count).map(|_| Self::take(f, field)).collect()
     }
 }

@@ -23,13 +23,8 @@ fn start(case: &Case, processes: usize) -> (Httpd, Witness) {
     case.needs_ours("it ends its daemons first");
     let httpd = beside_control(case, &format!("processes={processes} threads=5")).start();
     let witness = Witness::start(&httpd, &everybody(case.rounds(1, 3) as u32));
-    // A worker that has not loaded the script has no old version to serve.
-    let mut pids = BTreeSet::new();
-    until("each worker to have loaded the script", SLOW, || {
-        pids.insert(httpd.get("/site/run?0-1").header("x-pid").map(str::to_owned));
-        pids.len() == processes
-    });
-    witness.more(20);
+    // Not every worker has loaded the script by then.
+    witness.more(1);
     (httpd, witness)
 }
 
@@ -105,6 +100,8 @@ fn f19_broken_versions_under_load_lose_no_request(case: &Case) {
         codes::OLD_VERSION,
         codes::DEATH,
         codes::BACK_OFF,
+        // A worker may be so slow to start that it loads the first broken version in advance.
+        &["RW0623"],
     ]);
     finish(&httpd, witness, 2);
 }
@@ -156,6 +153,12 @@ fn f21_a_storm_of_changes_loses_no_request(case: &Case) {
 
 fn f19_a_worker_that_dies_while_the_new_version_is_broken_loses_no_request(case: &Case) {
     let (httpd, witness) = start(case, 2);
+    // With the only one that has loaded the script the old version would die.
+    let mut pids = BTreeSet::new();
+    until("each worker to have loaded the script", SLOW, || {
+        pids.insert(httpd.get("/site/run?0-1").header("x-pid").map(str::to_owned));
+        pids.len() == 2
+    });
     let site = httpd
         .get("/site/run?0-1")
         .header("x-pid")

@@ -130,7 +130,7 @@ impl Scripts {
             .map_err(|e| not_found(&globals, Some(&e.sentence())))?;
         match globals.lookup(&name) {
             Ok(Some(application)) if application.is_callable() => {
-                self.note_given(head);
+                self.note_given(py, head);
                 Ok(application)
             }
             Ok(Some(other)) => {
@@ -149,14 +149,15 @@ impl Scripts {
     }
 
     /// Remembers which callable a request is given. Mostly it is that of the request before.
-    fn note_given(&self, head: &Head<'_>) {
+    fn note_given(&self, py: Attached<'_>, head: &Head<'_>) {
         let is_last = {
             let (script, callable) = &*self.given.borrow();
             callable == head.callable && script == head.script
         };
         if !is_last {
             self.given.replace((head.script.to_vec(), head.callable.to_vec()));
-            self.versions.is_given(head.script, head.callable);
+            let (versions, script, callable) = (&*self.versions, head.script, head.callable);
+            py.detach(|| versions.is_given(script, callable));
         }
     }
 
@@ -169,6 +170,20 @@ impl Scripts {
     ) -> Result<(), NotLoaded<'py>> {
         let _loading = lock(py, &self.loading);
         self.load(py, script, true, callables).map(drop)
+    }
+
+    /// Loads a script for a request, unless it is loaded, which must have these callables.
+    pub fn load_beside<'py>(
+        &self,
+        py: Attached<'py>,
+        script: &[u8],
+        callables: &[Vec<u8>],
+    ) -> Result<(), NotLoaded<'py>> {
+        let _loading = lock(py, &self.loading);
+        match self.find(py, script) {
+            Some(_) => Ok(()),
+            None => self.load(py, script, false, callables).map(drop),
+        }
     }
 
     fn find<'py>(&self, py: Attached<'py>, script: &[u8]) -> Option<Object<'py>> {

@@ -50,7 +50,7 @@ impl Scripts {
         loaded: Object<'py>,
     ) -> Object<'py> {
         let (stamp, asked) = match self.versions.standing(head.script, head.script_mtime) {
-            Standing::Current => return loaded,
+            Standing::Current | Standing::Unknown => return loaded,
             Standing::Outdated(stamp) => (stamp, false),
             Standing::AskIt(stamp) => (stamp, true),
         };

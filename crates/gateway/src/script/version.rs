@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rwsgi_wire::script::Script;
@@ -74,11 +74,16 @@ pub fn is_settled(mtime: i64, seen: Instant) -> bool {
     age >= SETTLED.as_micros() as i64 || seen.elapsed() >= SETTLED
 }
 
+/// Is told what requests are given of a script.
+type Teller = Box<dyn Fn(&Script) + Send + Sync>;
+
 /// The versions of the loaded scripts, readable without Python.
 #[derive(Default)]
 pub struct Versions {
     loaded: Mutex<HashMap<Vec<u8>, Version>>,
     raised: AtomicBool,
+    /// Who is told what requests are given.
+    teller: OnceLock<Teller>,
     /// Whether `tmp/restart.txt` beside a script renews it.
     restarts: bool,
 }
@@ -96,8 +101,10 @@ struct Version {
 /// How a loaded script compares with the one on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is the same, or nothing is loaded.
+    /// It is the same.
     Current,
+    /// It is not loaded.
+    Unknown,
     /// The one on disk is another, this one.
     Outdated(Stamp),
     /// It is the same, but the script wants to be asked whether it must be loaded again.
@@ -137,14 +144,14 @@ impl Versions {
 
     /// Compares. `mtime` is what httpd saw; 0: do not look.
     pub fn standing(&self, script: &[u8], mtime: i64) -> Standing {
-        if mtime == 0 {
-            return Standing::Current;
-        }
         let (loaded, asks) = {
             let mut versions = self.lock();
             let Some(version) = versions.get_mut(script) else {
-                return Standing::Current;
+                return Standing::Unknown;
             };
+            if mtime == 0 {
+                return Standing::Current;
+            }
             let was_fresh = std::mem::replace(&mut version.fresh, false);
             (version.stamp, version.asks && !was_fresh)
         };
@@ -177,12 +184,29 @@ impl Versions {
 
     /// A request is given this callable of a loaded script.
     pub fn is_given(&self, script: &[u8], callable: &[u8]) {
-        if let Some(version) = self.lock().get_mut(script) {
+        {
+            let mut versions = self.lock();
+            let Some(version) = versions.get_mut(script) else {
+                return;
+            };
             let is_known = version.callables.iter().any(|known| known == callable);
-            if !is_known && version.callables.len() < CALLABLES_MAX {
-                version.callables.push(callable.to_vec());
+            if is_known || version.callables.len() >= CALLABLES_MAX {
+                return;
             }
+            version.callables.push(callable.to_vec());
         }
+        if let Some(tell) = self.teller.get() {
+            tell(&Script {
+                path: script.to_vec(),
+                callables: vec![callable.to_vec()],
+            });
+        }
+    }
+
+    /// Has `tell` called when requests are given more callables of a script than before.
+    pub fn tell_given(&self, tell: impl Fn(&Script) + Send + Sync + 'static) {
+        // There is one who is told.
+        let _ = self.teller.set(Box::new(tell));
     }
 
     /// What the next version of a script must have, for which a request wants this callable: all that requests have been given. If this
@@ -239,7 +263,8 @@ mod tests {
     #[test]
     fn a_script_is_asked_only_after_it_has_served() {
         let versions = Versions::default();
-        assert_eq!(versions.standing(b"/x", 5), Standing::Current);
+        assert_eq!(versions.standing(b"/x", 5), Standing::Unknown);
+        assert_eq!(versions.standing(b"/x", 0), Standing::Unknown);
         let stamp = |script| Stamp { script, restart: 0 };
         versions.insert(b"/x", stamp(5), true, true, &[]);
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);

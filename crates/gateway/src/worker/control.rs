@@ -31,6 +31,8 @@ pub enum Said {
     Drain(LeaveReason),
     /// This version of a script does not load.
     Keep(Vec<u8>, i64),
+    /// Whether others have a script that is loaded here for the first time.
+    Others(Script, bool),
     /// What has been said and still holds is to be said again, to another manager.
     Repeat,
     /// The manager is gone, and no other will come.
@@ -127,6 +129,7 @@ impl Control {
             Ok(n) => match ToWorker::decode(packet.get(..n).unwrap_or_default()) {
                 Ok(ToWorker::Drain(reason)) => Said::Drain(reason),
                 Ok(ToWorker::Keep { script, mtime }) => Said::Keep(script, mtime),
+                Ok(ToWorker::Others { script, there }) => Said::Others(script, there),
                 Ok(ToWorker::Repeat) => Said::Repeat,
                 _ => Said::Nothing,
             },
@@ -185,6 +188,22 @@ impl Control {
         });
         let scripts = loaded;
         let _ = message::send(&self.socket, &FromWorker::Outdated { scripts, mtime }.encode());
+    }
+
+    /// A script is loaded for the first time, for a request.
+    pub fn loads(&self, script: &[u8]) {
+        let _ = message::send(&self.socket, &FromWorker::Loads(script.to_vec()).encode());
+    }
+
+    /// Requests are given these callables of a loaded script.
+    pub fn given(&self, script: &Script) {
+        let _ = message::send(&self.socket, &FromWorker::Given(script.clone()).encode());
+    }
+
+    /// A script that was to be loaded is not there, or has no callable for the request.
+    pub fn not_loaded(&self, script: &[u8], why: &str) {
+        let (script, why) = (script.to_vec(), shortened(why));
+        let _ = message::send(&self.socket, &FromWorker::NotLoaded { script, why }.encode());
     }
 
     /// No request has run for so long. Never waits; whether it could be said.

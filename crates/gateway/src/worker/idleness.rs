@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::{OsError, fd};
 use rwsgi_wire::life::LeaveReason;
+use rwsgi_wire::script::Script;
 
 use super::Worker;
 
@@ -86,7 +87,13 @@ impl Worker {
     pub(super) fn repeat(&self) {
         self.control.ready_still();
         self.idleness.told.store(false, Ordering::Relaxed);
-        self.renewal.repeat(&self.control, &self.versions.scripts());
+        let scripts = self.versions.scripts();
+        let given = |script: &&Script| !script.callables.is_empty();
+        scripts
+            .iter()
+            .filter(given)
+            .for_each(|script| self.control.given(script));
+        self.renewal.repeat(&self.control, &scripts);
     }
 
     /// Leaves, unless a request runs or has arrived: then it says so and stays.

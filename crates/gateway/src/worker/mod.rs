@@ -13,6 +13,7 @@
 //! - [`seats`]: who is free, idle or busy
 //! - [`idleness`]: what the manager is told of that
 //! - [`events`]: what the application is told of the worker's life
+//! - [`first`]: the first load of a script, beside workers that have it
 //! - [`renewal`]: what happens when a script has changed
 //! - [`limits`]: the limits on time; [`pulse`]: whether Python's lock can be had; [`stacks`]: where threads are; [`signals`]
 //! - [`control`]: the link to the manager; [`checks`]: what a worker verifies about itself; [`title`]: its name in `ps`
@@ -21,6 +22,7 @@ mod accept;
 mod checks;
 mod control;
 mod events;
+mod first;
 mod idleness;
 mod limits;
 mod pulse;
@@ -41,6 +43,7 @@ use rwsgi_os::fd;
 use rwsgi_wire::control::Start;
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
+use rwsgi_wire::script::Script;
 
 use crate::api::install_apache;
 use crate::codes;
@@ -51,6 +54,7 @@ use crate::wsgi::request::ProcessLog;
 use crate::wsgi::settle::{add_paths, set_switch_interval};
 use crate::wsgi::state::{SetUp, State};
 use control::Control;
+use first::Firsts;
 use idleness::Idleness;
 use pulse::Pulse;
 use renewal::Renewal;
@@ -65,6 +69,7 @@ struct Worker {
     interpreter: Interpreter<State>,
     versions: Arc<Versions>,
     renewal: Renewal,
+    firsts: Firsts,
     seats: Arc<Seats>,
     pulse: Pulse,
     idleness: Idleness,
@@ -146,6 +151,8 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         .state(py)
         .map(|state| state.scripts.versions())
         .unwrap_or_default();
+    let teller = Arc::clone(&control);
+    versions.tell_given(move |script| teller.given(script));
     let worker = Worker {
         pid: std::process::id(),
         listener,
@@ -155,6 +162,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         interpreter,
         versions,
         renewal: Renewal::default(),
+        firsts: Firsts::default(),
         pulse: Pulse::default(),
         idleness: Idleness::new().map_err(|error| failed(error.to_string()))?,
         wake: fd::event().map_err(|error| failed(error.to_string()))?,
@@ -255,7 +263,9 @@ fn preload(
     for (index, script) in start.preload.iter().enumerate() {
         let path = &script.path;
         if !start.renews && !start.template {
-            state.preload(py, path, control);
+            if state.preload(py, path, control) {
+                control.given(&Script::at(path));
+            }
             continue;
         }
         let Err(failure) = state.scripts.preload(py, path, &script.callables) else {

@@ -17,6 +17,8 @@ use crate::script::version::{Stamp, Standing};
 pub enum Place {
     /// By what this worker has loaded.
     Here,
+    /// By this worker, which has yet to load its script.
+    First,
     /// By another worker.
     Elsewhere,
 }
@@ -57,6 +59,9 @@ impl Worker {
     pub fn place_for(&self, head: &Head<'_>) -> Place {
         match self.versions.standing(head.script, head.script_mtime) {
             Standing::Current => Place::Here,
+            // Under which path it is known, of those that differ in case, Python knows.
+            Standing::Unknown if self.start.python.fold_case => Place::Here,
+            Standing::Unknown => self.first_load(head),
             Standing::Outdated(stamp) => self.wait_for(head, stamp, false),
             Standing::AskIt(stamp) => {
                 let say = |text: &str| self.control.say(Level::Error, text);

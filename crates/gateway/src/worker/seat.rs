@@ -79,7 +79,11 @@ impl Seat<'_> {
         // Other scripts than that of an application are loaded anew where they are.
         worker.idleness.stir(counts);
         let is_application = head.call == Call::Application;
-        if is_application && worker.place_for(&head) == Place::Elsewhere {
+        let place = match is_application {
+            true => worker.place_for(&head),
+            false => Place::Here,
+        };
+        if place == Place::Elsewhere {
             connection.refuse_as_stale();
             worker.seats.end(self.index, counts);
             return false;
@@ -94,7 +98,8 @@ impl Seat<'_> {
         // The peer may have given up while the request waited. Then nothing has run, and nothing must.
         let now = now();
         let waited = now.saturating_sub(head.queue_start) >= LONG_WAIT;
-        let complete = connection.take(worker.pid, waited).is_ok() && self.answer(connection, &head, now);
+        let taken = connection.take(worker.pid, waited).is_ok();
+        let complete = taken && self.answer(connection, &head, place, now);
         let over = worker.seats.end(self.index, counts);
         if over.interrupted {
             self.forget_interruption();
@@ -108,7 +113,7 @@ impl Seat<'_> {
     }
 
     /// Runs the application; whether the answer is complete.
-    fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>, now: i64) -> bool {
+    fn answer(&self, connection: &Arc<Connection>, head: &Head<'_>, place: Place, now: i64) -> bool {
         let exchange: Arc<dyn Exchange> = connection.clone();
         let circumstances = Circumstances {
             thread_id: self.index as i64 + 1,
@@ -128,6 +133,9 @@ impl Seat<'_> {
         match outcome {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),
             Ok(Ok(Err(fault))) => {
+                if place == Place::First && matches!(fault.0, AbortReason::Import | AbortReason::Callable) {
+                    self.worker.control.not_loaded(head.script, "");
+                }
                 // Before the client hears of it: its next request must not come here.
                 if fault.0 == AbortReason::Import && self.worker.versions.is_spoiled() {
                     self.worker.leave(LeaveReason::ImportFailed);

@@ -88,7 +88,7 @@ impl Service {
                 Said::Drain(reason) => break reason,
                 Said::Gone => break LeaveReason::ShutdownSignal,
                 Said::Repeat => self.control.ready_still(),
-                Said::Keep(..) | Said::Nothing => {}
+                Said::Keep(..) | Said::Others(..) | Said::Nothing => {}
             }
         };
         self.leave(reason);

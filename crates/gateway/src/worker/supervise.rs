@@ -92,6 +92,7 @@ fn serve(worker: &Worker, pipe: &OwnedFd) -> bool {
         };
         match said {
             Said::Keep(script, mtime) => worker.renewal.keep(&script, mtime),
+            Said::Others(script, there) => worker.firsts.answered(script, there),
             Said::Drain(reason) if reason.is_for_idle() => worker.leave_if_idle(reason),
             Said::Drain(reason) => worker.leave(reason),
             Said::Gone => worker.leave(LeaveReason::ShutdownSignal),

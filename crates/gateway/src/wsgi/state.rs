@@ -148,9 +148,10 @@ impl State {
 }
 
 impl State {
-    /// Loads a script before the first request, unless it is loaded already; what fails is logged.
-    pub fn preload(&self, py: Attached<'_>, script: &[u8], log: &dyn ProcessLog) {
-        if let Err(failure) = self.scripts.preload(py, script, &[]) {
+    /// Loads a script before the first request; whether it is loaded. What fails is logged.
+    pub fn preload(&self, py: Attached<'_>, script: &[u8], log: &dyn ProcessLog) -> bool {
+        let loaded = self.scripts.preload(py, script, &[]);
+        if let Err(failure) = &loaded {
             let text = format!(
                 "{}: a script could not be loaded in advance",
                 codes::PRELOAD_FAILED
@@ -164,6 +165,7 @@ impl State {
                 log.line(Level::Error, line.as_bytes());
             }
         }
+        loaded.is_ok()
     }
 }
 
