@@ -9,10 +9,13 @@ sys.path.insert(0, HERE)
 HELLO = b"Hello, world!\n"
 with open(os.path.join(HERE, "body.bin"), "rb") as data:
     BODY = data.read()
+with open(os.path.join(HERE, "headers.txt"), encoding="latin-1") as lines:
+    HEADERS = [tuple(line.rstrip("\n").split(": ", 1)) for line in lines]
 PIECE = 1024
 PIECES = [BODY[start : start + PIECE] for start in range(0, 1000 * PIECE, PIECE)]
 FILE = os.path.join(HERE, "file.bin")
 PAUSE = 0.25
+SIZES = {}  # bodies of other sizes, once asked for
 
 
 def answer(start_response, body):
@@ -25,11 +28,20 @@ def hello(environ, start_response):
 
 
 def headers(environ, start_response):
-    return answer(start_response, environ["HTTP_COOKIE"].encode("latin-1"))
+    body = environ["HTTP_COOKIE"].encode("latin-1")
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *HEADERS])
+    return [body]
 
 
 def body(environ, start_response):
     return answer(start_response, BODY)
+
+
+def size(environ, start_response):
+    length = int(environ["QUERY_STRING"])
+    if length not in SIZES:
+        SIZES[length] = (BODY * (length // len(BODY) + 1))[:length]
+    return answer(start_response, SIZES[length])
 
 
 def chunks(environ, start_response):
@@ -93,6 +105,7 @@ PATHS = {
     "/hello": hello,
     "/headers": headers,
     "/body": body,
+    "/size": size,
     "/chunks": chunks,
     "/file": file,
     "/upload": upload,

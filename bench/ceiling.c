@@ -13,9 +13,33 @@
 #define MIB (1 << 20)
 #define PIECE 1024
 #define PIECES 1000
+#define MAX_HEADERS 32
 
 static const char hello[] = "Hello, world!\n";
 static char data[MIB]; /* body.bin, filled in each child */
+static char headers[MAX_HEADERS][2][256]; /* headers.txt, likewise: names and values */
+
+static void load_headers(apr_pool_t *p, server_rec *s)
+{
+    apr_file_t *file;
+    const char *path = ap_server_root_relative(p, "../site/headers.txt");
+    char line[512];
+
+    if (apr_file_open(&file, path, APR_FOPEN_READ, APR_OS_DEFAULT, p) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "cannot read %s", path);
+        return;
+    }
+    for (int i = 0; i < MAX_HEADERS && apr_file_gets(line, sizeof line, file) == APR_SUCCESS; i++) {
+        char *colon = strstr(line, ": ");
+
+        if (colon == NULL)
+            continue;
+        *colon = '\0';
+        apr_cpystrn(headers[i][0], line, sizeof headers[i][0]);
+        apr_cpystrn(headers[i][1], colon + 2, sizeof headers[i][1]);
+        headers[i][1][strcspn(headers[i][1], "\n")] = '\0';
+    }
+}
 
 static void load_data(apr_pool_t *p, server_rec *s)
 {
@@ -25,12 +49,34 @@ static void load_data(apr_pool_t *p, server_rec *s)
     if (apr_file_open(&file, path, APR_FOPEN_READ, APR_OS_DEFAULT, p) != APR_SUCCESS
         || apr_file_read_full(file, data, sizeof data, NULL) != APR_SUCCESS)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "cannot read %s", path);
+    load_headers(p, s);
 }
 
 static int answer(request_rec *r, const char *body, apr_off_t length)
 {
     ap_set_content_length(r, length);
     ap_rwrite(body, (int)length, r);
+    return OK;
+}
+
+static int answer_headers(request_rec *r)
+{
+    const char *cookie = apr_table_get(r->headers_in, "Cookie");
+
+    if (cookie == NULL)
+        return HTTP_BAD_REQUEST;
+    for (int i = 0; i < MAX_HEADERS && headers[i][0][0] != '\0'; i++)
+        apr_table_addn(r->headers_out, headers[i][0], headers[i][1]);
+    return answer(r, cookie, (apr_off_t)strlen(cookie));
+}
+
+static int send_size(request_rec *r)
+{
+    apr_off_t left = r->args != NULL ? apr_atoi64(r->args) : 0;
+
+    ap_set_content_length(r, left);
+    for (; left > 0; left -= MIB)
+        ap_rwrite(data, (int)(left < MIB ? left : MIB), r);
     return OK;
 }
 
@@ -98,10 +144,10 @@ static int handle(request_rec *r)
     ap_set_content_type(r, "text/plain");
     if (strcmp(r->uri, "/hello") == 0)
         return answer(r, hello, sizeof hello - 1);
-    if (strcmp(r->uri, "/headers") == 0) {
-        const char *cookie = apr_table_get(r->headers_in, "Cookie");
-        return cookie != NULL ? answer(r, cookie, (apr_off_t)strlen(cookie)) : HTTP_BAD_REQUEST;
-    }
+    if (strcmp(r->uri, "/headers") == 0)
+        return answer_headers(r);
+    if (strcmp(r->uri, "/size") == 0)
+        return send_size(r);
     if (strcmp(r->uri, "/body") == 0)
         return answer(r, data, sizeof data);
     if (strcmp(r->uri, "/chunks") == 0)

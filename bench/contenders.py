@@ -37,12 +37,14 @@ class Module(Contender):
     """A module that runs Python: the original or ours."""
 
     options: str = ""  # further options of WSGIDaemonProcess
+    idle_pools: int = 0  # process groups beside the one that is asked
 
     def directives(self, server):
         home = server.setup.python.home
         name = "rwsgi_module" if self.family == "rwsgi" else "wsgi_module"
         lines = [
             f'LoadModule {name} "{server.module}"',
+            *self.idle(server),
             f'WSGIPythonHome "{home}"',
             f'WSGIScriptAlias / "{server.setup.site}/{self.script}.py"',
             "WSGIApplicationGroup %{GLOBAL}",
@@ -53,6 +55,16 @@ class Module(Contender):
             lines.append(f'WSGIDaemonProcess bench {group} python-home="{home}"')
             lines.append("WSGIProcessGroup bench")
         return lines
+
+    def idle(self, server):
+        """The lines of process groups that nobody asks. Ours need no process then."""
+        home, script = server.setup.python.home, f"{server.setup.site}/{self.script}.py"
+        threads = f"processes={self.processes} threads={self.threads}"
+        if self.family == "rwsgi":
+            threads += " min-processes=0"
+        for n in range(self.idle_pools):
+            yield f'WSGIDaemonProcess idle{n} {threads} python-home="{home}"'
+            yield f'WSGIScriptAlias /idle{n} "{script}" process-group=idle{n} application-group=%{{GLOBAL}}'
 
 
 def pair(mode, **settings):

@@ -26,7 +26,7 @@ class Sample:
     wrong: str = None
 
     def figures(self, cpu_seconds, sleep_ms):
-        """What the sample says, with the CPU time that the server has spent meanwhile, of an application that sleeps."""
+        """What the sample says; the server has spent that CPU time meanwhile, and the application sleeps each time."""
         figures = {
             "cpu_us": cpu_seconds * 1e6 / self.requests,
             "requests_per_second": self.requests / self.seconds,

@@ -1,143 +1,10 @@
-"""Figures: kept per round, compared within a round, shown as median with the lowest and the highest."""
+"""What a person reads: a table for each workload and each curve, and at the end what became of the targets."""
 
-import os
-import platform
-import statistics
-import subprocess
 import sys
-from collections import defaultdict
 
 import contenders
 import targets
-# All that may be known of a round. cpu_us: of the whole server for one request; own_us: of it, what the application
-# says it has spent itself; overhead_us: the rest; waiting_ms: p99 less what the application sleeps.
-FIGURES = (
-    "cpu_us",
-    "own_us",
-    "overhead_us",
-    "requests_per_second",
-    "p50_ms",
-    "p99_ms",
-    "waiting_ms",
-    "worker_pss_mib",
-    "worker_uss_mib",
-    "server_pss_mib",
-)
-
-
-class Results:
-    """All samples, and what failed or was left out."""
-
-    def __init__(self, options, setup, meter):
-        self.options, self.setup, self.meter = options, setup, meter
-        # rounds[workload][contender][round] = {figure: value}; a round may be missing
-        self.rounds = defaultdict(lambda: defaultdict(dict))
-        self.failures, self.left_out, self.notes = [], {}, []
-
-    def add(self, workload, contender, turn, figures):
-        """Keeps what one measurement gave."""
-        self.rounds[workload][contender][turn] = figures
-
-    def note(self, contender, workload, text):
-        """Notes what a reader of the figures must know, and is no failure."""
-        self.notes.append({"contender": contender, "workload": workload, "text": text})
-
-    def fail(self, contender, workload, reason):
-        """Notes a contender that did not answer correctly; `workload` is None when it did not even start."""
-        self.failures.append({"contender": contender, "workload": workload, "reason": reason})
-        print(f"bench: FAILED {contender} {workload or 'at start'}: {reason}", file=sys.stderr, flush=True)
-
-    def leave_out(self, contender, reason):
-        """Notes a contender whose module is not there."""
-        self.left_out[contender] = reason
-        print(f"bench: without {contender}: {reason}", file=sys.stderr, flush=True)
-
-    def samples(self, workload, contender):
-        """What was measured of a contender, by round; empty when it did not take part."""
-        return self.rounds[workload].get(contender, {})
-
-    def figure(self, workload, contender, figure):
-        """One figure over the rounds; None when it was never measured."""
-        samples = self.samples(workload, contender).values()
-        return Spread.of(sample[figure] for sample in samples if figure in sample)
-
-    def ratio(self, workload, contender, peer, figure):
-        """One figure in relation to another contender's of the same round; None when there is no common round."""
-        ours, theirs = (self.samples(workload, name) for name in (contender, peer))
-        common = [turn for turn in ours if figure in ours[turn] and theirs.get(turn, {}).get(figure)]
-        return Spread.of(ours[turn][figure] / theirs[turn][figure] for turn in common)
-
-    def row(self, workload, contender):
-        """Everything known about a contender in a workload."""
-        row = {figure: self.figure(workload, contender, figure) for figure in FIGURES}
-        row["cpu_to_ceiling"] = self.ratio(workload, contender, "ceiling", "cpu_us")
-        row["p50_to_ceiling"] = self.ratio(workload, contender, "ceiling", "p50_ms")
-        peer = contenders.BY_NAME[contender].peer
-        if peer and peer != contender:
-            for figure in FIGURES:
-                row[f"{figure}_to_mod_wsgi"] = self.ratio(workload, contender, peer, figure)
-        return {name: spread for name, spread in row.items() if spread}
-
-    def as_json(self):
-        """The whole result as plain data."""
-        return {
-            "machine": machine(self.setup, self.meter),
-            "settings": {
-                "rounds": self.options.rounds,
-                "seconds": self.options.seconds,
-                "connections": {workload.name: workload.connections for workload in self.options.workloads},
-            },
-            "workloads": {
-                workload: {
-                    contender: {
-                        **{name: vars(spread) for name, spread in self.row(workload, contender).items()},
-                        "rounds": list(samples.values()),
-                    }
-                    for contender, samples in table.items()
-                    if samples
-                }
-                for workload, table in self.rounds.items()
-            },
-            "left_out": self.left_out,
-            "failures": self.failures,
-            "notes": self.notes,
-            "targets": list(targets.verdicts(self)),
-        }
-
-
-class Spread:
-    """Median, lowest and highest of a figure over the rounds."""
-
-    def __init__(self, values):
-        self.median, self.lowest, self.highest = statistics.median(values), min(values), max(values)
-
-    @classmethod
-    def of(cls, values):
-        """None without values."""
-        values = list(values)
-        return cls(values) if values else None
-
-    def text(self, digits):
-        """The median, and the range behind it if there is one."""
-        if self.lowest == self.highest:
-            return f"{self.median:,.{digits}f}"
-        low, high = (f"{value:,.{digits}f}" for value in (self.lowest, self.highest))
-        return f"{self.median:,.{digits}f} ({low}-{high})"
-
-
-def machine(setup, meter):
-    """What the figures belong to."""
-    version = subprocess.run([setup.httpd, "-v"], capture_output=True, text=True, check=False).stdout
-    return {
-        "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
-        "httpd": version.splitlines()[0].partition(": ")[2] if version else "unknown",
-        "python": f"{setup.python.version} ({setup.python.executable})",
-        "modules": {family: str(path) for family, path in sorted(setup.modules.items())},
-        "cpu_meter": meter.name,
-    }
-
+from results import CURVE_FIGURES, Spread, machine
 
 COLUMNS = (
     ("CPU us/request", "cpu_us", 0),
@@ -165,17 +32,35 @@ def print_table(results, workload):
     table = [["", *(title for title, _, _ in columns)]]
     for name, row in rows.items():
         table.append([name, *(row[key].text(digits) if key in row else "" for _, key, digits in columns)])
-    widths = [max(map(len, cells)) for cells in zip(*table)]
     asked = "" if workload.idle else f"{workload.connections} connection{'s' * (workload.connections > 1)}, "
     print(f"\n{workload.name}: {workload.title}; {asked}median (lowest-highest) of the rounds")
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    print_columns(table)
     for note in results.notes:
         if note["workload"] == workload.name:
             print(f"note: {note['contender']} {note['text']}")
     if not rows:
         print("nobody was measured")
     sys.stdout.flush()
+
+
+def print_curve(results, curve):
+    """A line for each x: CPU time per request and memory of each line of the curve."""
+    lines = list(results.curves[curve.name])
+    xs = sorted({x for line in lines for x in results.curves[curve.name][line]})
+    table = [[curve.axis, *lines]]
+    for x in xs:
+        cells = [[results.point(curve.name, line, x, figure) for figure in CURVE_FIGURES] for line in lines]
+        texts = [f"{cpu.median:,.0f} us, {pss.median:,.0f} MiB" if cpu else "" for cpu, pss in cells]
+        table.append([f"{x:,}", *texts])
+    print(f"\ncurve {curve.name}: CPU time per request and PSS of the whole server against {curve.title}")
+    print_columns(table)
+
+
+def print_columns(table):
+    """Rows of cells, each column as wide as it must be."""
+    widths = [max(map(len, cells)) for cells in zip(*table)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip(), flush=True)
 
 
 def progress(workload, turn, turns):
@@ -187,7 +72,8 @@ def progress(workload, turn, turns):
 def print_end(results):
     """The machine, the failures, and what became of the targets."""
     facts = machine(results.setup, results.meter)
-    print(f"\n{facts['httpd']}; Python {facts['python']}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
+    python = f"{facts['python']} ({results.setup.python.executable})"
+    print(f"\n{facts['httpd']}; Python {python}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
     for failure in results.failures:
         print(f"FAILED: {failure['contender']}, {failure['workload'] or 'at start'}: {failure['reason']}")
     verdicts = list(targets.verdicts(results))
@@ -204,4 +90,5 @@ def print_verdict(verdict):
     best = ", the best of its kind" if verdict["best_of"] else ""
     what = f"{verdict['workload']}, {targets.WORDS[verdict['figure']]}"
     word = "met   " if verdict["met"] else "missed"
-    print(f"{word}  {what:34}  {verdict['contender']:20}  {ratio} x {verdict['reference']}{best}; target {verdict['limit']}")
+    reference, limit = verdict["reference"] + best, verdict["limit"]
+    print(f"{word}  {what:34}  {verdict['contender']:20}  {ratio} x {reference}; target {limit}")

@@ -1,7 +1,7 @@
 """What the benchmark needs on the machine: finds it, installs it (saying what and why), compiles it.
 
-Packages come from apt-get, as root or through sudo; elsewhere they are only named. What is written in Python or compiled
-for it comes from PyPI into .venvs/bench, whose Python runs the application for all contenders.
+Packages come from apt-get, as root or through sudo; elsewhere they are only named. What is written in Python or
+compiled for it comes from PyPI into .venvs/bench, whose Python runs the application for all contenders.
 """
 
 import os
@@ -20,6 +20,7 @@ PACKAGES = {  # from PyPI, by family of contenders, and what the applications ne
     "gunicorn": ["gunicorn==27.0.1"],
     "granian": ["granian==2.8.9"],
     "uwsgi": ["uWSGI==2.0.31"],
+    "plots": ["matplotlib==3.11.2"],
     "frameworks": ["Django==5.2.19", "Flask==3.1.3"],
 }
 DESCRIBE = (

@@ -18,7 +18,7 @@ BODY = random.Random(1).randbytes(MIB)
 FILE = BODY * 16
 ROWS = "<ul>" + "".join(f"<li>row {number}</li>" for number in range(10)) + "</ul>"
 
-# What a browser sends with a request for a page, about 1 KiB.
+# What a browser sends with a request for a page, beside Host: 0.7 KiB.
 BROWSER_HEADERS = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
@@ -26,14 +26,34 @@ BROWSER_HEADERS = {
     "Accept-Encoding": "gzip, deflate, br, zstd",
     "Referer": "https://www.example.org/accounts/overview?page=2&sort=newest",
     "Cookie": "sessionid=" + "k3" * 32 + "; csrftoken=" + "Qz" * 32 + "; consent=analytics%3Dno%26ads%3Dno; theme=dark",
-    "Upgrade-Insecure-Requests": "1",
     "Sec-Fetch-Dest": "document",
     "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "same-origin",
-    "Sec-Fetch-User": "?1",
-    "Priority": "u=0, i",
     "Cache-Control": "max-age=0",
 }
+
+# What an application with a few middlewares answers beside Content-Type and Content-Length: 1 KiB.
+ANSWER_HEADERS = [
+    ("Cache-Control", "private, max-age=0, must-revalidate"),
+    ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("Pragma", "no-cache"),
+    ("Vary", "Accept-Encoding, Accept-Language, Cookie"),
+    ("Content-Language", "en-gb"),
+    ("ETag", '"5e2f-60c1a9b7d3c40"'),
+    ("Set-Cookie", "csrftoken=" + "Qz" * 32 + "; Path=/; SameSite=Lax; Secure"),
+    ("Set-Cookie", "sessionid=" + "k3" * 16 + "; HttpOnly; Path=/; SameSite=Lax; Secure"),
+    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload"),
+    ("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("X-Request-Id", "0d1f7c52-6b0e-4b8e-9a0b-6f5a3c2e1d47"),
+    ("X-Robots-Tag", "noindex"),
+    ("Server-Timing", "db;dur=2.1, view;dur=4.7"),
+    ("Link", "</static/site.css>; rel=preload; as=style"),
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,7 @@ class Workload:
     answer: bytes = b""
     headers: dict = field(default_factory=dict)
     upload: bytes = b""
+    answer_headers: tuple = ()  # that must come back, beside others
     target: str = ""  # the request target; that of the name when empty
     connections: int = CONNECTIONS
     sleep_ms: float = 0  # what the application sleeps
@@ -69,6 +90,9 @@ class Workload:
                 connection.request("POST" if self.upload else "GET", path, self.upload or None, self.headers)
                 response = connection.getresponse()
                 wrong = difference(response.status, response.read(), expected)
+                missing = comparable(self.answer_headers) - comparable(response.getheaders())
+                if not wrong and missing:
+                    wrong = f"without {len(missing)} of its headers, like {min(missing)}"
                 if wrong:
                     return f"GET {path}: {wrong}"
         except (OSError, http.client.HTTPException) as error:
@@ -83,6 +107,11 @@ class Workload:
             yield f"{self.path}?echo", self.upload
         yield self.path, self.answer
         yield self.path, self.answer
+
+
+def comparable(headers):
+    """Headers without what httpd and others may change: the case of names, spaces in lists."""
+    return {(name.lower(), value.replace(" ", "")) for name, value in headers}
 
 
 def late(port):
@@ -116,6 +145,7 @@ def write_site(site):
         shutil.copyfile(HERE / name, site / name)
     (site / "body.bin").write_bytes(BODY)
     (site / "file.bin").write_bytes(FILE)
+    (site / "headers.txt").write_text("".join(f"{name}: {value}\n" for name, value in ANSWER_HEADERS))
     (site / "public").mkdir()  # nothing that httpd could serve itself
     (site / "static").mkdir()  # the answers as files
     (site / "static" / "hello").write_bytes(HELLO)
@@ -132,7 +162,11 @@ BY_NAME = {
     for workload in [
         Workload("hello", "a 14-byte answer", HELLO),
         Workload(
-            "headers", "the same with a browser's 13 headers", BROWSER_HEADERS["Cookie"].encode(), BROWSER_HEADERS
+            "headers",
+            "9 headers of a browser in, 22 headers out",
+            BROWSER_HEADERS["Cookie"].encode(),
+            BROWSER_HEADERS,
+            answer_headers=tuple(ANSWER_HEADERS),
         ),
         Workload("one-client", "hello, asked by one client at a time", HELLO, target="/hello", connections=1),
         Workload("body", "a 1 MiB answer in one piece", BODY),
