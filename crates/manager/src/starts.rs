@@ -104,7 +104,7 @@ impl Manager {
             Some(pool) => {
                 let uid = pool.settings.group.uid;
                 let may = !full && !unknown.contains(id) && !pool.is_share_full(&shares);
-                (may && self.may_start(uid, &under_way)).then_some(uid)
+                (may && self.may_start(pool, &under_way)).then_some(uid)
             }
             // Gone meanwhile.
             None => Some(u32::MAX),
@@ -131,18 +131,17 @@ impl Manager {
         of_user
     }
 
-    /// R60: one start of each user at a time, and so many of all. What runs as httpd's own user is the administrator's, and is held to the latter
-    /// only.
-    fn may_start(&self, uid: u32, under_way: &HashMap<u32, usize>) -> bool {
-        let is_servers = || self.config.as_ref().is_some_and(|c| c.begin.server_uid == uid);
+    /// R60: so many starts of all at a time, and one of each user. Groups of fixed size are the administrator's: they start with httpd, and are
+    /// held to the former only, or a server of one user would not use its processors.
+    fn may_start(&self, pool: &Pool, under_way: &HashMap<u32, usize>) -> bool {
         let all: usize = under_way.values().sum();
-        all < self.starts.at_once && (!under_way.contains_key(&uid) || is_servers())
+        all < self.starts.at_once && !(pool.is_elastic() && under_way.contains_key(&pool.settings.group.uid))
     }
 
     /// As [`may_start`](Self::may_start), for a worker that replaces others: these serve on meanwhile.
     pub(crate) fn may_replace(&self, pool: u64) -> bool {
         let pool = self.pools.get(&pool);
-        pool.is_some_and(|pool| self.may_start(pool.settings.group.uid, &self.under_way()))
+        pool.is_some_and(|pool| self.may_start(pool, &self.under_way()))
     }
 
     /// Those that wait for their user to be looked up. Who could not be is not waited for.

@@ -472,7 +472,7 @@ fn r67_what_a_worker_says_again_and_again_fills_no_memory() {
 
 // R60, F55: fixed groups and others, all asked for at once.
 #[test]
-fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
+fn r60_a_user_starts_one_worker_on_demand_at_a_time_and_all_together_start_so_many() {
     if ids::user_ids().effective != 0 {
         return;
     }
@@ -508,8 +508,9 @@ fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
         if let Some(group) = what.strip_prefix("starts for process group 'g") {
             let number: u32 = group.split_once('\'').unwrap().0.parse().unwrap();
             let user = number % users;
+            // Those of fixed size may start beside others of their user.
             assert!(
-                !under_way.contains(&user),
+                number % 2 == 1 || !under_way.contains(&user),
                 "two starts of user {user}:\n{}",
                 httpd.log()
             );
@@ -518,7 +519,8 @@ fn r60_a_user_starts_one_worker_at_a_time_and_all_together_start_so_many() {
             most = most.max(under_way.len());
         } else if what == "is ready" {
             let user = user_of[pid];
-            under_way.retain(|other| *other != user);
+            let place = under_way.iter().position(|other| *other == user);
+            under_way.remove(place.unwrap());
         }
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -179,7 +179,7 @@ fn r18_privileged_groups_do_not_come_by_accident(case: &Case) {
             None => format!("{line}\n"),
         })
         .collect();
-    with_file_replaced(Path::new("/etc/group"), &member.concat(), || {
+    with_file_replaced(Path::new("/etc/group"), member.concat(), || {
         if case.theirs() {
             let httpd = hosted(case, "threads=1").app("environ.wsgi").start();
             assert!(groups(&httpd).contains(&shadow));
