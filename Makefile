@@ -63,7 +63,7 @@ check:
 fmt:
 	$(CARGO) fmt --all
 
-# docs/directives/, docs/codes.md: generated from the tables in the source; docs/compat.md, docs/security.md: from the .toml beside them.
+# docs/directives/, docs/codes.md: generated from the tables in the source; docs/compat.md, docs/security.md, docs/reliability.md: from the .toml beside them.
 doc:
 	$(CARGO) run --release --locked -q -p rwsgi-docs
 

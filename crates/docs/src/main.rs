@@ -1,8 +1,8 @@
-//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source, `docs/compat.md` and `docs/security.md` from their rows. `make doc` runs it at
+//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source, `docs/compat.md`, `docs/security.md` and `docs/reliability.md` from their rows. `make doc` runs it at
 //! the top of the repository. `rwsgi-docs proof` says whether the tests named in those rows have passed.
 
 mod compat;
-mod security;
+mod requirements;
 
 use std::fmt::Write;
 use std::io;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn write(docs: &Path) -> Result<(), String> {
     pages(docs).map_err(|why| format!("docs: {why}"))?;
     compat::write(docs)?;
-    security::write(docs)
+    requirements::write()
 }
 
 fn pages(docs: &Path) -> io::Result<()> {
@@ -53,11 +53,11 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
-/// The tests that the tables of compatibility and security name have passed in the runs whose outcomes are in `directory`.
+/// The tests that the tables of compatibility, security and reliability name have passed in the runs whose outcomes are in `directory`.
 fn proof(directory: &Path) -> Result<(), String> {
     let outcomes = Outcomes::read(directory)?;
     let mut verdict = outcomes.judge(&compat::read()?);
-    security::judge(&outcomes, &mut verdict)?;
+    requirements::judge(&outcomes, &mut verdict)?;
     for (why, tests) in &verdict.not_here {
         let some: Vec<&str> = tests.iter().map(String::as_str).take(4).collect();
         println!(
@@ -67,14 +67,14 @@ fn proof(directory: &Path) -> Result<(), String> {
         );
     }
     if verdict.unproven.is_empty() {
-        println!("every row of docs/compat.md and docs/security.md is shown by its tests");
+        println!("every row of docs/compat.md, docs/security.md and docs/reliability.md is shown by its tests");
         return Ok(());
     }
     let lines: Vec<&str> = verdict.unproven.iter().map(String::as_str).collect();
     Err(format!(
         "{}, {}: {} claims are not shown by the tests they name:\n  {}",
         compat::ROWS,
-        security::ROWS,
+        requirements::BOOKS.map(|book| book.rows).join(", "),
         lines.len(),
         lines.join("\n  ")
     ))

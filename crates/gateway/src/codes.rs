@@ -105,7 +105,7 @@ codes! {
         "Report it with the place named in the message.";
     NOT_ACCEPTED = 625, "a connection could not be accepted",
         "The worker is at its limit of open files, or the system is short of memory.",
-        "The connection waits; the worker tries again.",
+        "The connection waits. The worker tries again, and after a second in vain another one takes its place.",
         "Find out what keeps files open in the application, or raise the limit.";
     NO_OWN_GIL = 630, "WSGIPerInterpreterGIL has no effect with this Python",
         "Interpreters with a GIL of their own exist from Python 3.12.",

@@ -43,6 +43,8 @@ numbered! {
         ServiceEnded = 16,
         /// A script of a service has failed.
         ServiceFailed = 17,
+        /// It cannot take connections any more: its application keeps all descriptors that it may have.
+        CannotAccept = 18,
     }
 }
 
@@ -67,6 +69,7 @@ impl LeaveReason {
             Self::Evicted => "evicted",
             Self::ServiceEnded => "service_ended",
             Self::ServiceFailed => "service_failed",
+            Self::CannotAccept => "cannot_accept",
         }
     }
 
@@ -90,6 +93,7 @@ impl LeaveReason {
             Self::Evicted => "it was idle, and another application needs a worker",
             Self::ServiceEnded => "its scripts have ended",
             Self::ServiceFailed => "a script of it has failed",
+            Self::CannotAccept => "it has no descriptors left to take connections with",
         }
     }
 

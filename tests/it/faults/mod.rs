@@ -2,6 +2,8 @@
 //! warm sites lose no request, and other sites do not notice. `RWSGI_FAULTS=long` (`make test-faults`) takes all rounds, otherwise
 //! a few of each.
 
+mod applications;
+mod between;
 mod deploys;
 mod httpd;
 mod noise;
@@ -17,6 +19,8 @@ use rwsgi_testkit::{Builder, Case, Client, Topic};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
+    applications::tests(topic);
+    between::tests(topic);
     deploys::tests(topic);
     httpd::tests(topic);
     noise::tests(topic);

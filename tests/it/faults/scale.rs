@@ -2,12 +2,14 @@
 
 use crate::codes;
 use rwsgi_testkit::{Builder, Case, Httpd, Raw, Topic, test, with_file_replaced};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         f40_ten_thousand_sites_of_five_hundred_users,
+        f40_ten_thousand_users_below_one_base,
         f55_first_requests_for_many_sites_at_once,
     ]);
 }
@@ -129,5 +131,91 @@ fn f55_first_requests_for_many_sites_at_once(case: &Case) {
         let workers = httpd.workers().len();
         assert!(workers <= count / 10, "{workers} workers");
         httpd.provoked(&[codes::CROWDED, codes::LATE, codes::BACK_OFF]);
+    });
+}
+
+/// What is needed after some users were asked, memory in KiB.
+struct Cost {
+    manager: u64,
+    parent: u64,
+    took: Duration,
+}
+
+/// Asks the applications of these users, one after the other; what was needed then.
+fn ask_in_turn(httpd: &Httpd, users: std::ops::Range<usize>) -> Cost {
+    let (_, took) = timed(|| {
+        for n in users {
+            let reply = httpd.get(&format!("/~user{n}/"));
+            assert_eq!((reply.status, reply.text().as_str()), (200, "here"), "user{n}");
+        }
+    });
+    Cost {
+        manager: httpd.manager().map_or(0, |manager| manager.pss_kib()),
+        parent: httpd.parent().map_or(0, |parent| parent.pss_kib()),
+        took,
+    }
+}
+
+/// The home directory of a user, with an application.
+fn settle(homes: &Path, n: usize, uid: u32) {
+    let home = homes.join(format!("user{n}"));
+    let base = home.join("public_wsgi");
+    std::fs::create_dir_all(&base).expect("mkdir");
+    std::fs::write(base.join("app.wsgi"), APPLICATION).expect("write");
+    for (path, mode) in [(&home, 0o711), (&base, 0o711), (&base.join("app.wsgi"), 0o600)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        chown(path, Some(uid), Some(uid)).expect("chown");
+    }
+}
+
+/// F57, R67: one rule for all accounts of the machine (`ACCOUNTS`), whose applications are asked in turn (`ASKED` of them).
+fn f40_ten_thousand_users_below_one_base(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it has no applications of users");
+    case.needs_threads();
+    let number = |name: &str, otherwise: usize| match std::env::var(name) {
+        Ok(count) => count.parse().unwrap_or_else(|_| panic!("{name} is a number")),
+        Err(_) => otherwise,
+    };
+    let accounts = number("ACCOUNTS", case.rounds(200, 10_000));
+    let asked = number("ASKED", case.rounds(30, 10_000)).min(accounts);
+    case.may_take(Duration::from_secs(120 + asked as u64));
+    let builder = case
+        .httpd()
+        .bare()
+        .load("userdir")
+        .conf("WSGIMaxWorkers 20\nWSGIUserProcess @ROOT@/home/*/public_wsgi\nUserDir @ROOT@/home/*/public_wsgi")
+        .conf("<Directory @ROOT@/home/*/public_wsgi>\nAllowOverride None\n</Directory>");
+    let homes = builder.root().join("home");
+    let read = |path: &str| std::fs::read_to_string(path).expect(path);
+    let (mut passwd, mut group) = (read("/etc/passwd"), read("/etc/group"));
+    for n in 0..accounts {
+        let uid = 20_000 + n as u32;
+        settle(&homes, n, uid);
+        let home = homes.join(format!("user{n}"));
+        passwd.push_str(&format!("user{n}:x:{uid}:{uid}::{}:/bin/sh\n", home.display()));
+        group.push_str(&format!("user{n}:x:{uid}:\n"));
+    }
+    with_file_replaced(Path::new("/etc/passwd"), &passwd, || {
+        with_file_replaced(Path::new("/etc/group"), &group, || {
+            let (httpd, start) = timed(|| builder.start());
+            let (_, graceful) = timed(|| httpd.graceful());
+            println!("{accounts} accounts: start {start:?}, graceful restart {graceful:?}");
+            let first = ask_in_turn(&httpd, 0..asked / 5);
+            let rest = ask_in_turn(&httpd, asked / 5..asked);
+            let workers = httpd.workers().len();
+            println!(
+                "{asked} of them asked in turn: {:?} each; manager {} KiB after a fifth, {} KiB after all; httpd's parent {} KiB; {workers} workers",
+                (first.took + rest.took) / asked as u32,
+                first.manager,
+                rest.manager,
+                rest.parent
+            );
+            assert!(workers <= 20, "{workers} workers");
+            assert!(rest.manager < 48 << 10, "{} KiB", rest.manager);
+            let (_, graceful) = timed(|| httpd.graceful());
+            println!("graceful restart afterwards: {graceful:?}");
+            httpd.stop();
+        });
     });
 }

@@ -56,6 +56,7 @@ fn timed(httpd: &Httpd, user: &str) -> (Reply, Duration) {
     (httpd.get(&format!("/~{user}/")), begin.elapsed())
 }
 
+/// F47
 fn r17_a_name_service_that_hangs_keeps_nobody_else_waiting(case: &Case) {
     case.needs_root();
     let (path, module) = modules(case);

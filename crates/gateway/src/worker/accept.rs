@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rwsgi_os::poll::{Events, Watch, poll};
 use rwsgi_os::socket::{self, Mode};
+use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
 use super::Worker;
@@ -15,6 +16,7 @@ use crate::exchange::socket::Connection;
 
 /// Accepts until the worker leaves.
 pub fn run(worker: &Worker) {
+    let mut failures = 0;
     while worker.seats.wait_for_room() {
         let mut watches = [
             Watch::new(worker.listener.as_fd(), Events::READ),
@@ -26,23 +28,33 @@ pub fn run(worker: &Worker) {
         if watches.iter().any(|watch| watch.found().is_hung_up()) && worker.is_leaving() {
             return;
         }
-        worker.seats.seat(|| accept(worker));
+        worker.seats.seat(|| accept(worker, &mut failures));
     }
 }
 
 /// Between two tries when accepting fails.
 const PAUSE: Duration = Duration::from_millis(200);
+/// After so many tries in vain another worker has to take what waits.
+const TRIES: u32 = 5;
 
-fn accept(worker: &Worker) -> Option<Arc<Connection>> {
+fn accept(worker: &Worker, failures: &mut u32) -> Option<Arc<Connection>> {
     let stream = match socket::accept(&worker.listener, Mode::Blocking) {
-        Ok(stream) => stream,
+        Ok(stream) => {
+            *failures = 0;
+            stream
+        }
         // Another worker was faster.
         Err(error) if error.is_would_block() => return None,
         Err(error) => {
             // Usually the limit of descriptors. The connection waits for another worker, or for this one.
-            worker
-                .control
-                .say(Level::Warn, &format!("{}: {error}", codes::NOT_ACCEPTED));
+            *failures += 1;
+            if *failures == 1 {
+                let text = format!("{}: {error}", codes::NOT_ACCEPTED);
+                worker.control.say(Level::Warn, &text);
+            }
+            if *failures == TRIES {
+                worker.leave(LeaveReason::CannotAccept);
+            }
             std::thread::sleep(PAUSE);
             return None;
         }

@@ -3,27 +3,32 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Row, State, Table};
-
-/// The highest number of a requirement.
-const LAST: u32 = 76;
+use super::{Book, Row, State, Table};
 
 /// Everything that is wrong with the rows; each a sentence with the remedy. `top` is the top of the repository, `tests` are those that
 /// its suite has.
-pub fn broken(table: &Table, tests: &BTreeSet<String>, top: &Path) -> Vec<String> {
+pub fn broken(book: &Book, table: &Table, tests: &BTreeSet<String>, top: &Path) -> Vec<String> {
     let numbers: Vec<&str> = table.requirement.iter().map(|row| &row.number[..]).collect();
     let mut wrong = Vec::new();
-    let required = (1..=LAST).map(|number| format!("R{number}"));
-    let given = numbers.iter().filter(|number| number.starts_with('R'));
-    if !given.copied().eq(required) {
-        wrong.push(format!("R1 to R{LAST} are not there once each, in their order"));
+    for series in book.series {
+        let letter = series.letter;
+        let Some(last) = series.last else {
+            continue;
+        };
+        let required = (1..=last).map(|number| format!("{letter}{number}"));
+        let given = numbers.iter().filter(|number| number.starts_with(letter));
+        if !given.copied().eq(required) {
+            wrong.push(format!(
+                "{letter}1 to {letter}{last} are not there once each, in their order"
+            ));
+        }
     }
     let mut seen = BTreeSet::new();
     for row in &table.requirement {
         if !seen.insert(&row.number) {
             wrong.push(format!("{} is there twice; keep one", row.number));
         }
-        wrong.extend(lacking(row).map(|what| format!("{} {what}", row.number)));
+        wrong.extend(lacking(row, book.weighed).map(|what| format!("{} {what}", row.number)));
         wrong.extend(
             row.tests
                 .iter()
@@ -34,11 +39,14 @@ pub fn broken(table: &Table, tests: &BTreeSet<String>, top: &Path) -> Vec<String
     wrong
 }
 
-fn lacking(row: &Row) -> impl Iterator<Item = &'static str> {
+fn lacking(row: &Row, weighed: bool) -> impl Iterator<Item = &'static str> {
     let shown = !(row.tests.is_empty() && row.units.is_empty());
-    let known = ["P0", "P1", "P2"].contains(&&row.weight[..]);
+    let known = match weighed {
+        true => ["P0", "P1", "P2"].contains(&&row.weight[..]),
+        false => row.weight.is_empty(),
+    };
     let lacks = [
-        (!known, "has another weight than P0, P1, P2"),
+        (!known, "has another weight than P0, P1, P2, or one where none is weighed"),
         (row.state != State::No && !shown, "names no test; add one"),
         (
             row.state != State::No && row.how.is_empty(),
@@ -162,15 +170,16 @@ mod tests {
     #[test]
     fn every_number_is_there_once_with_what_its_state_claims() {
         let nowhere = Path::new("/nonexistent");
+        let [book, _] = super::super::BOOKS;
         let mut table = Table {
-            requirement: (1..=LAST)
+            requirement: (1..=76)
                 .map(|n| Row {
                     missing: "later".to_owned(),
                     ..row(&format!("R{n}"), State::No)
                 })
                 .collect(),
         };
-        let said = |table: &Table| broken(table, &BTreeSet::new(), nowhere).join("\n");
+        let said = |table: &Table| broken(&book, table, &BTreeSet::new(), nowhere).join("\n");
         assert_eq!(said(&table), "");
         table.requirement[4] = row("R5", State::Built);
         assert_eq!(said(&table), "R5 names no test; add one");
@@ -190,9 +199,11 @@ mod tests {
     #[test]
     fn the_rows_of_this_source_hold() {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let text = std::fs::read_to_string(top.join(super::super::ROWS)).expect("the rows");
-        let table = Table::parse(&text).unwrap_or_else(|why| panic!("{why}"));
         let existing = crate::compat::rules::existing_tests(&top.join("tests/it")).expect("the suite");
-        assert_eq!(broken(&table, &existing, &top), Vec::<String>::new());
+        for book in super::super::BOOKS {
+            let text = std::fs::read_to_string(top.join(book.rows)).expect("the rows");
+            let table = book.parse(&text).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(broken(&book, &table, &existing, &top), Vec::<String>::new());
+        }
     }
 }
