@@ -231,7 +231,7 @@ def application(environ, start_response):
     return [json.dumps([name for name, _ in WAYS]).encode() if how == "ways" else b"fine"]
 "#;
 
-/// R40, R50, R52, R54
+/// R40, R50, R52, R54, F14
 fn r40_more_than_a_hundred_ways_to_answer_wrongly(case: &Case) {
     case.needs_ours("it has another protocol");
     case.needs_threads();

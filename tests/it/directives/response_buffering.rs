@@ -137,7 +137,7 @@ fn response_buffering_is_a_number_of_bytes(case: &Case) {
     );
 }
 
-/// R58
+/// R58, F51
 fn r58_slow_readers_hold_no_worker(case: &Case) {
     case.needs_threads();
     let children = case.rounds(2, 8);
