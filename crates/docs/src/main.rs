@@ -67,7 +67,9 @@ fn proof(directory: &Path) -> Result<(), String> {
         );
     }
     if verdict.unproven.is_empty() {
-        println!("every row of docs/compat.md, docs/security.md and docs/reliability.md is shown by its tests");
+        println!(
+            "every row of docs/compat.md, docs/security.md and docs/reliability.md is shown by its tests"
+        );
         return Ok(());
     }
     let lines: Vec<&str> = verdict.unproven.iter().map(String::as_str).collect();

@@ -90,7 +90,10 @@ fn start(case: &Case, options: &str) -> Httpd {
 fn pid(httpd: &Httpd) -> u32 {
     let reply = httpd.get("/pid");
     assert_eq!((reply.status, &reply.text()[..]), (200, "pid"));
-    reply.header("x-pid").and_then(|pid| pid.parse().ok()).expect("a pid")
+    reply
+        .header("x-pid")
+        .and_then(|pid| pid.parse().ok())
+        .expect("a pid")
 }
 
 /// F8
@@ -108,7 +111,10 @@ fn f08_a_loop_in_one_thread_leaves_the_others_alone(case: &Case) {
         others += 1;
     }
     assert_eq!(looping.reply().head.status, 504);
-    println!("{others} other requests, and the loop was interrupted after {:?}", since.elapsed());
+    println!(
+        "{others} other requests, and the loop was interrupted after {:?}",
+        since.elapsed()
+    );
     assert_eq!(pid(&httpd), worker, "the worker goes on");
 }
 
@@ -136,7 +142,10 @@ fn f12_a_worker_that_stood_still_gives_nobody_a_late_answer(case: &Case) {
 /// F15
 fn f15_what_an_application_does_to_its_process_costs_that_process_at_most(case: &Case) {
     case.needs_ours("its daemons hang, or serve no more");
-    let httpd = start(case, "processes=2 threads=2 deadlock-timeout=4 shutdown-timeout=1");
+    let httpd = start(
+        case,
+        "processes=2 threads=2 deadlock-timeout=4 shutdown-timeout=1",
+    );
     // A daemon last: what it has got of its worker stays open as long as it lives.
     for what in ["session", "signals", "fork", "close", "execute", "daemonise"] {
         let mut raw = httpd.raw_get(&format!("/{what}"));
@@ -152,7 +161,9 @@ fn f15_what_an_application_does_to_its_process_costs_that_process_at_most(case: 
         drop(raw);
     }
     // What closes its descriptors or becomes another program is replaced.
-    until("two others in their place", SLOW, || httpd.log_with(" is ready").len() >= 4);
+    until("two others in their place", SLOW, || {
+        httpd.log_with(" is ready").len() >= 4
+    });
     assert_eq!(httpd.get("/pid").status, 200);
     httpd.provoked(&[&["RW0625"]]);
 }
@@ -175,7 +186,10 @@ fn f16_a_worker_without_descriptors_left_makes_room_for_another(case: &Case) {
 /// F23
 fn f23_a_request_that_outlives_the_time_of_its_worker_is_told_and_alone(case: &Case) {
     case.needs_ours("it ends a changed script's process at once");
-    let httpd = start(case, "processes=1 threads=3 graceful-timeout=1 shutdown-timeout=1");
+    let httpd = start(
+        case,
+        "processes=1 threads=3 graceful-timeout=1 shutdown-timeout=1",
+    );
     let worker = pid(&httpd);
     let mut long = httpd.raw_get("/hang");
     until("the long request", SLOW, || httpd.data().join("hangs").exists());

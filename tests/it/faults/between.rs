@@ -55,7 +55,11 @@ fn f02_an_answer_that_was_cut_is_in_no_cache_and_in_no_whole_stream(case: &Case)
             .curl(&format!("/squeezed/die?bytes={bytes}&how=kill"))
             .with(&["--compressed"])
             .run();
-        assert!(curl.exit != 0 || curl.status >= 500, "{bytes}: {}", curl.complaint);
+        assert!(
+            curl.exit != 0 || curl.status >= 500,
+            "{bytes}: {}",
+            curl.complaint
+        );
     }
 }
 
@@ -75,21 +79,35 @@ fn f52_heads_and_bodies_are_limited_by_httpd_alone(case: &Case) {
         .start();
     let ask = |line: &str, head: &str, body: &str| {
         let mut raw = httpd.raw();
-        raw.try_send(format!("{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{head}\r\n{body}"));
+        raw.try_send(format!(
+            "{line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{head}\r\n{body}"
+        ));
         let reply = raw.reply();
-        (reply.head.status, String::from_utf8_lossy(&reply.body).into_owned())
+        (
+            reply.head.status,
+            String::from_utf8_lossy(&reply.body).into_owned(),
+        )
     };
     // The field's name, a colon and a blank count.
     let field = |size: usize| format!("X-A: {}\r\n", "v".repeat(size - 5));
     assert_eq!(ask("GET /", &field(60_000), ""), (200, "59995".into()));
     assert_eq!(ask("GET /", &field(60_001 + 2), "").0, 400);
     // Host and Connection are two of them.
-    let fields = |count: usize| (0..count - 2).map(|n| format!("X-{n}: v\r\n")).collect::<String>();
+    let fields = |count: usize| {
+        (0..count - 2)
+            .map(|n| format!("X-{n}: v\r\n"))
+            .collect::<String>()
+    };
     assert_eq!(ask("GET /", &fields(400), ""), (200, "398".into()));
     assert_eq!(ask("GET /", &fields(401), "").0, 400);
-    assert_eq!(ask(&format!("GET /?{}", "q".repeat(50_000)), "", ""), (200, "50000".into()));
+    assert_eq!(
+        ask(&format!("GET /?{}", "q".repeat(50_000)), "", ""),
+        (200, "50000".into())
+    );
     // All at once: more than any one buffer of a gateway is wont to hold.
-    let much = (0..30).map(|n| format!("X-{n}: {}\r\n", "v".repeat(50_000))).collect::<String>();
+    let much = (0..30)
+        .map(|n| format!("X-{n}: {}\r\n", "v".repeat(50_000)))
+        .collect::<String>();
     assert_eq!(ask("GET /", &much, ""), (200, "1500000".into()));
     let body = |size: usize| (format!("Content-Length: {size}\r\n"), "b".repeat(size));
     let (head, full) = body(100_000);
@@ -144,7 +162,9 @@ fn f39_whatever_is_wrong_with_a_configuration_is_found_by_its_test(case: &Case) 
     assert!(tested(&good).0, "{}", tested(&good).1);
     for line in wrong {
         let (passed, said) = tested(&format!("{good}\n{line}\n"));
-        let directive = line.split([' ', '\n', '<', '>']).find(|word| word.starts_with("WSGI"));
+        let directive = line
+            .split([' ', '\n', '<', '>'])
+            .find(|word| word.starts_with("WSGI"));
         assert!(!passed, "{line} passes");
         assert!(said.contains(directive.expect("a directive")), "{line}: {said}");
         // Who runs is not touched by that.

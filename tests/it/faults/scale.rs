@@ -184,7 +184,9 @@ fn f40_ten_thousand_users_below_one_base(case: &Case) {
         .httpd()
         .bare()
         .load("userdir")
-        .conf("WSGIMaxWorkers 20\nWSGIUserProcess @ROOT@/home/*/public_wsgi\nUserDir @ROOT@/home/*/public_wsgi")
+        .conf(
+            "WSGIMaxWorkers 20\nWSGIUserProcess @ROOT@/home/*/public_wsgi\nUserDir @ROOT@/home/*/public_wsgi",
+        )
         .conf("<Directory @ROOT@/home/*/public_wsgi>\nAllowOverride None\n</Directory>");
     let homes = builder.root().join("home");
     let read = |path: &str| std::fs::read_to_string(path).expect(path);

@@ -135,7 +135,12 @@ impl Book {
     /// Writes the page, or says everything that is wrong with the rows.
     fn write(&self) -> Result<(), String> {
         let table = self.read()?;
-        let wrong = rules::broken(self, &table, &existing_tests(Path::new("tests/it"))?, Path::new("."));
+        let wrong = rules::broken(
+            self,
+            &table,
+            &existing_tests(Path::new("tests/it"))?,
+            Path::new("."),
+        );
         if !wrong.is_empty() {
             return Err(format!("{}:\n  {}", self.rows, wrong.join("\n  ")));
         }

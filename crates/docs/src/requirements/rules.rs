@@ -46,7 +46,10 @@ fn lacking(row: &Row, weighed: bool) -> impl Iterator<Item = &'static str> {
         false => row.weight.is_empty(),
     };
     let lacks = [
-        (!known, "has another weight than P0, P1, P2, or one where none is weighed"),
+        (
+            !known,
+            "has another weight than P0, P1, P2, or one where none is weighed",
+        ),
         (row.state != State::No && !shown, "names no test; add one"),
         (
             row.state != State::No && row.how.is_empty(),
