@@ -118,17 +118,17 @@ codes! {
         "the application has what is allowed",
         "lower the value, or raise that of WSGIUserProcess";
     REQUEST_LIMIT = 75, "An application or a user has as many requests under way as it may have",
-        "request-limit or user-request-limit of a WSGIDaemonProcess is reached; the sentence says which, and whose",
+        "request-limit or user-request-limit of a WSGIDaemonProcess, or WSGIEmbeddedRequestLimit, is reached; the sentence says which, and whose",
         "503 with Retry-After at once for further ones; other applications and users are served as ever. A line of level notice says when it is over, and how many were refused",
         "find out what keeps its requests waiting (queue-timeout, request-timeout), give it more threads= or processes=, or raise the limit";
     NOT_COUNTED = 76, "A child of httpd cannot count requests",
         "the memory that children share for that cannot be used by this one; the sentence has the cause",
-        "request-limit and user-request-limit do not hold for the requests of this child",
+        "request-limit, user-request-limit and WSGIEmbeddedRequestLimit do not hold for the requests of this child",
         "do what the sentence says; report it if there is no reason in it";
     NO_COUNTING = 77, "There is no memory to count requests in",
         "the system refuses a file in memory; the sentence has the cause",
         "httpd does not start",
-        "do what the sentence says, or remove request-limit and user-request-limit";
+        "do what the sentence says, or remove request-limit, user-request-limit and WSGIEmbeddedRequestLimit";
     NO_ROOM = 78, "A request body cannot be kept until it is complete",
         "WSGIRequestBuffering is on, and the file in WSGISpoolDirectory cannot be made or written: a full disk, a directory that httpd's user may not write to, too many open files; the sentence says which",
         "503 with Retry-After for this upload; the application has not seen it",

@@ -21,6 +21,7 @@ use rwsgi_wire::control::Preload;
 use rwsgi_wire::python::Python;
 
 use crate::directives::Scoped;
+use crate::directives::cap::Cap;
 use crate::directives::script::Alias;
 pub use bases::Base;
 pub use group::{Group, Owner};
@@ -51,10 +52,10 @@ pub struct Site {
 }
 
 impl Site {
-    /// The requests of some process group are counted over all children.
+    /// The requests of some application are counted over all children.
     pub fn is_capped(&self) -> bool {
         let of_users = self.bases.iter().map(|base| &base.group);
-        self.groups.values().chain(of_users).any(Group::is_capped)
+        self.embedded.request_limit != Cap::None || self.groups.values().chain(of_users).any(Group::is_capped)
     }
 
     /// `WSGICaseSensitivity Off`, which holds for the whole server.
@@ -86,6 +87,8 @@ pub struct Embedded {
     pub is_expected: bool,
     /// Something in it needs Python in httpd's children whatever `is_off` says of requests.
     pub is_forced: bool,
+    /// `WSGIEmbeddedRequestLimit`.
+    pub request_limit: Cap,
     /// `WSGIServerMetrics On`.
     pub server_metrics: bool,
     /// Scripts loaded when Python starts, in order.

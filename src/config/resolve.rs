@@ -117,6 +117,7 @@ pub fn resolve(
     let is_off = global.restrict_embedded.unwrap_or(false);
     let embedded = Embedded {
         is_off,
+        request_limit: global.embedded_request_limit.unwrap_or_default(),
         server_metrics: global.server_metrics.unwrap_or(false),
         python_home,
         python: python::embedded(&main),

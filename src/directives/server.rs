@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::accepted::Accepted;
 use super::calls::CallScript;
+use super::cap::Cap;
 use super::daemon::RawGroup;
 use super::import::Load;
 use super::interpreter::Interpreters;
@@ -33,6 +34,11 @@ settings! {
     /// files that have no name, so they are gone when the request is over, whatever happens. httpd's user must be able to write there, and the file system must have
     /// unnamed files (`O_TMPFILE`; all usual local ones have). Default `/var/tmp`.
     spool_directory: Absolute = c"WSGISpoolDirectory" in Global;
+
+    /// Most requests of one application in embedded mode, an application group, that may be under way in all of httpd's children together: a number, or a share
+    /// of `MaxRequestWorkers` such as `25%`. Further ones are answered 503 with `Retry-After` at once, so that an application that hangs leaves threads of
+    /// httpd to others. Default 0: no limit. For daemon processes there are the options `request-limit` and `user-request-limit`.
+    embedded_request_limit: Cap = c"WSGIEmbeddedRequestLimit" in Global;
 
     /// On: applications in embedded mode may see httpd's scoreboard, by `mod_wsgi.server_metrics()`: what each child and thread does, with
     /// the client and the first line of requests, those of other sites included. Default Off: the function returns `None`. For daemon

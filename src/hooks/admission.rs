@@ -1,4 +1,5 @@
-//! Whether one more request may be under way: the limits of a process group on the requests of an application and of a user.
+//! Whether one more request may be under way: the limits of a process group on the requests of an application and of a user, and that of
+//! embedded mode on those of an application.
 
 use std::os::fd::IntoRawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use crate::backend::caps::{Caps, Change, Limited, Most, Place, Shape, Who};
 use crate::backend::pools::PoolName;
 use crate::codes;
 use crate::config::{Group, Site};
+use crate::directives::cap::Cap;
 use crate::httpd::{Counting, Level, Mpm, Request, Server};
 use crate::log::log;
 
@@ -58,21 +60,59 @@ pub fn join(main: Server<'_>, site: &Site) {
     );
 }
 
+/// Who asks for a place, and how many may have one.
+struct Asking<'a> {
+    pool: &'a PoolName,
+    user: &'a [u8],
+    of_application: Cap,
+    of_user: Cap,
+    /// What sets the limit of the application.
+    option: &'static str,
+}
+
 /// Lets a request in, or says in how many seconds it may come again. Without limits there is no place to keep.
 pub fn admit(request: &Request<'_>, group: &Group, pool: &PoolName) -> Result<Option<Place<'static>>, u32> {
-    if !group.is_capped() {
+    let asking = Asking {
+        pool,
+        user: user_of(group, pool),
+        of_application: group.request_limit,
+        of_user: group.user_request_limit,
+        option: "request-limit",
+    };
+    enter(request, &asking)
+}
+
+/// As [`admit`], for an application in embedded mode.
+pub fn admit_embedded(
+    request: &Request<'_>,
+    limit: Cap,
+    application_group: &str,
+) -> Result<Option<Place<'static>>, u32> {
+    let asking = Asking {
+        pool: &PoolName::of_group(b"", application_group.as_bytes()),
+        // No user has this name.
+        user: b"%{GLOBAL}",
+        of_application: limit,
+        of_user: Cap::None,
+        option: "WSGIEmbeddedRequestLimit",
+    };
+    enter(request, &asking)
+}
+
+fn enter(request: &Request<'_>, asking: &Asking<'_>) -> Result<Option<Place<'static>>, u32> {
+    if asking.of_application == Cap::None && asking.of_user == Cap::None {
         return Ok(None);
     }
     let Some((caps, all)) = CAPS.get() else {
         return Ok(None);
     };
     let most = Most {
-        application: group.request_limit.of(*all),
-        user: group.user_request_limit.of(*all),
+        application: asking.of_application.of(*all),
+        user: asking.of_user.of(*all),
     };
-    let entry = caps.enter(Who::new(pool, user_of(group, pool)), most);
+    let entry = caps.enter(Who::new(asking.pool, asking.user), most);
     for change in &entry.changes {
-        say(request, group, pool, most, change);
+        say(request, asking, most, change);
     }
     match entry.place {
         Some(place) => Ok(Some(place)),
@@ -87,19 +127,22 @@ fn user_of<'n>(group: &'n Group, pool: &'n PoolName) -> &'n [u8] {
         .map_or(&group.settings.user, |below| &below.user)
 }
 
-fn say(request: &Request<'_>, group: &Group, pool: &PoolName, most: Most, change: &Change) {
+fn say(request: &Request<'_>, asking: &Asking<'_>, most: Most, change: &Change) {
     let whose = |of: &Limited| match of {
         Limited::Application => format!(
-            "the application group '{}' of the process group '{}'",
-            String::from_utf8_lossy(&pool.application_group).escape_debug(),
-            String::from_utf8_lossy(&pool.group).escape_debug()
+            "the application group '{}' {}",
+            String::from_utf8_lossy(&asking.pool.application_group).escape_debug(),
+            match String::from_utf8_lossy(&asking.pool.group) {
+                group if group.is_empty() => "in embedded mode".into(),
+                group => format!("of the process group '{}'", group.escape_debug()),
+            }
         ),
-        Limited::User => format!("the user '{}'", String::from_utf8_lossy(user_of(group, pool))),
+        Limited::User => format!("the user '{}'", String::from_utf8_lossy(asking.user)),
     };
     match change {
         Change::Reached(of) => {
             let (option, most) = match of {
-                Limited::Application => ("request-limit", most.application),
+                Limited::Application => (asking.option, most.application),
                 Limited::User => ("user-request-limit", most.user),
             };
             log!(

@@ -349,10 +349,7 @@ fn serve_by_pool(
     };
     let place = match admission::admit(request, group, pool) {
         Ok(place) => place,
-        Err(seconds) => {
-            request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
-            return Verdict::Status(503);
-        }
+        Err(seconds) => return come_again(request, seconds),
     };
     let most = settings.request_buffering();
     let upload = match most > 0 && body.may_come {
@@ -403,6 +400,12 @@ fn serve_by_pool(
     verdict(request, &client, result)
 }
 
+/// As many requests are under way as may be.
+fn come_again(request: &Request<'_>, seconds: u32) -> Verdict {
+    request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
+    Verdict::Status(503)
+}
+
 /// How long workers of the group may take for a request that could run at `arrived`, in microseconds since 1970.
 pub(super) fn limits(request: &Request<'_>, group: &Group, arrived: i64) -> daemon::Limits {
     daemon::Limits {
@@ -446,10 +449,16 @@ fn serve_embedded(
             return Verdict::Status(500);
         }
     };
+    let limit = config.site.embedded.request_limit;
+    let place = match admission::admit_embedded(request, limit, &target.application_group) {
+        Ok(place) => place,
+        Err(seconds) => return come_again(request, seconds),
+    };
     let head = head::payload(request, settings, target, body);
     let mut client = RequestClient::new(request, settings.answer_rules(true), settings.enable_sendfile());
     let record = settings.pass_apache_request().then(|| request.address());
     let result = embedded::serve(guest, &head, record, &mut client);
+    drop(place);
     verdict(request, &client, result)
 }
 

@@ -16,6 +16,7 @@ mod daemon_process;
 mod destroy_interpreter;
 mod dispatch_script;
 mod dont_write_bytecode;
+mod embedded_request_limit;
 mod enable_sendfile;
 mod error_override;
 mod free_threading;
@@ -70,6 +71,7 @@ pub fn tests(topic: &mut Topic) {
     daemon_process::tests(topic);
     destroy_interpreter::tests(topic);
     dont_write_bytecode::tests(topic);
+    embedded_request_limit::tests(topic);
     enable_sendfile::tests(topic);
     error_override::tests(topic);
     free_threading::tests(topic);
