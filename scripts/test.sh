@@ -27,6 +27,20 @@ theirs() {
     RWSGI_MPM=event RWSGI_UNDER_TEST=theirs $cargo test --locked --quiet -p rwsgi --test it -- "$@"
 }
 
+# Another build, which speaks another protocol.
+other_build() {
+    step "a build of another protocol"
+    other=$(mkdir -p "${CARGO_TARGET_DIR:-target}/other" && cd "${CARGO_TARGET_DIR:-target}/other" && pwd)
+    rm -rf "$other/source" "$other/build"
+    mkdir -p "$other/source" "$other/build"
+    cp -r Cargo.toml Cargo.lock build.rs src crates tests "$other/source"
+    sed -i 's/^pub const VERSION: u16 = /&1/' "$other/source/crates/wire/src/lib.rs"
+    (cd "$other/source" && CARGO_TARGET_DIR=$other/target $cargo build --release --locked --quiet -p rwsgi -p rwsgi-manager -p rwsgi-gateway)
+    scripts/place.sh "$other/target/release" "$other/build" >/dev/null
+    RWSGI_OTHER_BUILD=$other/build
+    export RWSGI_OTHER_BUILD
+}
+
 fuzz() {
     step "fuzzing: every parser of what others have written"
     scripts/fuzz.sh 60
@@ -64,6 +78,7 @@ faults)
     $cargo test --locked --quiet -p rwsgi-manager --test racer
     $cargo test --locked --quiet -p rwsgi-gateway --lib -- r29_
     it "${RWSGI_MPM:-event}" attacks:: "$@"
+    other_build
     # One at a time: they load the machine by themselves.
     it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;
 soak)

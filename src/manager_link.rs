@@ -35,6 +35,16 @@ pub enum LinkError {
     Manager(String),
 }
 
+/// Why a manager has not taken a configuration.
+enum Untold {
+    /// Nobody listens.
+    Nobody,
+    /// The manager is of another build, and they cannot talk: why.
+    Stranger(String),
+    /// It says why.
+    Refused(String),
+}
+
 /// How long the manager may take to say yes or no to a configuration.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long httpd waits for it when it ends.
@@ -131,7 +141,7 @@ impl Link {
     /// The manager that runs gets the configuration; if none runs, or it does not listen, a new one does. Then it is watched.
     fn bring_up(self, pconf: Pool<'_>, main: Server<'_>) -> Result<(), String> {
         let told = match main.with_memory(take_socket) {
-            None => Err(None),
+            None => Err(Untold::Nobody),
             Some(socket) => {
                 let told = self.tell(&socket, main);
                 main.with_memory(|memory| memory.fd = socket.into_raw_fd());
@@ -140,8 +150,16 @@ impl Link {
         };
         match told {
             Ok(()) => {}
-            Err(Some(refusal)) => return Err(refusal),
-            Err(None) => {
+            Err(Untold::Refused(refusal)) => return Err(refusal),
+            Err(untold) => {
+                if let Untold::Stranger(why) = untold {
+                    log!(
+                        main,
+                        Level::Notice,
+                        "the manager that runs is of another build ({why}): it ends with its workers, and one of this build is started"
+                    );
+                    end_manager(main);
+                }
                 main.with_memory(forget);
                 let (pid, socket) = self.start(main)?;
                 let told = self.tell(&socket, main);
@@ -149,8 +167,12 @@ impl Link {
                     memory.fd = socket.into_raw_fd();
                     memory.pid = pid.0;
                 });
-                told.map_err(|refusal| {
-                    refusal.unwrap_or_else(|| "rwsgi-manager ended while it read its configuration".into())
+                told.map_err(|untold| match untold {
+                    Untold::Nobody => "rwsgi-manager ended while it read its configuration".into(),
+                    Untold::Stranger(why) => {
+                        format!("rwsgi-manager and mod_rwsgi.so are of different builds ({why}); install them together")
+                    }
+                    Untold::Refused(refusal) => refusal,
                 })?;
                 log!(main, Level::Info, "manager started, kept by pid {}", pid.0);
             }
@@ -196,8 +218,8 @@ impl Link {
         Ok((pid.map_err(failed)?, ours))
     }
 
-    /// Has the manager take the configuration. `Err(None)`: nobody listens; else the manager's own sentence.
-    fn tell(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Option<String>> {
+    /// Has the manager take the configuration.
+    fn tell(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Untold> {
         // What managers that took the place of others have said since the last time.
         while message::try_receive(socket, &mut [0; 16]).is_ok_and(|n| n > 0) {}
         let end = Instant::now() + ANSWER_LIMIT;
@@ -206,7 +228,8 @@ impl Link {
             let left = end.saturating_duration_since(Instant::now());
             match answer(socket, left)? {
                 ToHttpd::Ready => return Ok(()),
-                ToHttpd::Refused(text) => return Err(Some(String::from_utf8_lossy(&text).into_owned())),
+                ToHttpd::Refused(text) => return Err(Untold::Refused(sentence(&text))),
+                ToHttpd::Unread(text) => return Err(Untold::Stranger(sentence(&text))),
                 // One has died in between, and may have taken a part of it along.
                 ToHttpd::Started => self.send(socket, main)?,
             }
@@ -214,11 +237,11 @@ impl Link {
     }
 
     /// Sends the whole configuration.
-    fn send(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Option<String>> {
-        let gone = |_: OsError| None;
+    fn send(&self, socket: &OwnedFd, main: Server<'_>) -> Result<(), Untold> {
+        let gone = |_: OsError| Untold::Nobody;
         let logs = Logs::of(main);
         let audit = match &self.site.audit_log {
-            Some(path) => Some(open_audit_log(path)?),
+            Some(path) => Some(open_audit_log(path).map_err(Untold::Refused)?),
             None => None,
         };
         let facts = rwsgi_os::ids::user_ids();
@@ -277,19 +300,24 @@ impl Link {
 }
 
 /// What the manager says, within this time.
-fn answer(socket: &OwnedFd, limit: Duration) -> Result<ToHttpd, Option<String>> {
-    let gone = |_: OsError| None;
+fn answer(socket: &OwnedFd, limit: Duration) -> Result<ToHttpd, Untold> {
+    let gone = |_: OsError| Untold::Nobody;
     if !readable(socket, Some(limit)).map_err(gone)? {
         let seconds = ANSWER_LIMIT.as_secs();
-        return Err(Some(format!("rwsgi-manager gave no answer within {seconds} s")));
+        let text = format!("rwsgi-manager gave no answer within {seconds} s");
+        return Err(Untold::Refused(text));
     }
     let mut packet = vec![0; CONTROL_MAX];
     let length = message::receive(socket, &mut packet).map_err(gone)?;
     match packet.get(..length) {
-        None | Some([]) => Err(None),
+        None | Some([]) => Err(Untold::Nobody),
         Some(packet) => ToHttpd::decode(packet)
-            .map_err(|error| Some(format!("rwsgi-manager's answer cannot be read: {error}"))),
+            .map_err(|error| Untold::Stranger(format!("its answer cannot be read: {error}"))),
     }
+}
+
+fn sentence(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
 }
 
 /// `WSGIAuditLog`, made if it is not there.
@@ -304,19 +332,17 @@ fn open_audit_log(path: &Path) -> Result<OwnedFd, String> {
 }
 
 /// Sends what one directive says.
-fn send_part(
-    socket: &OwnedFd,
-    part: &FromHttpd,
-    (directive, name): (&str, &[u8]),
-) -> Result<(), Option<String>> {
+fn send_part(socket: &OwnedFd, part: &FromHttpd, (directive, name): (&str, &[u8])) -> Result<(), Untold> {
     let packet = part.encode();
     if packet.len() > CONTROL_MAX {
         let name = String::from_utf8_lossy(name);
-        return Err(Some(format!(
+        return Err(Untold::Refused(format!(
             "{directive} {name}: its settings are longer than {CONTROL_MAX} bytes; shorten python-path"
         )));
     }
-    message::send(socket, &packet).map(drop).map_err(|_| None)
+    message::send(socket, &packet)
+        .map(drop)
+        .map_err(|_| Untold::Nobody)
 }
 
 /// A service whose scripts have changed is another one, and is started anew at a restart of httpd.
@@ -407,18 +433,21 @@ fn end_with_httpd(pconf: Pool<'_>) {
         if std::process::id() != parent || RunState::query() != RunState::Stopping {
             return;
         }
-        httpd::with_main_server(|main| {
-            main.with_memory(|memory| {
-                let Some(socket) = take_socket(memory) else { return };
-                let pid = Pid(memory.pid);
-                memory.pid = 0;
-                let _ = message::send(&socket, &FromHttpd::Stop.encode());
-                drop(socket);
-                if let Ok(pidfd) = process::open(pid) {
-                    let _ = readable(&pidfd, Some(END_LIMIT));
-                }
-                let _ = process::reap(pid);
-            });
-        });
+        httpd::with_main_server(end_manager);
+    });
+}
+
+/// Tells the manager to stop, and waits until it has ended with its workers.
+fn end_manager(main: Server<'_>) {
+    main.with_memory(|memory| {
+        let Some(socket) = take_socket(memory) else { return };
+        let pid = Pid(memory.pid);
+        memory.pid = 0;
+        let _ = message::send(&socket, &FromHttpd::Stop.encode());
+        drop(socket);
+        if let Ok(pidfd) = process::open(pid) {
+            let _ = readable(&pidfd, Some(END_LIMIT));
+        }
+        let _ = process::reap(pid);
     });
 }

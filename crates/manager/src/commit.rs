@@ -181,7 +181,7 @@ impl Manager {
                 Ok(message) => self.on_message(message, received.fds),
                 Err(text) => {
                     self.log.say(Level::Error, codes::UNREADABLE_MESSAGE, &text);
-                    self.answer(ToHttpd::Refused(text.into_bytes()));
+                    self.answer(ToHttpd::Unread(text.into_bytes()));
                     self.pending = Pending::Broken;
                 }
             }

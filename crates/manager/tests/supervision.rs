@@ -11,7 +11,7 @@ use double::{Httpd, SERVE, children, eventually, is_alive, kill, question, worke
 use rwsgi_os::process::{End, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{ids, message, poll};
-use rwsgi_wire::control::{Answer, Ask, DeathKind, FromWorker, Preload, ToHttpd};
+use rwsgi_wire::control::{Answer, Ask, Begin, DeathKind, FromHttpd, FromWorker, Preload, ToHttpd};
 use rwsgi_wire::response::{AbortReason, Level};
 
 fn death_of(httpd: &Httpd, pid: Pid) -> (DeathKind, String) {
@@ -241,6 +241,30 @@ fn a_configuration_with_root_as_worker_is_refused_and_the_old_one_stays() {
     }
     httpd.pool("site");
     httpd.nth_ready(1);
+}
+
+// R7, F24
+#[test]
+fn r7_what_another_build_of_httpds_module_says_is_not_read_and_changes_nothing() {
+    let mut httpd = Httpd::start("other");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    httpd.pool("site");
+    let worker = httpd.nth_ready(1);
+    let mut begin = FromHttpd::Begin(Begin::default()).encode();
+    begin[1] ^= 0x40;
+    message::send(&httpd.control, &begin).unwrap();
+    message::send(&httpd.control, &FromHttpd::Commit.encode()).unwrap();
+    let mut buffer = [0; 4096];
+    let n = message::receive(&httpd.control, &mut buffer).unwrap();
+    match ToHttpd::decode(&buffer[..n]).unwrap() {
+        ToHttpd::Unread(text) => assert!(String::from_utf8_lossy(&text).contains("protocol version")),
+        other => panic!("{other:?}"),
+    }
+    assert!(is_alive(worker));
+    httpd.pool("site");
+    httpd.stop();
+    eventually("the end of its worker", || (!is_alive(worker)).then_some(()));
 }
 
 // F32

@@ -339,6 +339,8 @@ pub enum ToHttpd {
     Refused(Vec<u8>),
     /// Not an answer: the manager has taken the place of one that died. What was said to that one may be lost, or half of it.
     Started,
+    /// It cannot be read: the manager is of another build. A sentence, UTF-8. As `Stop`, it stays what it is in all builds.
+    Unread(Vec<u8>),
 }
 
 impl ToHttpd {
@@ -352,6 +354,10 @@ impl ToHttpd {
                 out.put_bytes(text);
             }
             Self::Started => out.put_u8(3),
+            Self::Unread(text) => {
+                out.put_u8(4);
+                out.put_bytes(text);
+            }
         }
         out
     }
@@ -363,6 +369,7 @@ impl ToHttpd {
                 1 => Self::Ready,
                 2 => Self::Refused(f.bytes("refusal")?.into()),
                 3 => Self::Started,
+                4 => Self::Unread(f.bytes("reason")?.into()),
                 found => return unknown(found),
             })
         })

@@ -114,11 +114,9 @@ fn control_messages() {
     ] {
         survives(&message.encode(), FromHttpd::decode, FromHttpd::encode);
     }
-    survives(
-        &ToHttpd::Refused(b"no".to_vec()).encode(),
-        ToHttpd::decode,
-        ToHttpd::encode,
-    );
+    for answer in [ToHttpd::Refused(b"no".to_vec()), ToHttpd::Unread(b"no".to_vec())] {
+        survives(&answer.encode(), ToHttpd::decode, ToHttpd::encode);
+    }
     let ask = Ask::Pool {
         generation: 1,
         group: b"g".to_vec(),
