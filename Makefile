@@ -9,7 +9,7 @@ CARGO   ?= cargo
 PROFILE := release
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 
-.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak fuzz check fmt doc bench install clean prerequisites
+.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak budget fuzz check fmt doc bench install clean prerequisites
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -48,6 +48,12 @@ soak:
 	@scripts/prerequisites.sh build run test
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh soak
+
+# What a hello request costs in our own code, beside tests/budget/budget.toml: make budget, make budget ACCEPT=1.
+budget:
+	@scripts/prerequisites.sh build run test
+	@$(MAKE) --no-print-directory build
+	@RWSGI_BUILD_DIR='$(BUILD)' tests/budget/run $(if $(ACCEPT),--accept)
 
 # Coverage-guided, for every parser of what others have written.
 fuzz:

@@ -88,7 +88,7 @@ fn headers(bytes: &[u8]) {
     let environ = Environ::of(&view, &target);
     // R43, R44
     let mut seen = HashSet::new();
-    for (name, _) in environ.entries() {
+    for (name, _) in environ.pairs().iter() {
         assert_ne!(name, b"HTTP_PROXY");
         if name.starts_with(b"HTTP_") {
             assert!(seen.insert(name.to_vec()), "twice: {}", String::from_utf8_lossy(name));

@@ -53,6 +53,7 @@ for purpose in "$@"; do
             || need python3 python3 python "Python 3.9 or newer, to run applications" ;;
     test)
         has curl || need curl curl curl "HTTP/2 client of the tests"
+        has valgrind || need valgrind valgrind valgrind "counts instructions (tests/budget)"
         has pkg-config || need pkg-config pkgconf pkgconf "needed to build mod_wsgi, to compare with"
         /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv python3 python "virtual environments of the tests"
         any /usr/include/python3*/Python.h || need python3-dev python3-devel python "Python's headers, to build mod_wsgi to compare with"

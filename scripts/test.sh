@@ -46,6 +46,11 @@ fuzz() {
     scripts/fuzz.sh 60
 }
 
+budget() {
+    step "what a hello request costs in our own code"
+    tests/budget/run
+}
+
 # The tests that docs/compat.md and docs/security.md name have passed, on the original and here.
 proof() {
     step "what docs/compat.md and docs/security.md claim"
@@ -57,6 +62,7 @@ all)
     rm -rf "${CARGO_TARGET_DIR:-target}/outcomes"
     unit
     fuzz
+    budget
     tests/prepare.sh apps theirs
     it event
     it worker

@@ -6,6 +6,7 @@ use once_cell::sync::OnceCell;
 use rwsgi_wire::call::{Call, Verdict};
 use rwsgi_wire::frame::{Kind, put_with};
 use rwsgi_wire::head::{self, Head};
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::response::AbortReason;
 
 use super::child_init::Child;
@@ -192,7 +193,7 @@ fn put_head(
             .filter(|(_, value)| !value.is_empty())
             .collect()
     } else {
-        Vec::new()
+        PairList::default()
     };
     let head = Head {
         call: question.call,
@@ -208,9 +209,9 @@ fn put_head(
         request_start: request.start(),
         httpd_version: httpd::httpd_version(),
         log_level: request.log_level(),
-        environ: environ.entries(),
+        environ: environ.pairs(),
         arguments: question.arguments.to_vec(),
-        ssl,
+        ssl: ssl.pairs(),
         ..Head::default()
     };
     head.encode(out);

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rwsgi_wire::call::Call;
 use rwsgi_wire::frame::{Kind, put_with};
 use rwsgi_wire::head::{self, Head};
+use rwsgi_wire::pairs::Pairs;
 
 use crate::config::Group;
 use crate::directives::choices::OnOffAuto;
@@ -83,7 +84,7 @@ fn put_head(
         restarts: 0,
         call: Call::Application,
         arguments: Vec::new(),
-        ssl: Vec::new(),
+        ssl: Pairs::default(),
         script: handler_script.unwrap_or(view.filename),
         callable: target.callable.as_bytes(),
         application_group: target.application_group.as_bytes(),
@@ -102,7 +103,7 @@ fn put_head(
         queue_limit: queue.limit,
         log_level: request.log_level(),
         httpd_version: httpd::httpd_version(),
-        environ: environ.entries(),
+        environ: environ.pairs(),
     };
     head.encode(out);
 }

@@ -30,7 +30,7 @@ impl Names for RequestNames<'_, '_> {
     }
 
     fn resource(&self) -> String {
-        let mut script = script_name(self.0.uri().to_bytes(), self.0.path_info());
+        let mut script = script_name(self.0.uri().to_bytes(), self.0.path_info()).into_owned();
         if self
             .0
             .server()

@@ -1,61 +1,49 @@
 //! CGI and `mod_wsgi.*` variables of a request, in the order in which the Python half puts them into a dict: later ones replace
 //! earlier ones of the same name.
 
+use rwsgi_wire::pairs::{PairList, Pairs};
+
 use super::View;
 use super::headers;
 use super::target::{Target, script_name, single_slashes};
 
 pub mod call;
 
-/// Names and values in one allocation each; lent to the wire as slices.
+/// The variables, written as they travel.
 #[derive(Debug, Default)]
-pub struct Environ {
-    bytes: Vec<u8>,
-    ends: Vec<(usize, usize)>,
-}
+pub struct Environ(PairList);
 
 impl Environ {
     /// All variables of `view`.
     pub fn of(view: &View<'_>, target: &Target) -> Self {
         let mut environ = Self::with_room(view);
+        // Nothing else has names like these, and what identifies the request is looked up first.
+        environ.put_module(view, target);
         environ.put_environment(view);
         environ.put_headers(view);
         environ.put_cgi(view);
-        environ.put_module(view, target);
         environ.put_told(view);
         environ
     }
 
     fn with_room(view: &View<'_>) -> Self {
-        Self {
-            bytes: Vec::with_capacity(4096),
-            ends: Vec::with_capacity(view.headers.len() + view.environment.len() + 40),
-        }
+        let of = |(name, value): &(&[u8], &[u8])| name.len() + value.len() + 16;
+        let given = view.headers.iter().chain(&view.environment).map(of);
+        Self(PairList::with_capacity(2048 + given.sum::<usize>()))
     }
 
     /// Name and value of each variable, in order.
-    pub fn entries(&self) -> Vec<(&[u8], &[u8])> {
-        let mut start = 0;
-        let mut entries = Vec::with_capacity(self.ends.len());
-        for (name, value) in &self.ends {
-            entries.push((
-                self.bytes.get(start..*name).unwrap_or_default(),
-                self.bytes.get(*name..*value).unwrap_or_default(),
-            ));
-            start = *value;
-        }
-        entries
+    pub fn pairs(&self) -> Pairs<'_> {
+        self.0.pairs()
     }
 
     fn put(&mut self, name: &[u8], value: &[u8]) {
-        self.bytes.extend_from_slice(name);
-        let name = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.ends.push((name, self.bytes.len()));
+        self.0.put(name, value);
     }
 
-    fn put_number(&mut self, name: &[u8], value: impl std::fmt::Display) {
-        self.put(name, value.to_string().as_bytes());
+    fn put_number(&mut self, name: &[u8], number: u32) {
+        let mut digits = [0; 10];
+        self.put(name, decimal(number, &mut digits));
     }
 
     /// httpd's own environment, without what belongs to us or would leak the server's: `PATH`, `HTTPS`, `mod_wsgi.*`.
@@ -86,20 +74,16 @@ impl Environ {
     fn put_header(&mut self, name: &[u8], value: &[u8]) {
         let own_key =
             name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"Content-Length");
-        if !own_key {
-            self.bytes.extend_from_slice(b"HTTP_");
-        }
-        let upper = name.iter().map(|byte| {
-            if *byte == b'-' {
-                b'_'
-            } else {
-                byte.to_ascii_uppercase()
+        let put_name = |out: &mut Vec<u8>| {
+            if !own_key {
+                out.extend_from_slice(b"HTTP_");
             }
-        });
-        self.bytes.extend(upper);
-        let name = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.ends.push((name, self.bytes.len()));
+            out.extend(name.iter().map(|byte| match byte {
+                b'-' => b'_',
+                byte => byte.to_ascii_uppercase(),
+            }));
+        };
+        self.0.put_named(put_name, value);
     }
 
     fn put_cgi(&mut self, view: &View<'_>) {
@@ -124,11 +108,11 @@ impl Environ {
         self.put(b"CONTEXT_PREFIX", view.context_prefix);
         self.put(b"CONTEXT_DOCUMENT_ROOT", view.context_document_root);
         self.put(b"SERVER_NAME", view.server_name);
-        self.put_number(b"SERVER_PORT", view.server_port);
+        self.put_number(b"SERVER_PORT", view.server_port.into());
         self.put(b"SERVER_ADDR", view.local_ip);
         self.put(b"SERVER_SOFTWARE", view.software);
         self.put(b"REMOTE_ADDR", view.client_ip);
-        self.put_number(b"REMOTE_PORT", view.client_port);
+        self.put_number(b"REMOTE_PORT", view.client_port.into());
         self.put_if(b"SERVER_ADMIN", view.server_admin);
         self.put_if(b"REMOTE_USER", view.user);
         self.put_if(b"AUTH_TYPE", view.auth_type);
@@ -143,6 +127,7 @@ impl Environ {
     }
 
     fn put_module(&mut self, view: &View<'_>, target: &Target) {
+        self.put(b"mod_wsgi.request_id", view.request_id);
         self.put(b"mod_wsgi.process_group", target.process_group.as_bytes());
         self.put(b"mod_wsgi.application_group", target.application_group.as_bytes());
         // A dispatch script is asked before it is known.
@@ -154,9 +139,8 @@ impl Environ {
         self.put(b"mod_wsgi.script_name", &script_name(view.uri, view.path_info));
         self.put(b"mod_wsgi.path_info", &single_slashes(view.path_info));
         self.put(b"mod_wsgi.listener_host", view.local_host);
-        self.put_number(b"mod_wsgi.listener_port", view.local_port);
+        self.put_number(b"mod_wsgi.listener_port", view.local_port.into());
         self.put_number(b"mod_wsgi.server_pid", view.server_pid);
-        self.put(b"mod_wsgi.request_id", view.request_id);
         self.put_if(b"mod_wsgi.connection_id", view.connection_id);
     }
 
@@ -202,6 +186,20 @@ pub fn is_https(view: &View<'_>) -> bool {
     view.is_https || told.is_some_and(|(_, value)| value.eq_ignore_ascii_case(b"on") || *value == b"1")
 }
 
+/// A number as text.
+fn decimal(mut number: u32, room: &mut [u8; 10]) -> &[u8] {
+    let mut start = room.len();
+    for place in room.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    room.get(start..).unwrap_or_default()
+}
+
 /// The second word of the request line: path and query as the client wrote them.
 fn original_uri(request_line: &[u8]) -> &[u8] {
     request_line
@@ -226,9 +224,13 @@ mod tests {
     /// What a dict would hold.
     fn value(view: &View<'_>, name: &str) -> Option<String> {
         let environ = Environ::of(view, &target());
-        let entries = environ.entries();
-        let found = entries.iter().rev().find(|(found, _)| *found == name.as_bytes());
-        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        let found = environ
+            .pairs()
+            .iter()
+            .filter(|(found, _)| *found == name.as_bytes());
+        found
+            .last()
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
     fn view<'r>() -> View<'r> {
@@ -240,6 +242,13 @@ mod tests {
             query: b"x=1",
             server_port: 8000,
             ..View::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 9, 10, 65_535, u32::MAX] {
+            assert_eq!(decimal(number, &mut [0; 10]), number.to_string().as_bytes());
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which file a URL is mapped to, and which group and callable serve it.
 
+use std::borrow::Cow;
+
 use super::instead::Rules;
 use super::proxies::Trust;
 use super::template::{DEFAULT_CALLABLE, Names, Template};
@@ -65,7 +67,7 @@ pub fn mapped_by_match(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
 }
 
 /// The part of the URL path that is not `path_info`, with runs of `/` made one.
-pub fn script_name(uri: &[u8], path_info: &[u8]) -> Vec<u8> {
+pub fn script_name<'p>(uri: &'p [u8], path_info: &[u8]) -> Cow<'p, [u8]> {
     let end = uri.len().saturating_sub(path_info.len());
     let script = if uri.ends_with(path_info) {
         uri.get(..end).unwrap_or_default()
@@ -76,14 +78,17 @@ pub fn script_name(uri: &[u8], path_info: &[u8]) -> Vec<u8> {
 }
 
 /// Runs of `/` made one.
-pub fn single_slashes(path: &[u8]) -> Vec<u8> {
+pub fn single_slashes(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return Cow::Borrowed(path);
+    }
     let mut single = Vec::with_capacity(path.len());
     for byte in path {
         if *byte != b'/' || single.last() != Some(&b'/') {
             single.push(*byte);
         }
     }
-    single
+    Cow::Owned(single)
 }
 
 /// `name`, and `:port` unless that is a default one.
@@ -298,9 +303,9 @@ mod tests {
 
     #[test]
     fn the_script_name_is_what_path_info_leaves() {
-        assert_eq!(script_name(b"/app/a/b", b"/a/b"), b"/app");
-        assert_eq!(script_name(b"/a/b", b"/a/b"), b"");
-        assert_eq!(script_name(b"//app", b""), b"/app");
+        assert_eq!(*script_name(b"/app/a/b", b"/a/b"), *b"/app");
+        assert_eq!(*script_name(b"/a/b", b"/a/b"), *b"");
+        assert_eq!(*script_name(b"//app", b""), *b"/app");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rwsgi_testkit::{Case, Httpd, Topic, test, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MIB: usize = 1 << 20;
 
@@ -14,6 +14,7 @@ pub fn tests(topic: &mut Topic) {
         an_application_may_ignore_its_body_and_answer_at_length,
         an_application_may_answer_while_it_reads,
         a_thousand_pieces_arrive_in_order,
+        a_block_is_on_its_way_while_the_application_pauses,
         a_client_that_reads_slowly_holds_the_application_back,
         a_client_that_goes_away_frees_its_thread,
         what_is_logged_after_the_client_has_gone_is_not_lost,
@@ -159,6 +160,38 @@ fn a_thousand_pieces_arrive_in_order(case: &Case) {
     let text = httpd.get("/chunks?count=1000").text();
     let expected: String = (0..1000).map(|n| format!("piece {n}\n")).collect();
     assert_eq!(text, expected);
+}
+
+/// Says when it yields, and pauses behind each block.
+const PACED: &str = "import time\n\
+    def application(environ, start_response):\n    \
+    start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+    for _ in range(50):\n        \
+    yield b'at %017.6f\\n' % time.time()\n        \
+    time.sleep(0.06)\n";
+
+fn a_block_is_on_its_way_while_the_application_pauses(case: &Case) {
+    let httpd = case.httpd().source("/", "paced.wsgi", PACED).start();
+    let mut stream = open(&httpd, "GET /");
+    stream.write_all(b"\r\n").expect("send");
+    let (mut late, mut text, mut piece) = (Vec::new(), String::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut piece).expect("read");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        if count == 0 {
+            break;
+        }
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+        while let Some(at) = text.find("at ").filter(|at| text.len() >= at + 20) {
+            let yielded: f64 = text[at + 3..at + 20].parse().expect("a time");
+            late.push(now.as_secs_f64() - yielded);
+            text.drain(..at + 20);
+        }
+    }
+    assert_eq!(late.len(), 50);
+    late.sort_by(f64::total_cmp);
+    // Held back until the application goes on they would all be 60 ms late. A machine that is busy makes some late, not the quickest ones.
+    assert!(late[12] < 0.005 && late[25] < 0.03, "{late:?}");
 }
 
 fn a_client_that_reads_slowly_holds_the_application_back(case: &Case) {

@@ -13,6 +13,7 @@ use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault
 use rwsgi_embedding::load;
 use rwsgi_embedding::settings::Settings;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::python::{Interpreters, Options, Python};
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Log, Response};
 use support::{Directory, on_every_python, variables};
@@ -136,13 +137,13 @@ fn request(guest: Guest, script: &[u8], group: &[u8], path: &str, mut host: Reco
     let environ = variables
         .iter()
         .map(|(name, value)| (*name, value.as_slice()))
-        .collect();
+        .collect::<PairList>();
     let has_body = !host.body.is_empty() || host.broken;
     let head = Head {
         script,
         callable: b"application",
         application_group: group,
-        environ,
+        environ: environ.pairs(),
         has_body,
         ..Head::default()
     };

@@ -3,6 +3,7 @@
 mod support;
 
 use rwsgi_wire::head::Head;
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::response::AbortReason;
 use support::{Answer, Body, Ended, Worker, on_every_python, settings, variables};
 
@@ -48,13 +49,13 @@ fn the_environ_holds_what_pep_3333_and_mod_wsgi_promise() {
         let environ = list
             .iter()
             .map(|(name, value)| (*name, value.as_slice()))
-            .collect();
+            .collect::<PairList>();
         let head = Head {
             script: &site.script,
             callable: b"application",
             https: true,
             httpd_version: [2, 4, 71],
-            environ,
+            environ: environ.pairs(),
             ..Head::default()
         };
         let answer = site.worker.connect().exchange(&head, Body::Whole(b""));
@@ -80,11 +81,11 @@ fn no_variable_of_one_request_shows_up_in_another() {
             let environ = list
                 .iter()
                 .map(|(name, value)| (*name, value.as_slice()))
-                .collect();
+                .collect::<PairList>();
             let head = Head {
                 script: &site.script,
                 callable: b"application",
-                environ,
+                environ: environ.pairs(),
                 ..Head::default()
             };
             client.exchange(&head, Body::Whole(b"")).whole()
@@ -148,11 +149,11 @@ fn input_answers_every_pair_of_calls_as_a_bytes_io_does() {
                 let environ = list
                     .iter()
                     .map(|(name, value)| (*name, value.as_slice()))
-                    .collect();
+                    .collect::<PairList>();
                 let head = Head {
                     script: &site.script,
                     callable: b"application",
-                    environ,
+                    environ: environ.pairs(),
                     has_body: true,
                     ..Head::default()
                 };

@@ -4,6 +4,7 @@ mod support;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rwsgi_os::process::End;
@@ -13,6 +14,7 @@ use rwsgi_wire::control::{FromWorker, Start};
 use rwsgi_wire::frame::{self, Kind};
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::python::{Interpreters, Options, Python};
 use rwsgi_wire::response::AbortReason;
 use rwsgi_wire::script::Script;
@@ -119,12 +121,14 @@ fn set_mtime(path: &[u8], seconds: u64) {
         .unwrap();
 }
 
+static ENVIRON: LazyLock<PairList> = LazyLock::new(|| PairList::from_iter([(&b"PATH_INFO"[..], &b"/y"[..])]));
+
 fn seen_with<'a>(script: &'a [u8], mtime: i64) -> Head<'a> {
     Head {
         script,
         callable: b"application",
         script_mtime: mtime,
-        environ: vec![(b"PATH_INFO", b"/y")],
+        environ: ENVIRON.pairs(),
         ..Head::default()
     }
 }
@@ -755,10 +759,11 @@ fn r39_a_request_that_breaks_off_at_any_byte_is_not_executed() {
     on_every_python(|python| {
         let worker = Worker::start(python, settings());
         let script = worker.directory.write("app.wsgi", COUNTS);
+        let environ = PairList::from_iter([(&b"PATH_INFO"[..], &b"/"[..])]);
         let head = Head {
             script: &script,
             callable: b"application",
-            environ: vec![(b"PATH_INFO", b"/")],
+            environ: environ.pairs(),
             ..Head::default()
         };
         let mut request = Vec::new();
@@ -774,11 +779,11 @@ fn r39_a_request_that_breaks_off_at_any_byte_is_not_executed() {
 }
 
 fn send_get(client: &Client, script: &[u8], path: &str) {
-    let environ = vec![(b"PATH_INFO".as_slice(), path.as_bytes())];
+    let environ = PairList::from_iter([(b"PATH_INFO".as_slice(), path.as_bytes())]);
     client.send_head(&Head {
         script,
         callable: b"application",
-        environ,
+        environ: environ.pairs(),
         ..Head::default()
     });
 }

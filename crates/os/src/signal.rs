@@ -30,8 +30,8 @@ impl Signal {
     pub const PIPE: Self = Self(libc::SIGPIPE);
     /// The soft limit on processor time.
     pub const XCPU: Self = Self(libc::SIGXCPU);
-    /// The last real-time signal, by number: workers show the stacks of their threads at it.
-    pub const STACKS: Self = Self(64);
+    /// The last real-time signal but one, by number: workers show the stacks of their threads at it. The last one valgrind keeps for itself.
+    pub const STACKS: Self = Self(63);
 
     /// Name and meaning, "signal 11 (SIGSEGV, invalid memory access)".
     pub fn describe(self) -> String {

@@ -125,6 +125,10 @@ impl<'a> Fields<'a> {
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
+    /// What is left, which stays.
+    pub(crate) fn remaining(&self) -> &'a [u8] {
+        self.rest
+    }
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()

@@ -3,6 +3,7 @@
 use crate::bytes::{Fields, Put};
 use crate::call::Call;
 use crate::frame::HEADER_LEN;
+use crate::pairs::Pairs;
 use crate::{VERSION, WireError};
 
 /// One request. All strings are bytes as httpd has them; the Python half decodes them (PEP 3333: as Latin-1).
@@ -44,11 +45,11 @@ pub struct Head<'a> {
     /// httpd's version, three numbers (`apache.version`).
     pub httpd_version: [u16; 3],
     /// CGI and `mod_wsgi.*` string variables, name and value.
-    pub environ: Vec<(&'a [u8], &'a [u8])>,
+    pub environ: Pairs<'a>,
     /// Arguments behind the environ; none of [`Call::Application`].
     pub arguments: Vec<&'a [u8]>,
     /// Variables of mod_ssl, for who cannot ask it; none of [`Call::Application`].
-    pub ssl: Vec<(&'a [u8], &'a [u8])>,
+    pub ssl: Pairs<'a>,
 }
 
 /// httpd did not look: whoever loads the script does.
@@ -57,11 +58,10 @@ pub const MTIME_UNKNOWN: i64 = -1;
 const NO_LENGTH: u64 = u64::MAX;
 
 impl<'a> Head<'a> {
-    /// A variable of the environ.
+    /// The first variable of that name.
     pub fn variable(&self, name: &[u8]) -> Option<&'a [u8]> {
-        // The module's own are the last.
-        let found = self.environ.iter().rev().find(|(known, _)| *known == name);
-        found.map(|(_, value)| *value)
+        let found = self.environ.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value)
     }
 
     /// Rewrites both counts in a whole `Head` frame.
@@ -95,10 +95,10 @@ impl<'a> Head<'a> {
         for n in self.httpd_version {
             out.put_u16(n);
         }
-        put_pairs(out, &self.environ);
+        self.environ.encode(out);
         if self.call != Call::Application {
             out.put_list(&self.arguments);
-            put_pairs(out, &self.ssl);
+            self.ssl.encode(out);
         }
     }
 
@@ -131,48 +131,28 @@ impl<'a> Head<'a> {
                 f.u16("httpd version")?,
                 f.u16("httpd version")?,
             ],
-            environ: take_pairs(&mut f, payload.len())?,
+            environ: Pairs::decode(&mut f)?,
             arguments: Vec::new(),
-            ssl: Vec::new(),
+            ssl: Pairs::default(),
         };
         if head.call != Call::Application {
             head.arguments = f.list("arguments")?;
-            head.ssl = take_pairs(&mut f, payload.len())?;
+            head.ssl = Pairs::decode(&mut f)?;
         }
         f.end()?;
         Ok(head)
     }
 }
 
-/// Names and values.
-type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
-
-fn put_pairs(out: &mut Vec<u8>, pairs: &[(&[u8], &[u8])]) {
-    out.put_u32(u32::try_from(pairs.len()).unwrap_or(u32::MAX));
-    for (name, value) in pairs {
-        out.put_bytes(name);
-        out.put_bytes(value);
-    }
-}
-
-fn take_pairs<'a>(f: &mut Fields<'a>, size: usize) -> Result<Pairs<'a>, WireError> {
-    let count = f.u32("number of variables")? as usize;
-    // Each entry has two lengths: refuses absurd counts before the allocation.
-    if count > size / 8 {
-        return Err(WireError::Short { field: "variables" });
-    }
-    let mut pairs = Vec::with_capacity(count);
-    for _ in 0..count {
-        pairs.push((f.bytes("name of a variable")?, f.bytes("value of a variable")?));
-    }
-    Ok(pairs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::PairList;
 
-    fn sample() -> Head<'static> {
+    /// `X` with two bytes that are no text.
+    const ENVIRON: [(&[u8], &[u8]); 2] = [(b"REQUEST_METHOD", b"POST"), (b"X", b"\xff\x00")];
+
+    fn sample(environ: &PairList) -> Head<'_> {
         Head {
             connects: 1,
             restarts: 0,
@@ -190,29 +170,33 @@ mod tests {
             queue_limit: 7,
             log_level: 6,
             httpd_version: [2, 4, 71],
-            environ: vec![(b"REQUEST_METHOD", b"POST"), (b"X", b"\xff\x00")],
+            environ: environ.pairs(),
             ..Head::default()
         }
     }
 
-    fn call() -> Head<'static> {
+    fn call<'a>(environ: &'a PairList, ssl: &'a PairList) -> Head<'a> {
         Head {
             call: Call::CheckPassword,
             arguments: vec![b"joe", b"secret"],
-            ssl: vec![(b"HTTPS", b"on")],
-            ..sample()
+            ssl: ssl.pairs(),
+            ..sample(environ)
         }
     }
 
     #[test]
     fn a_head_survives_the_round_trip() {
+        let (environ, ssl) = (
+            PairList::from_iter(ENVIRON),
+            PairList::from_iter([(&b"HTTPS"[..], &b"on"[..])]),
+        );
         for head in [
-            sample(),
-            call(),
+            sample(&environ),
+            call(&environ, &ssl),
             Head::default(),
             Head {
                 content_length: None,
-                ..sample()
+                ..sample(&environ)
             },
         ] {
             let mut bytes = Vec::new();
@@ -223,8 +207,12 @@ mod tests {
 
     #[test]
     fn every_truncation_is_an_error_and_so_is_a_trailing_byte() {
+        let (environ, ssl) = (
+            PairList::from_iter(ENVIRON),
+            PairList::from_iter([(&b"HTTPS"[..], &b"on"[..])]),
+        );
         let mut bytes = Vec::new();
-        for head in [sample(), call()] {
+        for head in [sample(&environ), call(&environ, &ssl)] {
             bytes.clear();
             head.encode(&mut bytes);
             for cut in 0..bytes.len() {
@@ -237,13 +225,16 @@ mod tests {
 
     #[test]
     fn the_tries_can_be_counted_in_the_frame() {
+        let environ = PairList::from_iter(ENVIRON);
         let mut frame = Vec::new();
-        crate::frame::put_with(&mut frame, crate::frame::Kind::Head, |out| sample().encode(out));
+        crate::frame::put_with(&mut frame, crate::frame::Kind::Head, |out| {
+            sample(&environ).encode(out)
+        });
         Head::count_tries(&mut frame, 3, 2);
         let expected = Head {
             connects: 3,
             restarts: 2,
-            ..sample()
+            ..sample(&environ)
         };
         assert_eq!(Head::decode(&frame[HEADER_LEN..]).unwrap(), expected);
     }
@@ -251,7 +242,7 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut bytes = Vec::new();
-        sample().encode(&mut bytes);
+        sample(&PairList::from_iter(ENVIRON)).encode(&mut bytes);
         bytes[0] = 99;
         assert_eq!(Head::decode(&bytes), Err(WireError::Version { theirs: 99 }));
     }

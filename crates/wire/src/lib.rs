@@ -29,6 +29,7 @@
 //! - [`script`]: a script that a worker has loaded or is to load
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place
+//! - [`pairs`]: names and values as they travel
 //! - [`code`]: the message catalogue entry
 //!
 //! If you read only one test: `frame::tests::every_truncation_point_waits_for_more`.
@@ -44,6 +45,7 @@ pub mod head;
 pub mod httpd;
 pub mod life;
 pub mod limits;
+pub mod pairs;
 pub mod python;
 pub mod quota;
 pub mod response;

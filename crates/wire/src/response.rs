@@ -18,6 +18,11 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Appends a `Response` frame's payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let sizes = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 8);
+        out.reserve(sizes.sum::<usize>() + self.reason.len() + 10);
         out.put_u16(self.status);
         out.put_bytes(self.reason);
         out.put_u32(u32::try_from(self.headers.len()).unwrap_or(u32::MAX));

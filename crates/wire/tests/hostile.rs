@@ -6,6 +6,7 @@ use rwsgi_wire::control::{
 };
 use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::python::{Interpreters, Options, Python, Section};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, Level, Log, Response, Taken, Want};
 use rwsgi_wire::scoreboard::{self, Scoreboard};
@@ -189,9 +190,10 @@ fn heads_and_what_workers_say() {
         fill(&mut out);
         out
     };
+    let environ = PairList::from_iter([(&b"A"[..], &b"1"[..]), (b"B", b"")]);
     let head = Head {
         script: b"/app",
-        environ: vec![(b"A", b"1"), (b"B", b"")],
+        environ: environ.pairs(),
         ..Head::default()
     };
     let bytes = encoded(&|out| head.encode(out));

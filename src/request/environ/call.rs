@@ -32,12 +32,12 @@ impl Environ {
         environ.put(b"PATH_INFO", view.path_info);
         environ.put(b"DOCUMENT_ROOT", view.document_root);
         environ.put(b"SERVER_NAME", view.server_name);
-        environ.put_number(b"SERVER_PORT", view.server_port);
+        environ.put_number(b"SERVER_PORT", view.server_port.into());
         environ.put(b"SERVER_ADDR", view.local_ip);
         environ.put(b"SERVER_SOFTWARE", view.software);
         environ.put(b"SERVER_SIGNATURE", signature);
         environ.put(b"REMOTE_ADDR", view.client_ip);
-        environ.put_number(b"REMOTE_PORT", view.client_port);
+        environ.put_number(b"REMOTE_PORT", view.client_port.into());
         environ.put_if(b"REMOTE_HOST", remote_host);
         environ.put_if(b"SERVER_ADMIN", view.server_admin);
         environ.put(b"mod_wsgi.process_group", place.process_group.as_bytes());
@@ -70,9 +70,9 @@ mod tests {
     };
 
     fn names(environ: &Environ) -> Vec<String> {
-        let names = environ.entries().into_iter().map(|(name, _)| name);
+        let names = environ.pairs().iter().map(|(name, _)| name.to_vec());
         names
-            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .map(|name| String::from_utf8_lossy(&name).into_owned())
             .collect()
     }
 
@@ -98,7 +98,7 @@ mod tests {
             assert!(!names.iter().any(|name| name == absent), "{absent}");
         }
         assert!(names.iter().any(|name| name == "HTTP_X_A"));
-        let entries = environ.entries();
+        let entries: Vec<_> = environ.pairs().iter().collect();
         assert!(entries.contains(&(b"SCRIPT_NAME", b"/a")) && entries.contains(&(b"PATH_INFO", b"//b")));
     }
 
@@ -109,7 +109,7 @@ mod tests {
             ..View::default()
         };
         let environ = Environ::for_dispatch(&view, HERE, true);
-        let entries = environ.entries();
+        let entries: Vec<_> = environ.pairs().iter().collect();
         assert!(entries.contains(&(b"MINE", b"1")) && entries.contains(&(b"HTTPS", b"1")));
         assert!(entries.contains(&(b"mod_wsgi.application_group", b"shop")));
         assert!(

@@ -1,5 +1,6 @@
 //! `start_response` and `write`.
 
+use std::borrow::Cow;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -123,8 +124,8 @@ fn set_head<'py>(
     headers: &Object<'py>,
 ) -> PyResult<'py, ()> {
     let refuse = |violation: validate::Violation| Exception::new(py, Raise::Value, &violation.to_string());
-    let status = Latin1::new(status, "status")?;
-    let status = validate::status(status.bytes()).map_err(refuse)?;
+    let status = latin1(status, "status")?;
+    let status = validate::status(&status).map_err(refuse)?;
     let mut pairs = Vec::with_capacity(headers.len());
     for index in 0..headers.len() {
         let Some(header) = headers.item(index) else { break };
@@ -139,18 +140,17 @@ fn set_head<'py>(
             let message = format!("each header must be a tuple of 2 items, not {}", header.len());
             return Err(Exception::new(py, Raise::Value, &message));
         };
-        pairs.push((
-            Latin1::new(&name, "header name")?,
-            Latin1::new(&value, "header value")?,
-        ));
+        pairs.push((name, value));
     }
+    let mut texts = Vec::with_capacity(pairs.len());
     for (name, value) in &pairs {
-        validate::header(name.bytes(), value.bytes()).map_err(refuse)?;
+        texts.push((latin1(name, "header name")?, latin1(value, "header value")?));
     }
-    let slices = pairs
-        .iter()
-        .map(|(name, value)| (name.bytes(), value.bytes()))
-        .collect::<Vec<_>>();
+    let mut slices = Vec::with_capacity(texts.len());
+    for (name, value) in &texts {
+        validate::header(name, value).map_err(refuse)?;
+        slices.push((&**name, &**value));
+    }
     if slices.len() > RESPONSE_HEADERS_MAX {
         let message = format!(
             "{} headers; at most {RESPONSE_HEADERS_MAX} can be sent",
@@ -170,41 +170,22 @@ fn set_head<'py>(
     Ok(())
 }
 
-/// A `str` that fits ISO-8859-1, as bytes.
-struct Latin1<'py> {
-    text: Object<'py>,
-    /// Only for what is not ASCII.
-    converted: Option<Vec<u8>>,
-}
-
-impl<'py> Latin1<'py> {
-    fn new(text: &Object<'py>, what: &str) -> PyResult<'py, Self> {
-        let py = text.py();
-        if !text.is_text() {
-            let message = format!(
-                "{what} must be str, not {} (PEP 3333: \"native strings\", which in Python 3 are str)",
-                text.type_name()
-            );
-            return Err(Exception::new(py, Raise::Type, &message));
-        }
-        let converted = match text.to_utf8() {
-            Ok(utf8) if utf8.is_ascii() => None,
-            // What is not ISO-8859-1 raises Python's own UnicodeEncodeError.
-            _ => {
-                let bytes = text.call_method(c"encode", &[&py.text("latin-1")?])?;
-                Some(bytes.as_bytes().unwrap_or_default().to_vec())
-            }
-        };
-        Ok(Self {
-            text: text.clone(),
-            converted,
-        })
+/// A `str` that fits ISO-8859-1, as bytes: those that it has itself when it is ASCII.
+fn latin1<'t, 'py>(text: &'t Object<'py>, what: &str) -> PyResult<'py, Cow<'t, [u8]>> {
+    let py = text.py();
+    if !text.is_text() {
+        let message = format!(
+            "{what} must be str, not {} (PEP 3333: \"native strings\", which in Python 3 are str)",
+            text.type_name()
+        );
+        return Err(Exception::new(py, Raise::Type, &message));
     }
-
-    fn bytes(&self) -> &[u8] {
-        match &self.converted {
-            Some(bytes) => bytes,
-            None => self.text.to_utf8().map(str::as_bytes).unwrap_or_default(),
+    match text.to_utf8() {
+        Ok(utf8) if utf8.is_ascii() => Ok(Cow::Borrowed(utf8.as_bytes())),
+        // What is not ISO-8859-1 raises Python's own UnicodeEncodeError.
+        _ => {
+            let bytes = text.call_method(c"encode", &[&py.text("latin-1")?])?;
+            Ok(Cow::Owned(bytes.as_bytes().unwrap_or_default().to_vec()))
         }
     }
 }

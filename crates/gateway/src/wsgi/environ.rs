@@ -153,7 +153,7 @@ impl Cache {
             slot.request = request;
             match &slot.value {
                 // The template says so already.
-                Some(kept) if !repeated && **kept == **value => found += 1,
+                Some(kept) if !repeated && **kept == *value => found += 1,
                 kept => {
                     match kept {
                         Some(_) if !repeated => found += 1,
@@ -206,7 +206,7 @@ impl Cache {
             };
             let object = decode(py, name, value)?;
             slot.key.with(py, |key| template.set(key, &object))?;
-            if slot.value.replace((*value).into()).is_none() {
+            if slot.value.replace(value.into()).is_none() {
                 self.in_template += 1;
             }
         }

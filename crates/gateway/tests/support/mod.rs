@@ -16,6 +16,7 @@ use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::{CHUNK_MAX, CONTROL_MAX};
+use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 /// Longest wait for anything.
@@ -408,12 +409,12 @@ impl Client {
         let environ = variables
             .iter()
             .map(|(name, value)| (*name, value.as_slice()))
-            .collect();
+            .collect::<PairList>();
         self.exchange(
             &Head {
                 script,
                 callable: b"application",
-                environ,
+                environ: environ.pairs(),
                 httpd_version: [2, 4, 71],
                 ..Head::default()
             },
@@ -426,11 +427,11 @@ impl Client {
         let environ = variables
             .iter()
             .map(|(name, value)| (*name, value.as_slice()))
-            .collect();
+            .collect::<PairList>();
         let head = Head {
             script,
             callable: b"application",
-            environ,
+            environ: environ.pairs(),
             has_body: true,
             ..Head::default()
         };
