@@ -4,18 +4,17 @@
 // The tests of supervision use the rest of it.
 #[allow(dead_code)]
 mod double;
+#[path = "double/entering.rs"]
+mod entering;
 
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use double::Httpd;
+use entering::travel_by;
 use rwsgi_manager::entry::Entry;
 use rwsgi_manager::journey::{Event, Step};
-use rwsgi_manager::report::Reader;
-use rwsgi_os::process::{self, End};
-use rwsgi_os::spawn::Spawn;
-use rwsgi_os::{fd, file, ids};
+use rwsgi_os::ids;
+use rwsgi_os::process::End;
 use rwsgi_wire::control::ToHttpd;
 use rwsgi_wire::life::Bounds;
 use rwsgi_wire::response::AbortReason;
@@ -87,20 +86,9 @@ impl Drop for Place {
     }
 }
 
-fn whole(pipe: OwnedFd) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    std::fs::File::from(pipe).read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
 /// Makes the journey with this fault. Answers how it ended, what it told, and what the Python wrote.
 fn travel(entry: &Entry, fault: &str) -> (End, Vec<Event>, String) {
     let injector = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/double/inject.py");
-    let null = file::null().unwrap();
-    let (output, output_theirs) = fd::pipe().unwrap();
-    let (status, status_theirs) = fd::pipe().unwrap();
-    let settings = fd::memory_file("settings").unwrap();
-    fd::write_all(&settings, &entry.encode()).unwrap();
     let arguments = [
         "env",
         "python3",
@@ -111,30 +99,8 @@ fn travel(entry: &Entry, fault: &str) -> (End, Vec<Event>, String) {
         "rwsgi-manager",
         "enter",
     ];
-    let pid = Spawn {
-        program: b"/usr/bin/env",
-        arguments: &arguments.map(|argument| argument.as_bytes().to_vec()),
-        environment: &[b"PATH=/usr/bin:/bin:/usr/local/bin".to_vec()],
-        descriptors: &[
-            null.as_fd(),
-            output_theirs.as_fd(),
-            output_theirs.as_fd(),
-            null.as_fd(),
-            null.as_fd(),
-            null.as_fd(),
-            status_theirs.as_fd(),
-            settings.as_fd(),
-        ],
-        dies_with_parent: true,
-    }
-    .start()
-    .unwrap();
-    drop((output_theirs, status_theirs));
-    let mut reader = Reader::default();
-    reader.push(&whole(status));
-    let events = std::iter::from_fn(|| reader.next().unwrap()).collect();
-    let said = String::from_utf8_lossy(&whole(output)).into_owned();
-    (process::wait(pid).unwrap(), events, said)
+    let environment = [b"PATH=/usr/bin:/bin:/usr/local/bin".to_vec()];
+    travel_by("/usr/bin/env", &arguments, &environment, entry)
 }
 
 fn refused(entry: &Entry, fault: &str, what: &str, step: Step, code: u16) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rwsgi_manager::entry::Entry;
 use rwsgi_manager::journey::Event;
 use rwsgi_manager::report::Reader;
+use rwsgi_os::process::End;
 use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{fd, file, poll, process};
 
@@ -13,16 +14,33 @@ use rwsgi_os::{fd, file, poll, process};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes a journey. Answers what its Python wrote, and what it told.
+#[allow(dead_code)] // Some have another program start it.
 pub fn travel(entry: &Entry) -> (String, Vec<Event>) {
+    let manager = env!("CARGO_BIN_EXE_rwsgi-manager");
+    let (_, events, said) = travel_by(manager, &["rwsgi-manager", "enter"], &[], entry);
+    (said, events)
+}
+
+/// The same, started by a program; answers how it ended, too.
+pub fn travel_by(
+    program: &str,
+    arguments: &[&str],
+    environment: &[Vec<u8>],
+    entry: &Entry,
+) -> (End, Vec<Event>, String) {
     let null = file::null().unwrap();
     let (output, output_theirs) = fd::pipe().unwrap();
     let (status, status_theirs) = fd::pipe().unwrap();
     let settings = fd::memory_file("settings").unwrap();
     fd::write_all(&settings, &entry.encode()).unwrap();
+    let arguments: Vec<Vec<u8>> = arguments
+        .iter()
+        .map(|argument| argument.as_bytes().to_vec())
+        .collect();
     let pid = Spawn {
-        program: env!("CARGO_BIN_EXE_rwsgi-manager").as_bytes(),
-        arguments: &[b"rwsgi-manager".to_vec(), b"enter".to_vec()],
-        environment: &[],
+        program: program.as_bytes(),
+        arguments: &arguments,
+        environment,
         descriptors: &[
             null.as_fd(),
             output_theirs.as_fd(),
@@ -42,8 +60,7 @@ pub fn travel(entry: &Entry) -> (String, Vec<Event>) {
     reader.push(&whole(&status));
     let events = std::iter::from_fn(|| reader.next().unwrap()).collect();
     let said = String::from_utf8_lossy(&whole(&output)).into_owned();
-    process::wait(pid).unwrap();
-    (said, events)
+    (process::wait(pid).unwrap(), events, said)
 }
 
 /// What comes until the end.
