@@ -118,6 +118,7 @@ pub(super) fn hand_over(
     let mut pause = Pause::default();
     let mut plea = Plea::new(pools, name, limits);
     let mut again = Vec::new();
+    let mut has_looked = false;
     let (mut connects, mut restarts) = (0, 0);
     loop {
         connects += 1;
@@ -150,7 +151,15 @@ pub(super) fn hand_over(
             &again
         };
         let reply = match link.send(head) {
-            Ok(()) => reply(&mut link, wait, limits, &mut plea, relay)?,
+            Ok(()) => match reply(&mut link, wait, limits, &mut plea, relay) {
+                Err(fault) if fault.is_back_off() && !std::mem::replace(&mut has_looked, true) => {
+                    if !pools.is_changed(name, &pool, head) {
+                        return Err(fault);
+                    }
+                    Reply::Replaced
+                }
+                reply => reply?,
+            },
             Err(_) => Reply::Elsewhere,
         };
         restarts += u32::from(matches!(reply, Reply::Replaced));

@@ -118,6 +118,12 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The pool waits after failures.
+    fn is_back_off(&self) -> bool {
+        let reason = AbortReason::BackOff;
+        matches!(self, Self::Aborted { reason: found, .. } if *found == reason)
+    }
+
     /// The HTTP status, the code and the sentence of this fault. The only mapping of its kind.
     fn refusal(self) -> Refusal {
         use codes as c;

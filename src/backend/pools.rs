@@ -1,6 +1,10 @@
 //! The pools of workers as one httpd child knows them: where they listen, which connections are idle.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,9 @@ const MANAGER_OPENS: Duration = Duration::from_millis(250);
 
 /// How often connections are looked through for closed ones, at most.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the manager is told which version of a script is on disk while its pool waits after failures.
+const SEEN_EVERY: Duration = Duration::from_millis(250);
 
 /// Pools that are remembered even if there is no connection to them.
 const KEPT_UNUSED: usize = 256;
@@ -104,6 +111,8 @@ pub struct Pool {
     /// Where it listens.
     pub path: Vec<u8>,
     idle: Mutex<Vec<Link>>,
+    /// When the manager was last told what is on disk.
+    seen: Mutex<Option<Instant>>,
 }
 
 impl Pool {
@@ -162,6 +171,7 @@ impl Pools {
                 let pool = Arc::new(Pool {
                     path,
                     idle: Mutex::default(),
+                    seen: Mutex::default(),
                 });
                 Ok(Arc::clone(lock(&self.known).entry(name.clone()).or_insert(pool)))
             }
@@ -216,6 +226,36 @@ impl Pools {
         if let Ok(socket) = connect(Kind::SeqPacket, &self.manager, Mode::NonBlocking) {
             let _ = message::try_send(&socket, &word.encode());
         }
+    }
+
+    /// A request was turned away because the pool waits after failures: whether it need not wait any longer, since another version of the
+    /// script is on disk than the one that failed. The manager is asked now and then only.
+    pub fn is_changed(&self, name: &PoolName, pool: &Pool, head: &[u8]) -> bool {
+        let head = Head::decode(head.get(HEADER_LEN..).unwrap_or_default());
+        let Some(head) = head.ok().filter(|head| head.script_mtime != 0) else {
+            return false;
+        };
+        {
+            let now = Instant::now();
+            let mut seen = lock(&pool.seen);
+            if seen.is_some_and(|at| now < at + SEEN_EVERY) {
+                return false;
+            }
+            *seen = Some(now);
+        }
+        let restart = match &name.below {
+            Some(_) => restart_of(head.script),
+            None => 0,
+        };
+        let question = Ask::Seen {
+            group: name.group.clone(),
+            application_group: name.application_group.clone(),
+            mtime: head.script_mtime.wrapping_add(restart),
+        };
+        matches!(
+            self.ask(&question, MANAGER_LIMIT, Duration::ZERO),
+            Ok(Answer::Pool { .. })
+        )
     }
 
     /// What a worker died of: a phrase, and whether one of our time limits killed it.
@@ -279,6 +319,15 @@ fn application_of(head: &[u8]) -> Vec<u8> {
     let head = Head::decode(head.get(HEADER_LEN..).unwrap_or_default());
     let application = head.ok().filter(|head| head.call == Call::Application);
     application.map_or_else(Vec::new, |head| head.script.to_vec())
+}
+
+/// Modification time of the file that a user touches to renew an application, in microseconds since 1970; 0: there is none that can be seen.
+fn restart_of(script: &[u8]) -> i64 {
+    let file = Path::new(OsStr::from_bytes(script)).with_file_name("tmp/restart.txt");
+    std::fs::metadata(file).map_or(0, |status| {
+        let seconds = status.mtime().saturating_mul(1_000_000);
+        seconds.saturating_add(status.mtime_nsec() / 1000)
+    })
 }
 
 /// Why the manager gave no answer, and how long that may pass by itself.

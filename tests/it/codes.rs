@@ -12,7 +12,7 @@ pub const CLOSE: &[&str] = &["RW0610"];
 pub const LENGTH: &[&str] = &["RW0307", "RW0312", "RW0313", "RW0607", "RW0608"];
 
 /// A worker died: told by the child for its request, by the manager for its pool.
-pub const DEATH: &[&str] = &["RW0300", "RW0453"];
+pub const DEATH: &[&str] = &["RW0300", "RW0453", "RW0522"];
 
 /// Workers die so often that their pool waits before it tries again.
 pub const BACK_OFF: &[&str] = &["RW0311", "RW0452", "RW0455"];

@@ -246,6 +246,14 @@ impl Manager {
                 group,
                 application_group,
             } => self.on_waiting(&group, &application_group),
+            Ask::Seen {
+                group,
+                application_group,
+                mtime,
+            } => {
+                let answer = self.on_seen(&group, &application_group, mtime);
+                self.reply(id, &answer);
+            }
             Ask::Death { pid } => {
                 let pid = Pid(i32::try_from(pid).unwrap_or(-1));
                 if self.by_pid.contains_key(&pid) {

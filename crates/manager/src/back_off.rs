@@ -81,6 +81,12 @@ impl BackOff {
         self.resting = false;
     }
 
+    /// What failed is another thing now: nobody waits any longer, and failures are counted from the beginning. `true`.
+    pub fn ends(&mut self, now: Instant) -> bool {
+        (self.until, self.resting, self.failures) = (Some(now), false, 0);
+        true
+    }
+
     /// The wait is a short rest: connections may wait too.
     pub fn is_resting(&self) -> bool {
         self.resting
@@ -117,6 +123,9 @@ mod tests {
         assert_eq!(b.failed(t, 0).as_secs(), 1);
         assert!(b.waiting(t).is_some() && b.waiting(t + Duration::from_secs(1)).is_none());
         assert!(b.is_doubtful());
+        b.ends(t);
+        assert!(b.waiting(t).is_none() && b.is_doubtful());
+        assert_eq!(b.failed(t, 0).as_secs(), 1);
         b.recovered();
         assert!(!b.is_doubtful());
         assert_eq!(b.failed(t + Duration::from_secs(30), 0).as_secs(), 2);

@@ -156,6 +156,10 @@ impl Manager {
             );
             return self.back_off(pool, &why);
         }
+        let fatal = self.died_loading(worker);
+        if let Some((fatal, pool)) = fatal.as_ref().zip(self.pools.get_mut(&pool)) {
+            pool.renewals.fatal = Some(fatal.clone());
+        }
         match worker.state {
             State::Entering => {
                 let why = format!("{why} while {}", worker.step.map_or("starting", Step::words));
@@ -169,6 +173,12 @@ impl Manager {
             State::Booting => {
                 let why = format!("{why} before it was ready{}", self.python_of(pool));
                 target.say(Level::Error, codes::DIED_BEFORE_READY, &why);
+                self.back_off(pool, &why);
+            }
+            State::Ready | State::Leaving if fatal.is_some() => {
+                let script = fatal.map(|version| escape(&version.script)).unwrap_or_default();
+                let why = format!("{why} while it loaded script '{script}'");
+                target.say(Level::Error, codes::DIED_LOADING, &why);
                 self.back_off(pool, &why);
             }
             State::Ready | State::Leaving => {

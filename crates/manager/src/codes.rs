@@ -328,6 +328,10 @@ codes! {
         "A worker was to start beside others and ended before it was ready, or got its first request for a script that they have loaded and could not load it: usually it has changed since.",
         "It leaves, and the request goes to the others. It is tried again every five seconds, and when the script has been mended.",
         "Mend the script; the text and the lines above it say what is wrong.";
+    DIED_LOADING = 522, "Worker died while it loaded a script for its first request",
+        "The script, or an extension that it imports, crashed, exited or ran out of memory, and no worker of the pool serves anything else.",
+        "502. The next worker loads the script before it takes requests, after a growing pause (1 to 60 seconds); meanwhile requests get 503 with Retry-After.",
+        "See the cause of death in the text. A script that is changed or touched is tried at once.";
     SCRIPT_TOO_LARGE = 535, "Script is too large (C15)",
         "It has more than 16 MiB.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",

@@ -199,7 +199,8 @@ impl Pool {
         let asked = self.templates.asked.iter().filter(|_| is_template);
         let loaded = renewal.map_or(&self.renewals.scripts, |r| &r.scripts);
         let mut scripts = loaded.clone();
-        for path in configured.map(|p| &p.script).chain(asked) {
+        let fatal = self.renewals.fatal.iter().map(|version| &version.script);
+        for path in configured.map(|p| &p.script).chain(asked).chain(fatal) {
             if scripts.iter().all(|script| script.path != *path) {
                 scripts.push(Script::at(path));
             }

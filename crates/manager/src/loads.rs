@@ -1,14 +1,18 @@
 //! What workers have loaded, and what they are loading: so that one which cannot load what its siblings serve makes room instead of answering
 //! with errors beside them.
 
+use std::time::Instant;
+
 use rwsgi_os::message;
-use rwsgi_wire::control::ToWorker;
+use rwsgi_wire::control::{Answer, ToWorker};
 use rwsgi_wire::limits::CONTROL_MAX;
+use rwsgi_wire::response::Level;
 use rwsgi_wire::script::Script;
 
+use crate::asking::later;
 use crate::lines::escape;
 use crate::pools::Pool;
-use crate::renewals::Renewal;
+use crate::renewals::{Renewal, Version};
 use crate::supervise::Manager;
 use crate::workers::{State, Worker};
 
@@ -30,7 +34,7 @@ pub(crate) struct Loads {
 
 #[derive(Debug)]
 struct Coming {
-    path: Vec<u8>,
+    version: Version,
     /// Others have it.
     beside: bool,
 }
@@ -45,20 +49,28 @@ impl Loads {
         self.there.clone()
     }
 
-    fn begins(&mut self, path: &[u8]) {
+    fn begins(&mut self, version: Version) {
         // Another thread of it may have loaded it meanwhile.
-        let is_there = self.there.iter().any(|script| script.path == path);
+        let is_there = self.there.iter().any(|script| script.path == version.script);
         if !is_there && self.coming.len() < COMING_MAX {
-            let path = path.to_vec();
-            self.coming.push(Coming { path, beside: false });
+            let beside = false;
+            self.coming.push(Coming { version, beside });
         }
     }
 
     /// It is loading no longer; whether it was, beside others that have it.
     fn is_over(&mut self, path: &[u8]) -> bool {
-        let was_beside = self.coming.iter().any(|c| c.path == path && c.beside);
-        self.coming.retain(|coming| coming.path != path);
+        let was_beside = self.coming.iter().any(|c| c.version.script == path && c.beside);
+        self.coming.retain(|coming| coming.version.script != path);
         was_beside
+    }
+
+    /// What it is loading, having loaded nothing else.
+    pub(crate) fn first(&self) -> Option<&Version> {
+        self.coming
+            .first()
+            .filter(|_| self.there.is_empty())
+            .map(|c| &c.version)
     }
 
     /// It is loading what others have loaded.
@@ -86,13 +98,16 @@ fn add(list: &mut Vec<Script>, script: &Script) {
 }
 
 impl Manager {
-    /// A worker begins to load a script for a request.
-    pub(crate) fn on_loads(&mut self, id: u64, path: Vec<u8>) {
-        if let Some(worker) = self.workers.get_mut(&id).filter(|w| w.state == State::Ready) {
-            worker.loads.begins(&path);
+    /// A worker begins to load a script.
+    pub(crate) fn on_loads(&mut self, id: u64, version: Version) {
+        let Some(worker) = self.workers.get_mut(&id).filter(|w| w.is_live()) else {
+            return;
+        };
+        if worker.state == State::Ready {
             // What others have said before counts, so they are heard first.
-            self.joining.push((id, path));
+            self.joining.push((id, version.script.clone()));
         }
+        worker.loads.begins(version);
     }
 
     /// At the end of a turn of the loop: says to those that load a script whether others have it.
@@ -112,7 +127,12 @@ impl Manager {
                 continue;
             };
             let there = found.is_some();
-            for coming in worker.loads.coming.iter_mut().filter(|c| c.path == path) {
+            for coming in worker
+                .loads
+                .coming
+                .iter_mut()
+                .filter(|c| c.version.script == path)
+            {
                 coming.beside = there;
             }
             let script = found.unwrap_or_else(|| Script::at(&path));
@@ -123,9 +143,13 @@ impl Manager {
 
     /// A worker gives these callables of a script to requests.
     pub(crate) fn on_given(&mut self, id: u64, script: &Script) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.loads.is_over(&script.path);
-            add(&mut worker.loads.there, script);
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.loads.is_over(&script.path);
+        add(&mut worker.loads.there, script);
+        if let Some(pool) = self.pools.get_mut(&worker.pool) {
+            pool.renewals.fatal = None;
         }
     }
 
@@ -138,6 +162,43 @@ impl Manager {
             worker.loads.declined = true;
             let pool = worker.pool;
             self.cannot_join(pool, &format!("script '{}': {}", escape(path), escape(why)));
+        }
+    }
+
+    /// Nobody in the pool has loaded anything, and this worker has died of its first script.
+    pub(crate) fn died_loading(&self, worker: &Worker) -> Option<Version> {
+        let pool = self.pools.get(&worker.pool)?;
+        let mut serving = self.serving(pool);
+        if worker.known.killed.is_some() || serving.any(|other| !other.loads.there.is_empty()) {
+            return None;
+        }
+        worker.loads.first().cloned()
+    }
+
+    /// A child sees this version of the script on disk, and has been told to wait: for another than the one that workers die of nobody waits.
+    pub(crate) fn on_seen(&mut self, group: &[u8], application_group: &[u8], mtime: i64) -> Answer {
+        let now = Instant::now();
+        let found = self.current_pool(group, application_group);
+        let ended = found.is_some_and(|id| {
+            let pool = self.pools.get_mut(&id);
+            pool.is_some_and(|pool| {
+                pool.back_off.waiting(now).is_some()
+                    && pool.renewals.ends_pause(mtime, now)
+                    && pool.back_off.ends(now)
+            })
+        });
+        match found.filter(|_| ended) {
+            Some(id) => {
+                if let Some(pool) = self.pools.get(&id) {
+                    let title = pool.title();
+                    pool.target.note(Level::Notice, || {
+                        format!("{title} is tried at once: the script of which its workers died has changed")
+                    });
+                }
+                self.tend(id, true);
+                self.pool_for(group, application_group)
+            }
+            None => later("its workers die while they load the script"),
         }
     }
 
@@ -209,14 +270,25 @@ mod tests {
 
     #[test]
     fn a_worker_joins_while_it_loads_what_others_have() {
+        let version = |path: &str| Version {
+            script: path.into(),
+            mtime: 1,
+        };
         let mut loads = Loads::default();
-        loads.begins(b"/x");
+        loads.begins(version("/x"));
+        assert_eq!(loads.first(), Some(&version("/x")));
         assert!(!loads.is_joining() && !loads.is_over(b"/x"));
-        loads.begins(b"/x");
+        loads.begins(version("/x"));
         loads.coming[0].beside = true;
         assert!(loads.is_joining() && !loads.is_over(b"/y"));
         assert!(loads.is_over(b"/x") && !loads.is_joining());
-        (0..1000).for_each(|_| loads.begins(b"/z"));
+        (0..1000).for_each(|_| loads.begins(version("/z")));
         assert_eq!(loads.coming.len(), COMING_MAX);
+        loads.has(vec![Script::at(b"/x")]);
+        assert_eq!(
+            loads.first(),
+            None,
+            "it has served, and a request may be what it died of"
+        );
     }
 }

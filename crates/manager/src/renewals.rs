@@ -47,6 +47,10 @@ pub(crate) struct Renewals {
     started: Option<Instant>,
     /// The last one that did not load.
     failed: Option<(Version, Instant)>,
+    /// What workers die of while they load it, before anything is served. The next one loads it before it takes requests.
+    pub(crate) fatal: Option<Version>,
+    /// The version for which a pause was ended last, and when.
+    hastened: Option<(i64, Instant)>,
     /// When a further worker last could not serve beside others.
     not_joined: Option<Instant>,
     /// What the last replacement has loaded, or was to load: further workers load it in advance.
@@ -54,6 +58,19 @@ pub(crate) struct Renewals {
 }
 
 impl Renewals {
+    /// Whether the pool need not wait any longer because this is another version than the one that workers die of. Who sees it may not see all
+    /// that tells versions apart, and is believed once.
+    pub(crate) fn ends_pause(&mut self, mtime: i64, now: Instant) -> bool {
+        let is_other = self.fatal.as_ref().is_some_and(|fatal| fatal.mtime != mtime);
+        let was_tried = self
+            .hastened
+            .is_some_and(|(tried, at)| tried == mtime || now < at + GAP);
+        if is_other && !was_tried {
+            self.hastened = Some((mtime, now));
+        }
+        is_other && !was_tried
+    }
+
     /// A further worker would find what the last one has found, and could not load.
     pub(crate) fn keeps_others_out(&self, now: Instant) -> bool {
         self.not_joined.is_some_and(|at| now < at + FAILED_FOR)
@@ -212,4 +229,26 @@ fn keep(worker: &Worker, version: &Version) {
     let Version { script, mtime } = version.clone();
     // A worker that does not listen asks again.
     let _ = message::try_send(worker.control(), &ToWorker::Keep { script, mtime }.encode());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // R63
+    #[test]
+    fn r63_another_version_ends_a_pause_once() {
+        let now = Instant::now();
+        let mut renewals = Renewals::default();
+        assert!(!renewals.ends_pause(2, now), "nothing has died of a script");
+        renewals.fatal = Some(Version {
+            script: b"/x".to_vec(),
+            mtime: 1,
+        });
+        assert!(!renewals.ends_pause(1, now));
+        assert!(renewals.ends_pause(2, now));
+        assert!(!renewals.ends_pause(2, now + GAP), "it has been tried");
+        assert!(!renewals.ends_pause(3, now), "not in a storm of changes");
+        assert!(renewals.ends_pause(3, now + GAP));
+    }
 }

@@ -20,7 +20,7 @@ use crate::loads::Loads;
 use crate::log::Target;
 use crate::memory;
 use crate::records::WorkerRecord;
-use crate::renewals::Renewal;
+use crate::renewals::{Renewal, Version};
 use crate::report;
 use crate::supervise::{Manager, Token};
 use crate::templates::Way;
@@ -406,7 +406,7 @@ impl Manager {
             FromWorker::Used => self.on_used(id),
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
             FromWorker::Outdated { scripts, mtime } => self.on_outdated(id, scripts, mtime),
-            FromWorker::Loads(script) => self.on_loads(id, script),
+            FromWorker::Loads { script, mtime } => self.on_loads(id, Version { script, mtime }),
             FromWorker::Given(script) => self.on_given(id, &script),
             FromWorker::NotLoaded { script, why } => self.on_not_loaded(id, &script, &why),
             FromWorker::CannotServe(text) => {

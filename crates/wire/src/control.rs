@@ -418,6 +418,16 @@ pub enum Ask {
         /// What the user has said of it, within the base's limits (which the manager checks again).
         tuning: Tuning,
     },
+    /// This version of the script is on disk, and a request for it was turned away because the pool waits after failures: does it still, or
+    /// where is it?
+    Seen {
+        /// Process group.
+        group: Vec<u8>,
+        /// Application group, expanded.
+        application_group: Vec<u8>,
+        /// As in [`FromWorker::Outdated`].
+        mtime: i64,
+    },
 }
 
 impl Ask {
@@ -469,6 +479,17 @@ impl Ask {
                 out.put_bytes(script);
                 tuning.put(&mut out);
             }
+            Self::Seen {
+                group,
+                application_group,
+                mtime,
+            } => {
+                out.put_u8(5);
+                out.put_u16(VERSION);
+                out.put_bytes(group);
+                out.put_bytes(application_group);
+                out.put_i64(*mtime);
+            }
         }
         out
     }
@@ -496,6 +517,11 @@ impl Ask {
                     directory: f.bytes("directory")?.into(),
                     script: f.bytes("script")?.into(),
                     tuning: Tuning::take(f)?,
+                },
+                5 => Self::Seen {
+                    group: f.bytes("group")?.into(),
+                    application_group: f.bytes("application group")?.into(),
+                    mtime: f.i64("script mtime")?,
                 },
                 found => return unknown(found),
             })
@@ -825,8 +851,13 @@ pub enum FromWorker {
     CannotFork(Vec<u8>),
     /// The first word of a forked worker, on a control socket of its own. Which process it is the kernel says, with the message.
     Born,
-    /// A request wants this script, and it is loaded for the first time. Whether others have it the manager [says](ToWorker::Others).
-    Loads(Vec<u8>),
+    /// A script is loaded for the first time. Whether others have it the manager [says](ToWorker::Others) to a worker that is ready.
+    Loads {
+        /// Which.
+        script: Vec<u8>,
+        /// As in [`Outdated`](Self::Outdated).
+        mtime: i64,
+    },
     /// This script is loaded, and requests are given these callables of it. Said when it is loaded in advance, and when there are more.
     Given(Script),
     /// A script that it [loads](Self::Loads) is not there, or has no callable for the request.
@@ -874,9 +905,10 @@ impl FromWorker {
                 out.put_bytes(text);
             }
             Self::Born => out.put_u8(11),
-            Self::Loads(script) => {
+            Self::Loads { script, mtime } => {
                 out.put_u8(12);
                 out.put_bytes(script);
+                out.put_i64(*mtime);
             }
             Self::Given(script) => {
                 out.put_u8(13);
@@ -909,7 +941,10 @@ impl FromWorker {
                 9 => Self::Preloaded,
                 10 => Self::CannotFork(f.bytes("reason")?.into()),
                 11 => Self::Born,
-                12 => Self::Loads(f.bytes("script")?.into()),
+                12 => Self::Loads {
+                    script: f.bytes("script")?.into(),
+                    mtime: f.i64("script mtime")?,
+                },
                 13 => Self::Given(Script::take(f, "script")?),
                 14 => Self::NotLoaded {
                     script: f.bytes("script")?.into(),
@@ -1011,6 +1046,11 @@ mod tests {
                 group: b"g".to_vec(),
                 application_group: b"a|/x".to_vec(),
             },
+            Ask::Seen {
+                group: b"g".to_vec(),
+                application_group: b"a|/x".to_vec(),
+                mtime: 7,
+            },
         ] {
             let bytes = message.encode();
             assert_eq!(Ask::decode(&bytes).unwrap(), message);
@@ -1078,7 +1118,10 @@ mod tests {
                 scripts: vec![script.clone(), Script::at(b"/y")],
                 mtime: 7,
             },
-            FromWorker::Loads(b"/x".to_vec()),
+            FromWorker::Loads {
+                script: b"/x".to_vec(),
+                mtime: -7,
+            },
             FromWorker::Given(script),
             FromWorker::NotLoaded {
                 script: b"/x".to_vec(),

@@ -1,6 +1,7 @@
 //! The life of users' workers: none until somebody asks, none when nobody does, the same over a graceful restart.
 
 use super::places::{Home, USERS, world};
+use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Process, Topic, test, until};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ pub fn tests(topic: &mut Topic) {
         a_changed_script_renews_the_application,
         a_user_has_no_more_workers_than_allowed,
         a_touched_restart_txt_renews_the_application,
+        r63_a_touched_restart_txt_ends_the_pause_after_crashes,
     ]);
 }
 
@@ -70,6 +72,29 @@ fn a_graceful_restart_keeps_the_workers(case: &Case) {
         });
         httpd.graceful();
         until("a new worker", SLOW, || answer(httpd, "/~ann/").0 != before[0].0);
+    });
+}
+
+/// R63, F6
+fn r63_a_touched_restart_txt_ends_the_pause_after_crashes(case: &Case) {
+    let world = world(case, "processes=1");
+    let home = world.home(USERS[0]);
+    home.file("passenger_wsgi.py", "from code_of_it import application\n")
+        .file("code_of_it.py", "import os\nos._exit(3)\n");
+    world.run(|httpd| {
+        until("a pause that does not end by itself", SLOW, || {
+            let reply = httpd.get("/~ann/");
+            assert!([502, 503].contains(&reply.status), "{}", reply.status);
+            let seconds = reply
+                .header("retry-after")
+                .and_then(|text| text.parse::<u32>().ok());
+            seconds.is_some_and(|seconds| seconds >= 3)
+        });
+        home.file("code_of_it.py", pid_script("mended it is"))
+            .file("tmp/restart.txt", "");
+        until("the mended version", SLOW, || httpd.get("/~ann/").status == 200);
+        httpd.wait_log("is tried at once: the script of which its workers died has changed");
+        httpd.provoked(&[codes::DEATH, codes::BACK_OFF]);
     });
 }
 

@@ -190,9 +190,10 @@ impl Control {
         let _ = message::send(&self.socket, &FromWorker::Outdated { scripts, mtime }.encode());
     }
 
-    /// A script is loaded for the first time, for a request.
-    pub fn loads(&self, script: &[u8]) {
-        let _ = message::send(&self.socket, &FromWorker::Loads(script.to_vec()).encode());
+    /// This version of a script is loaded for the first time.
+    pub fn loads(&self, script: &[u8], mtime: i64) {
+        let script = script.to_vec();
+        let _ = message::send(&self.socket, &FromWorker::Loads { script, mtime }.encode());
     }
 
     /// Requests are given these callables of a loaded script.

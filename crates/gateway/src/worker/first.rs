@@ -59,14 +59,15 @@ impl Firsts {
 impl Worker {
     /// Where to serve a request whose script has not been loaded here.
     pub(super) fn first_load(&self, head: &Head<'_>) -> Place {
+        let version = self.versions.on_disk(head.script).number();
         let others = match self.start.processes {
             0 | 1 => {
-                self.control.loads(head.script);
+                self.control.loads(head.script, version);
                 None
             }
             _ => {
                 self.firsts.lock().remove(head.script);
-                self.control.loads(head.script);
+                self.control.loads(head.script, version);
                 self.firsts.answer(head.script, ANSWER_LIMIT)
             }
         };

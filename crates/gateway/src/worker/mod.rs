@@ -263,6 +263,8 @@ fn preload(
     for (index, script) in start.preload.iter().enumerate() {
         let path = &script.path;
         if !start.renews && !start.template {
+            // So that it is known what was loaded if that ends the process.
+            control.loads(path, state.scripts.versions().on_disk(path).number());
             if state.preload(py, path, control) {
                 control.given(&Script::at(path));
             }
