@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rwsgi_os::poll::{Events, Watch, poll};
 use rwsgi_os::socket::{self, Mode};
+use rwsgi_os::{OsError, OwnedFd};
 use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
@@ -28,7 +29,26 @@ pub fn run(worker: &Worker) {
         if watches.iter().any(|watch| watch.found().is_hung_up()) && worker.is_leaving() {
             return;
         }
-        worker.seats.seat(|| accept(worker, &mut failures));
+        let mut failure = None;
+        worker
+            .seats
+            .seat(|| match socket::accept(&worker.listener, Mode::Blocking) {
+                Ok(stream) => welcome(worker, stream),
+                // Another worker was faster.
+                Err(error) if error.is_would_block() => None,
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            });
+        // Not while the seats are held: those who serve need them.
+        match failure {
+            None => failures = 0,
+            Some(error) => {
+                failures += 1;
+                not_accepted(worker, &error, failures);
+            }
+        }
     }
 }
 
@@ -37,28 +57,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// After so many tries in vain another worker has to take what waits.
 const TRIES: u32 = 5;
 
-fn accept(worker: &Worker, failures: &mut u32) -> Option<Arc<Connection>> {
-    let stream = match socket::accept(&worker.listener, Mode::Blocking) {
-        Ok(stream) => {
-            *failures = 0;
-            stream
-        }
-        // Another worker was faster.
-        Err(error) if error.is_would_block() => return None,
-        Err(error) => {
-            // Usually the limit of descriptors. The connection waits for another worker, or for this one.
-            *failures += 1;
-            if *failures == 1 {
-                let text = format!("{}: {error}", codes::NOT_ACCEPTED);
-                worker.control.say(Level::Warn, &text);
-            }
-            if *failures == TRIES {
-                worker.leave(LeaveReason::CannotAccept);
-            }
-            std::thread::sleep(PAUSE);
-            return None;
-        }
-    };
+/// Usually the limit of descriptors. The connection waits for another worker, or for this one.
+fn not_accepted(worker: &Worker, error: &OsError, failures: u32) {
+    if failures == 1 {
+        let text = format!("{}: {error}", codes::NOT_ACCEPTED);
+        worker.control.say(Level::Warn, &text);
+    }
+    if failures == TRIES {
+        worker.leave(LeaveReason::CannotAccept);
+    }
+    std::thread::sleep(PAUSE);
+}
+
+/// The connection, if it is httpd's.
+fn welcome(worker: &Worker, stream: OwnedFd) -> Option<Arc<Connection>> {
     let peer = socket::peer(&stream).ok()?;
     if peer.uid != worker.start.server_uid && peer.uid != 0 {
         let text = format!(
