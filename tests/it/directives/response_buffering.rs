@@ -283,7 +283,7 @@ fn r58_an_answer_that_breaks_off_looks_cut_after_all_that_came(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::APPLICATION]);
 }
 
-/// R58, R32, F49
+/// R58, R32, F50
 fn r58_nothing_is_left_of_a_client_that_goes_away(case: &Case) {
     let httpd = start(site(case, 1, ""));
     assert_eq!(httpd.get("/pid").status, 200);
