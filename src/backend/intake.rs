@@ -431,7 +431,8 @@ mod tests {
     fn r58_an_answer_that_is_given_up_leaves_no_descriptor() {
         let directory = std::env::temp_dir();
         let (intake, socket, worker) = stage(&directory, 8 << 20);
-        let worker = says(worker, bytes(4 << 20));
+        // More than there is room for, so that the worker is at it still.
+        let worker = says(worker, bytes(32 << 20));
         intake.during(|| until(|| lock(&intake.0.state).spool.length() > 1 << 20));
         let answer = Arc::downgrade(&intake.0);
         let socket = {
