@@ -54,7 +54,7 @@ if [ -n "$PYTHON" ]; then
     [ -e "$PYTHON" ] || fail "PYTHON=$PYTHON does not exist; name a venv or a Python prefix."
     PYTHON=$(cd "$PYTHON" 2>/dev/null && pwd) || fail "PYTHON=$PYTHON is not a directory; name a venv or a Python prefix, not its python."
     [ -e "$PYTHON/bin/python3" ] || [ -e "$PYTHON/bin/python" ] || fail "PYTHON=$PYTHON has no bin/python3; name a venv or a Python prefix."
-    as_user test -x "$PYTHON/bin/python3" || as_user test -x "$PYTHON/bin/python" || fail "PYTHON=$PYTHON cannot be used by user $who, who would run it."
+    as_user test -x "$PYTHON/bin/python3" || as_user test -x "$PYTHON/bin/python" || fail "PYTHON=$PYTHON cannot be used by user $who, who would run it: its python3 is $(readlink -f "$PYTHON/bin/python3"); give $who x permission on every directory above that, or make the venv with a Python that $who can use."
 fi
 
 [ "${1:-}" != --check ] || exit 0

@@ -42,6 +42,10 @@ settings! {
 
     /// Whether a changed script is noticed: before each request its time stamp is compared with that of the loaded one. In
     /// daemon mode its workers are replaced, in embedded mode the module is loaded anew. Default On.
+    ///
+    /// In daemon mode with a virtual environment as Python (`python-home`, or `.venv` of a user's application) it is also noticed, at most once
+    /// a second, that packages were installed, upgraded or removed there. That counts when it has been at rest for three seconds and nothing is left
+    /// half installed.
     script_reloading: OnOff = c"WSGIScriptReloading" in FileInfo;
 
     /// Whether requests leave the `inactivity-timeout` of their process group running: for health checks, which would keep a worker

@@ -186,7 +186,7 @@ directories that begin with a dot, in `public`, `tmp`, `venv` and `__pycache__`,
 that begin with a dot, but for `.well-known`. Everything else below the pattern is served by an application or not at all (404): no \
 source, no `.venv`, no data.\n\n\
 **Renewal.** When the script has changed, or is touched, the application is loaded anew, as everywhere; and when `tmp/restart.txt` of its directory is touched or created (not when it is removed). \
-`WSGIScriptReloading Off` turns both off.\n\n\
+So it is a few seconds after packages were installed in its virtual environment. `WSGIScriptReloading Off` turns all of this off.\n\n\
 **Python.** `.venv` or `venv` in the application's directory, or the version that its `.python-version` names; else `python-home=`, else \
 `WSGIPythonHome`, else `/usr/bin/python3`. The working directory is the application's, which is also the first of `sys.path`.\n\n\
 **What the administrator names counts more.** Where a `<Directory>` or `<Location>` section has a `WSGIProcessGroup`, or an alias or handler \

@@ -1,7 +1,7 @@
 //! Changed scripts: the next request has the new version, nothing is lost, and a version that does not load harms nobody.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Load, Raw, Reply, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Load, Raw, Reply, Topic, python, test, until, venv_of};
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -25,6 +25,7 @@ pub fn tests(topic: &mut Topic) {
         a_worker_that_cannot_load_what_another_serves_leaves_requests_to_that_one,
         what_other_workers_give_to_requests_must_be_in_the_new_version,
         a_storm_of_changes_starts_few_workers,
+        what_is_installed_in_the_virtual_environment_renews_workers_once_it_is_complete,
     ]);
     topic.embedded(test![the_old_module_lives_while_it_is_used]);
 }
@@ -583,4 +584,48 @@ fn the_old_module_lives_while_it_is_used(case: &Case) {
     says(&httpd, "one=one");
     httpd.rewrite_script("app.wsgi", &source("two"));
     says(&httpd, "one=one two=two");
+}
+
+/// F22: as pip does it, the package first, the list of its files last.
+fn what_is_installed_in_the_virtual_environment_renews_workers_once_it_is_complete(case: &Case) {
+    case.needs_ours("it looks at the script only");
+    let builder = case.httpd().daemon("processes=1 threads=3");
+    let python = python(case, "3.11");
+    let venv = venv_of(&python, builder.root(), "packages");
+    let site = venv.join(format!("lib/python{}/site-packages", python.version));
+    let install = |version: &str| {
+        let info = site.join(format!("package-{version}.dist-info"));
+        std::fs::create_dir(&info).expect("mkdir");
+        std::fs::write(site.join("package.py"), format!("VERSION = '{version}'\n")).expect("write");
+        info.join("RECORD")
+    };
+    std::fs::write(install("1"), "").expect("RECORD");
+    let source = "import os, package\ndef application(environ, start_response):\n    \
+                  start_response('200 OK', [('X-Pid', str(os.getpid()))])\n    return [package.VERSION.encode()]\n";
+    let httpd = builder
+        .python_home(Some(&venv))
+        .source("/", "app.wsgi", source)
+        .start();
+    let first = httpd.get("/");
+    assert_eq!(first.text(), "1");
+    std::fs::remove_dir_all(site.join("package-1.dist-info")).expect("rmdir");
+    let record = install("22");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(3500) {
+        let reply = httpd.get("/");
+        assert_eq!(
+            (reply.status, &reply.text()[..]),
+            (200, "1"),
+            "it is not complete"
+        );
+        assert_eq!(reply.header("x-pid"), first.header("x-pid"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::fs::write(record, "").expect("RECORD");
+    until("what was installed", SLOW, || {
+        let reply = httpd.get("/");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.text() == "22"
+    });
+    assert_eq!(httpd.log_with("packages of its virtual environment").len(), 1);
 }

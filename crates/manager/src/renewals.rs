@@ -138,8 +138,10 @@ impl Manager {
         pool.target.note(Level::Info, || {
             let script = escape(&renewal.version.script);
             let or_touched = match pool.settings.place() {
-                Some(_) => ", or its tmp/restart.txt was touched",
-                None => "",
+                Some(_) => {
+                    ", its tmp/restart.txt was touched, or packages of its virtual environment have changed"
+                }
+                None => ", or packages of its virtual environment",
             };
             format!("script '{script}' has changed{or_touched}: a worker that loads it starts")
         });

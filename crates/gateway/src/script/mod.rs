@@ -5,6 +5,7 @@ mod explain;
 pub mod load;
 pub mod md5;
 pub mod newer;
+pub mod packages;
 mod renew;
 pub mod version;
 
@@ -224,8 +225,8 @@ impl Scripts {
         callables: &[Vec<u8>],
     ) -> Result<Object<'py>, NotLoaded<'py>> {
         let name = self.case.module_name(script);
-        // Before anything is read: what is touched meanwhile is touched.
-        let restart = self.versions.restart_of(script);
+        // Before anything is read: what is touched or installed meanwhile is another version.
+        let before = self.versions.surroundings(script);
         let loaded = load::load(py, script, &name, self.owner, callables).and_then(|(module, mtime)| {
             let globals = module.attribute(c"__dict__").map_err(NotLoaded::Raised)?;
             let name = py.text("reload_required").map_err(NotLoaded::Raised)?;
@@ -241,12 +242,12 @@ impl Scripts {
         }
         let (globals, mtime, asks) = loaded?;
         let entry = globals.clone().store();
-        let before = self.loaded.borrow_mut().insert(script.to_vec(), entry);
+        let old = self.loaded.borrow_mut().insert(script.to_vec(), entry);
         // Outside the borrow: this may run destructors of the old module.
-        drop(before);
+        drop(old);
         let stamp = Stamp {
             script: mtime,
-            restart,
+            ..before
         };
         self.versions.insert(script, stamp, asks, fresh, callables);
         self.given.take();

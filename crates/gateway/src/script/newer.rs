@@ -70,6 +70,7 @@ impl Newers {
         let unseen = Stamp {
             script: number,
             restart: 0,
+            packages: 0,
         };
         let newer = table
             .entry(script.to_vec())
@@ -176,7 +177,11 @@ mod tests {
     use super::*;
 
     const fn stamp(script: i64) -> Stamp {
-        Stamp { script, restart: 0 }
+        Stamp {
+            script,
+            restart: 0,
+            packages: 0,
+        }
     }
 
     fn found(script: i64, callable: &str) -> Found {

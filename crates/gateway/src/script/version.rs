@@ -1,4 +1,5 @@
-//! Which version of a script is on disk: its modification time, that of the file which is touched to renew it, and whether somebody is still writing it.
+//! Which version of a script is on disk: its modification time, that of the file which is touched to renew it, the packages of its environment, and
+//! whether somebody is still writing it.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rwsgi_wire::script::Script;
+
+use super::packages::Packages;
 
 /// A file that has not changed for so long is taken for complete.
 pub const SETTLED: Duration = Duration::from_millis(200);
@@ -30,16 +33,23 @@ pub struct Stamp {
     pub script: i64,
     /// Of its `tmp/restart.txt`, where that is looked at.
     pub restart: i64,
+    /// What is installed in the virtual environment, where that is looked at: no time, but [a number](Packages::number) to be compared.
+    pub packages: i64,
 }
 
 impl Stamp {
     /// The version in one number, to be compared and nothing else. Not the later of the two times: a script that is put back to an older one
     /// after the other file was touched is another version, too.
     pub fn number(self) -> i64 {
+        self.files().wrapping_add(self.packages)
+    }
+
+    /// As httpd's children tell versions apart, who look at the files only.
+    pub fn files(self) -> i64 {
         self.script.wrapping_add(self.restart)
     }
 
-    /// When one of the files has changed last.
+    /// When one of the files has changed last. Packages count once they are at rest.
     pub fn latest(self) -> i64 {
         self.script.max(self.restart)
     }
@@ -47,7 +57,7 @@ impl Stamp {
     /// Whether it is to take the place of what was `loaded`. That the file to be touched has been removed says nothing.
     fn replaces(self, loaded: Self) -> bool {
         let is_touched = self.restart != 0 && self.restart != loaded.restart;
-        self.script != loaded.script || is_touched
+        self.script != loaded.script || is_touched || self.packages != loaded.packages
     }
 }
 
@@ -86,6 +96,8 @@ pub struct Versions {
     teller: OnceLock<Teller>,
     /// Whether `tmp/restart.txt` beside a script renews it.
     restarts: bool,
+    /// What a change of renews all of them.
+    packages: OnceLock<Packages>,
 }
 
 struct Version {
@@ -121,7 +133,7 @@ impl Versions {
     }
 
     /// Modification time of the file that is touched to renew this script; 0: there is none, or it does not count here.
-    pub fn restart_of(&self, script: &[u8]) -> i64 {
+    fn restart_of(&self, script: &[u8]) -> i64 {
         if !self.restarts {
             return 0;
         }
@@ -129,11 +141,26 @@ impl Versions {
         mtime_of(file.as_os_str().as_bytes()).unwrap_or_default()
     }
 
+    /// Has the scripts renewed when these packages change.
+    pub fn renew_with(&self, packages: Packages) {
+        // There is one environment.
+        let _ = self.packages.set(packages);
+    }
+
+    /// What is on disk besides the script itself.
+    pub fn surroundings(&self, script: &[u8]) -> Stamp {
+        Stamp {
+            script: 0,
+            restart: self.restart_of(script),
+            packages: self.packages.get().map_or(0, Packages::number),
+        }
+    }
+
     /// What is on disk.
     pub fn on_disk(&self, script: &[u8]) -> Stamp {
         Stamp {
             script: mtime_of(script).unwrap_or_default(),
-            restart: self.restart_of(script),
+            ..self.surroundings(script)
         }
     }
 
@@ -160,7 +187,7 @@ impl Versions {
                 true => mtime,
                 false => mtime_of(script).unwrap_or_default(),
             },
-            restart: self.restart_of(script),
+            ..self.surroundings(script)
         };
         if seen.replaces(loaded) {
             return Standing::Outdated(seen);
@@ -265,7 +292,11 @@ mod tests {
         let versions = Versions::default();
         assert_eq!(versions.standing(b"/x", 5), Standing::Unknown);
         assert_eq!(versions.standing(b"/x", 0), Standing::Unknown);
-        let stamp = |script| Stamp { script, restart: 0 };
+        let stamp = |script| Stamp {
+            script,
+            restart: 0,
+            packages: 0,
+        };
         versions.insert(b"/x", stamp(5), true, true, &[]);
         assert_eq!(versions.standing(b"/x", 5), Standing::Current);
         assert_eq!(versions.standing(b"/x", 5), Standing::AskIt(stamp(5)));
@@ -285,6 +316,7 @@ mod tests {
         let stamp = Stamp {
             script: 5,
             restart: 0,
+            packages: 0,
         };
         versions.insert(b"/x", stamp, false, false, &[]);
         assert_eq!(versions.needed(b"/x", b"application"), names(&[]));
@@ -301,8 +333,17 @@ mod tests {
 
     #[test]
     fn a_version_is_another_when_either_file_is_and_not_when_the_one_to_touch_is_gone() {
-        let stamp = |script, restart| Stamp { script, restart };
+        let stamp = |script, restart| Stamp {
+            script,
+            restart,
+            packages: 11,
+        };
         let loaded = stamp(5, 7);
+        let upgraded = Stamp {
+            packages: -3,
+            ..loaded
+        };
+        assert!(upgraded.replaces(loaded) && upgraded.number() != loaded.number());
         for other in [stamp(6, 7), stamp(4, 7), stamp(5, 8), stamp(5, 6), stamp(6, 0)] {
             assert!(other.replaces(loaded), "{other:?}");
             assert_ne!(other.number(), loaded.number());
@@ -310,7 +351,7 @@ mod tests {
         assert!(stamp(5, 1).replaces(stamp(5, 0)), "it was not there");
         assert!(!loaded.replaces(loaded));
         assert!(!stamp(5, 0).replaces(loaded));
-        assert_eq!((stamp(5, 0).number(), stamp(5, 7).latest()), (5, 7));
+        assert_eq!((stamp(5, 0).files(), stamp(5, 7).latest()), (5, 7));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Firsts {
 impl Worker {
     /// Where to serve a request whose script has not been loaded here.
     pub(super) fn first_load(&self, head: &Head<'_>) -> Place {
-        let version = self.versions.on_disk(head.script).number();
+        let version = self.versions.on_disk(head.script).files();
         let others = match self.start.processes {
             0 | 1 => {
                 self.control.loads(head.script, version);

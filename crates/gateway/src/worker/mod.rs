@@ -37,6 +37,7 @@ mod template;
 mod title;
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rwsgi_os::fd;
@@ -48,6 +49,7 @@ use rwsgi_wire::script::Script;
 use crate::api::install_apache;
 use crate::codes;
 use crate::cpython::{Attached, Exception, Interpreter, Object, PyResult, Raise};
+use crate::script::packages::Packages;
 use crate::script::version::{Versions, path_of};
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
@@ -232,7 +234,22 @@ fn set_up<'py>(
         path.call_method(c"insert", &[&py.int(0)?, &py.file_name(&start.home)?])?;
     }
     install_apache(py, &start.httpd, false)?;
+    if let Some(packages) = packages(py)? {
+        state.scripts.versions().renew_with(packages);
+    }
     Ok(state)
+}
+
+/// Those of the virtual environment that this Python is of.
+fn packages(py: Attached<'_>) -> PyResult<'_, Option<Packages>> {
+    let sys = py.import(c"sys")?;
+    let prefix = sys.attribute(c"prefix")?.to_text()?;
+    let version = sys.attribute(c"version_info")?;
+    let part = |name| version.attribute(name)?.to_int();
+    Ok(Packages::of(
+        Path::new(&prefix),
+        (part(c"major")?, part(c"minor")?),
+    ))
 }
 
 /// The process ends without Python's own end (`WSGIDestroyInterpreter Off`, and a template). What was written is not lost.
@@ -264,7 +281,7 @@ fn preload(
         let path = &script.path;
         if !start.renews && !start.template {
             // So that it is known what was loaded if that ends the process.
-            control.loads(path, state.scripts.versions().on_disk(path).number());
+            control.loads(path, state.scripts.versions().on_disk(path).files());
             if state.preload(py, path, control) {
                 control.given(&Script::at(path));
             }
