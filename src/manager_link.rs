@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,7 @@ pub fn configure(pconf: Pool<'_>, main: Server<'_>, site: &Arc<Site>) -> Result<
     let run = Run {
         runtime_dir: PathBuf::from(runtime_dir),
         generation,
+        httpd: std::process::id(),
     };
     let _ = site.run.set(run.clone());
     let link = Link {
@@ -82,6 +84,14 @@ pub fn configure(pconf: Pool<'_>, main: Server<'_>, site: &Arc<Site>) -> Result<
     link.bring_up(pconf, main).map_err(LinkError::Manager)?;
     end_with_httpd(pconf);
     Ok(())
+}
+
+/// With `httpd -X` the parent serves, as another user from now on, whom the manager does not listen to.
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// The parent is about to give up its privileges and to serve.
+pub fn change_user() {
+    SERVES.store(true, Ordering::Relaxed);
 }
 
 /// A child gives up the control socket: whoever holds it could speak for httpd.
@@ -443,7 +453,9 @@ fn end_manager(main: Server<'_>) {
         let Some(socket) = take_socket(memory) else { return };
         let pid = Pid(memory.pid);
         memory.pid = 0;
-        let _ = message::send(&socket, &FromHttpd::Stop.encode());
+        if !SERVES.load(Ordering::Relaxed) {
+            let _ = message::send(&socket, &FromHttpd::Stop.encode());
+        }
         drop(socket);
         if let Ok(pidfd) = process::open(pid) {
             let _ = readable(&pidfd, Some(END_LIMIT));

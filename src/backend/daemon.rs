@@ -276,12 +276,14 @@ fn reply(
     plea: &mut Plea<'_>,
     relay: &mut Relay<'_>,
 ) -> Result<Reply, Fault> {
+    let served = relay.served();
     let client: &dyn Client = relay.client();
     let (socket, gone) = watch(client);
     let mut client = ClientWatch {
         socket,
         gone: &gone,
         ended: None,
+        served,
     };
     let (known, mut has_read) = (link.worker, false);
     let mut until = Instant::now() + wait;
@@ -381,12 +383,14 @@ pub(super) fn next_bytes(
     limit: Duration,
     client_ended: &mut Option<Instant>,
 ) -> Result<(), Broken> {
+    let served = relay.served();
     let client: &dyn Client = relay.client();
     let (socket, gone) = watch(client);
     let mut client = ClientWatch {
         socket,
         gone: &gone,
         ended: *client_ended,
+        served,
     };
     let waited = link.receive(limit, &mut client);
     *client_ended = client.ended;

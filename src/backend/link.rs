@@ -36,6 +36,8 @@ pub struct Link {
     intake: Option<Intake>,
     /// The descriptor whose frame has not been dealt with.
     passed: Option<OwnedFd>,
+    /// When a client was looked at last without being waited for.
+    looked: Instant,
 }
 
 /// What waiting for a worker ended with.
@@ -65,6 +67,8 @@ pub struct ClientWatch<'c> {
     pub gone: &'c dyn Fn() -> bool,
     /// When it ended its side, if it did.
     pub ended: Option<Instant>,
+    /// When it was sent something last, or its request began.
+    pub served: Instant,
 }
 
 /// Why there is no connection.
@@ -102,6 +106,7 @@ impl Link {
             decoder: Decoder::new(),
             intake: None,
             passed: None,
+            looked: Instant::now(),
         })
     }
 
@@ -124,6 +129,9 @@ impl Link {
                 Err(why) => return Ok(Waited::Lost(why)),
             }
         }
+        if self.is_talked_for_nothing(client)? {
+            return Ok(Waited::ClientGone);
+        }
         let mut waited = Duration::ZERO;
         let received = if limit > AT_FIRST && client.ended.is_none() {
             waited = AT_FIRST;
@@ -141,6 +149,28 @@ impl Link {
         }
         let received = message::try_receive_with(&self.socket, self.decoder.space());
         self.received(received)
+    }
+
+    /// Whether a worker goes on and on, with nothing that is for the client, while the client has gone: who always has bytes is never waited for.
+    /// It is looked once a second, when the client has had nothing for as long.
+    fn is_talked_for_nothing(&mut self, client: &mut ClientWatch<'_>) -> Result<bool, OsError> {
+        if client.served.elapsed() < TICK || self.looked.elapsed() < TICK {
+            return Ok(false);
+        }
+        self.looked = Instant::now();
+        if let Some(socket) = client.socket.filter(|_| client.ended.is_none()) {
+            let mut its = [Watch::new(socket, Events::PEER_CLOSED)];
+            poll(&mut its, Some(Duration::ZERO))?;
+            let [its] = its;
+            if its.found().is_hung_up() {
+                return Ok(true);
+            }
+            if its.found().is_peer_closed() {
+                client.ended = Some(self.looked);
+            }
+        }
+        let is_over = |at: Instant| at.elapsed() >= AFTER_CLIENT_END;
+        Ok(client.ended.is_some_and(is_over) || (client.gone)())
     }
 
     fn received(&mut self, received: Result<Part, OsError>) -> Result<Waited, OsError> {

@@ -1,6 +1,6 @@
 //! The answer on its way to the client: the head once, the promised length kept, the end visible.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rwsgi_wire::response::{BodyFault, Response};
 
@@ -23,6 +23,8 @@ pub struct Relay<'a> {
     unsent: u64,
     /// A file was the rest of the answer; its end has gone to the filters with it.
     complete: bool,
+    /// When something was sent last, or the request began.
+    served: Instant,
 }
 
 impl<'a> Relay<'a> {
@@ -38,7 +40,13 @@ impl<'a> Relay<'a> {
             relaying: Relaying::default(),
             unsent: 0,
             complete: false,
+            served: Instant::now(),
         }
+    }
+
+    /// When the client was sent something last, or its request began.
+    pub fn served(&self) -> Instant {
+        self.served
     }
 
     /// Passes it on in this way.
@@ -175,7 +183,9 @@ impl<'a> Relay<'a> {
             return Ok(());
         }
         self.sent = true;
-        self.client.send(pieces).map_err(|_| Fault::ClientGone)
+        let sent = self.client.send(pieces).map_err(|_| Fault::ClientGone);
+        self.served = Instant::now();
+        sent
     }
 
     /// Whether the answer may end here: it has a head, and as many bytes as promised.

@@ -71,6 +71,8 @@ pub struct Run {
     pub runtime_dir: PathBuf,
     /// Number of the configuration.
     pub generation: u32,
+    /// Process id of httpd's parent.
+    pub httpd: u32,
 }
 
 /// Embedded mode, resolved.

@@ -10,6 +10,7 @@ use super::client::{file_of, level_of};
 use crate::backend::embedded::{self, Python};
 use crate::backend::pools::Pools;
 use crate::codes;
+use crate::config::Site;
 use crate::httpd::{self, Level, Pool, Server};
 use crate::manager_link;
 
@@ -50,10 +51,15 @@ impl Child {
 
 /// First of all hooks of its kind.
 pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
-    manager_link::forget_in_child(main);
+    let site = main.config().map(|config| Arc::clone(&config.site));
+    // With `httpd -X` this process is the parent, too.
+    let is_parent = |site: &Arc<Site>| site.run.get().is_some_and(|run| run.httpd == std::process::id());
+    match site.as_ref().is_some_and(is_parent) {
+        true => manager_link::change_user(),
+        false => manager_link::forget_in_child(main),
+    }
     httpd::log_panics_of_this_process();
-    let Some(config) = main.config() else { return };
-    let site = Arc::clone(&config.site);
+    let Some(site) = site else { return };
     if let Some(run) = site.run.get() {
         let manager = run
             .runtime_dir

@@ -23,7 +23,8 @@ fn start(case: &Case, processes: usize) -> (Httpd, Witness) {
     case.needs_ours("it ends its daemons first");
     let httpd = beside_control(case, &format!("processes={processes} threads=5")).start();
     let witness = Witness::start(&httpd, &everybody(case.rounds(1, 3) as u32));
-    // Not every worker has loaded the script by then.
+    // Not every worker has loaded the script by then, but one has.
+    assert_eq!(httpd.get("/site/run?0-1").status, 200);
     witness.more(1);
     (httpd, witness)
 }
