@@ -1,7 +1,7 @@
 //! Restarts and changed configurations, with and without traffic.
 
 use crate::codes;
-use rwsgi_testkit::{Case, Httpd, Load, Process, Reply, Topic, test, until};
+use rwsgi_testkit::{Case, Httpd, Load, Process, Reply, Signal, Topic, test, until};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -12,6 +12,7 @@ pub fn tests(topic: &mut Topic) {
         stop_ends_requests_under_way_in_time,
         graceful_restart_finishes_requests_under_way,
         a_changed_configuration_is_in_force_after_a_graceful_restart,
+        one_process_serves_by_itself,
     ]);
     topic.daemon(test![
         graceful_restart_under_load_loses_no_request,
@@ -190,4 +191,56 @@ fn a_group_that_is_gone_from_the_configuration_ends(case: &Case) {
         case.theirs() || pid(&httpd) == stays,
         "the other group's worker stays"
     );
+}
+
+/// `httpd -X`, as one runs it below a debugger: the parent serves. Beside the httpd of this test, with its configuration.
+fn one_process_serves_by_itself(case: &Case) {
+    if case.theirs() && !case.embedded() {
+        case.skip("not for the original: it leaves the socket of its daemon");
+    }
+    let httpd = case.httpd().app("state.wsgi").start();
+    let root = httpd.root();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port();
+    let conf = std::fs::read_to_string(root.join("httpd.conf")).expect("httpd.conf");
+    let conf = conf
+        .replace(&httpd.port().to_string(), &port.to_string())
+        .replace("httpd.pid", "one.pid")
+        .replace("error.log", "one.log");
+    std::fs::write(root.join("one.conf"), conf).expect("one.conf");
+    let parent = httpd.parent().expect("httpd").pid;
+    let program = std::fs::read_link(format!("/proc/{parent}/exe")).expect("httpd's program");
+    let mut one = std::process::Command::new(program)
+        .arg("-X")
+        .arg("-f")
+        .arg(root.join("one.conf"))
+        .spawn()
+        .expect("httpd -X");
+    let get = || {
+        let url = format!("http://127.0.0.1:{port}/");
+        let curl = std::process::Command::new("curl")
+            .args(["-s", "--max-time", "9", "-w", "%{http_code}", &url])
+            .output();
+        String::from_utf8_lossy(&curl.expect("curl").stdout).into_owned()
+    };
+    let start = std::time::Instant::now();
+    let mut answers = Vec::new();
+    while answers.len() < 3 && start.elapsed() < SLOW {
+        let answer = get();
+        if answer != "000" {
+            answers.push(answer);
+        }
+    }
+    Process::read(one.id()).expect("httpd -X").signal(Signal::SIGTERM);
+    one.wait().expect("httpd -X ends");
+    assert_eq!(answers.len(), 3);
+    assert!(
+        answers.iter().all(|answer| answer.ends_with("200")),
+        "{answers:?}"
+    );
+    let log = std::fs::read_to_string(root.join("one.log")).expect("one.log");
+    let is_bad = |line: &&str| line.contains(":warn]") || line.contains(":error]");
+    assert_eq!(log.lines().find(is_bad), None);
 }
