@@ -29,6 +29,8 @@ use crate::templates::Way;
 const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long a worker that is to be killed has for showing the stacks of its threads.
 const LAST_LOOK: Duration = Duration::from_millis(500);
+/// A worker that is late ends itself and shows its stacks. So much later the manager does: at the same time one would cut the other short.
+const AFTER_ITS_OWN: Duration = Duration::from_millis(300);
 /// What `shutdown-timeout=0` (no limit) means when httpd itself ends.
 const END_LIMIT: u32 = 60;
 /// How long a worker that has said its last word may take to end.
@@ -458,7 +460,7 @@ impl Manager {
             if limit > 0 {
                 self.expect_end(
                     id,
-                    Duration::from_secs(limit.into()),
+                    Duration::from_secs(limit.into()) + AFTER_ITS_OWN,
                     "did not end within shutdown-timeout",
                 );
             }
@@ -539,7 +541,7 @@ impl Manager {
             };
             self.expect_end(
                 id,
-                Duration::from_secs(limit.into()),
+                Duration::from_secs(limit.into()) + AFTER_ITS_OWN,
                 "did not end within shutdown-timeout",
             );
         }
