@@ -191,7 +191,9 @@ fn a_block_is_on_its_way_while_the_application_pauses(case: &Case) {
     assert_eq!(late.len(), 50);
     late.sort_by(f64::total_cmp);
     // Held back until the application goes on they would all be 60 ms late. A machine that is busy makes some late, not the quickest ones.
-    assert!(late[12] < 0.005 && late[25] < 0.03, "{late:?}");
+    // The original's daemons wait for more for 5 ms (response-flush-delay).
+    let quick = if case.theirs() { 0.02 } else { 0.005 };
+    assert!(late[12] < quick && late[25] < 0.03, "{late:?}");
 }
 
 fn a_client_that_reads_slowly_holds_the_application_back(case: &Case) {
