@@ -1,10 +1,11 @@
 """What all contenders have in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Contender:
+class Contender(ABC):
     """A server in a mode. `peer` is the name of the contender it is compared with."""
 
     name: str
@@ -26,9 +27,9 @@ class Contender:
             return False
         return named or self.usual is None or workload.name in self.usual
 
+    @abstractmethod
     def directives(self, server):
         """The lines of httpd's configuration that only this contender has."""
-        raise NotImplementedError
 
     def command(self, _server):
         """What is started beside httpd; nothing by default."""

@@ -14,7 +14,7 @@ use crate::config::Site;
 use crate::httpd::{self, Level, Pool, Server};
 use crate::manager_link;
 
-/// What this process knows; filled here, never in the parent.
+/// What this process knows; filled here, never in a parent that has children.
 pub(super) struct Child;
 
 static POOLS: OnceCell<Pools> = OnceCell::new();

@@ -1,6 +1,7 @@
 //! The directives, a file each: what they take, where they may stand, and how a wrong value is refused.
 
-use rwsgi_testkit::{Case, Httpd, Topic};
+use rwsgi_testkit::{Builder, Case, Httpd, Topic};
+use std::os::unix::fs::PermissionsExt;
 
 mod accept_mutex;
 mod access_script;
@@ -160,6 +161,15 @@ fn replaced(case: &Case, line: &str) {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].text.contains(":notice]"), "{}", told[0].text);
     }
+}
+
+/// Starts a site whose `WSGISpoolDirectory` is `@DATA@/spool`.
+fn with_spool(site: Builder) -> Httpd {
+    let httpd = site.start();
+    let spool = httpd.data().join("spool");
+    std::fs::create_dir(&spool).expect("spool");
+    std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(0o777)).expect("spool");
+    httpd
 }
 
 /// Where `sys.stdout` is restricted, the original's Python complains when it flushes it at its end.

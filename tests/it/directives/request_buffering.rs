@@ -1,9 +1,8 @@
 //! `WSGIRequestBuffering` and `WSGISpoolDirectory`: a request body is received before a worker gets the request.
 
-use super::{accepts, misplaced, refuses};
+use super::{accepts, misplaced, refuses, with_spool};
 use crate::codes;
 use rwsgi_testkit::{Builder, Case, Httpd, Raw, Topic, test, until};
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -39,14 +38,6 @@ fn site(case: &Case, bytes: u64, options: &str) -> Builder {
         .conf(&format!(
             "WSGIRequestBuffering {bytes}\nWSGISpoolDirectory @DATA@/spool\nWSGIChunkedRequest On"
         ))
-}
-
-fn start(site: Builder) -> Httpd {
-    let httpd = site.start();
-    let spool = httpd.data().join("spool");
-    std::fs::create_dir(&spool).expect("spool");
-    std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(0o777)).expect("spool");
-    httpd
 }
 
 fn ran(httpd: &Httpd) -> usize {
@@ -92,7 +83,7 @@ fn request_buffering_is_a_number_of_bytes(case: &Case) {
 fn r58_slow_uploads_hold_no_worker(case: &Case) {
     case.needs_threads();
     let httpd =
-        start(site(case, 1_000_000, "processes=1 threads=2").conf(
+        with_spool(site(case, 1_000_000, "processes=1 threads=2").conf(
             "ThreadLimit 160\nThreadsPerChild 160\nServerLimit 4\nMaxRequestWorkers 640\nStartServers 4",
         ));
     assert_eq!(httpd.get("/").status, 200);
@@ -119,7 +110,7 @@ fn r58_slow_uploads_hold_no_worker(case: &Case) {
 
 /// R58
 fn r58_what_is_buffered_arrives_exactly(case: &Case) {
-    let httpd = start(site(case, 200_000, "threads=2"));
+    let httpd = with_spool(site(case, 200_000, "threads=2"));
     // Nothing, in memory, in a file, and beyond what is buffered.
     for count in [0, 1, 65_536, 65_537, 200_000, 200_001, 3_000_000] {
         let plain = httpd.post("/", bytes(count)).text();
@@ -139,7 +130,7 @@ fn r58_what_is_buffered_arrives_exactly(case: &Case) {
 
 /// R32
 fn r32_a_buffered_body_has_no_name(case: &Case) {
-    let httpd = start(site(case, 1_000_000, "threads=2"));
+    let httpd = with_spool(site(case, 1_000_000, "threads=2"));
     let spool = httpd.data().join("spool");
     let mut raw = begin(&httpd, 300_000, 200_000);
     let beginning = spool.display().to_string();
@@ -159,7 +150,7 @@ fn r32_a_buffered_body_has_no_name(case: &Case) {
 
 /// R58, F49
 fn f49_a_body_that_breaks_off_is_never_seen(case: &Case) {
-    let httpd = start(site(case, 4_000_000, "threads=2"));
+    let httpd = with_spool(site(case, 4_000_000, "threads=2"));
     let whole = 2_000_000;
     for part in 1..20 {
         drop(begin(&httpd, whole, whole / 20 * part));
@@ -180,7 +171,7 @@ fn f49_a_body_that_breaks_off_is_never_seen(case: &Case) {
 /// R58, F41
 fn f41_no_room_for_a_body_is_a_503(case: &Case) {
     // No file of httpd and its children can be larger than this.
-    let httpd = start(site(case, 4_000_000, "threads=2").launched_by(&["prlimit", "--fsize=500000:"]));
+    let httpd = with_spool(site(case, 4_000_000, "threads=2").launched_by(&["prlimit", "--fsize=500000:"]));
     for _ in 0..3 {
         let refused = httpd.post("/", bytes(1_000_000));
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
@@ -197,7 +188,7 @@ fn f41_no_room_for_a_body_is_a_503(case: &Case) {
 }
 
 fn the_time_of_an_upload_is_no_time_in_the_queue(case: &Case) {
-    let httpd = start(site(case, 4_000_000, "threads=1 queue-timeout=1"));
+    let httpd = with_spool(site(case, 4_000_000, "threads=1 queue-timeout=1"));
     assert_eq!(httpd.get("/").status, 200);
     let mut raw = begin(&httpd, 1000, 500);
     let start = Instant::now();

@@ -1,9 +1,8 @@
 //! `WSGIResponseBuffering`: what a client is slow to take does not keep a worker waiting.
 
-use super::{accepts, refuses};
+use super::{accepts, refuses, with_spool};
 use crate::codes;
 use rwsgi_testkit::{Builder, Case, Head, Httpd, Raw, RawReply, Topic, test, until};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,14 +33,6 @@ fn site(case: &Case, threads: u32, directive: &str) -> Builder {
         .conf(&format!(
             "Timeout 600\nSendBufferSize 65536\nWSGISpoolDirectory @DATA@/spool\n{directive}"
         ))
-}
-
-fn start(site: Builder) -> Httpd {
-    let httpd = site.start();
-    let spool = httpd.data().join("spool");
-    std::fs::create_dir(&spool).expect("spool");
-    std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(0o777)).expect("spool");
-    httpd
 }
 
 /// A client that reads no more than the head, for now.
@@ -141,7 +132,7 @@ fn response_buffering_is_a_number_of_bytes(case: &Case) {
 fn r58_slow_readers_hold_no_worker(case: &Case) {
     case.needs_threads();
     let children = case.rounds(2, 8);
-    let httpd = start(site(case, 2, "").conf(&format!(
+    let httpd = with_spool(site(case, 2, "").conf(&format!(
         "ThreadLimit 160\nThreadsPerChild 160\nServerLimit {children}\nMaxRequestWorkers {}\nStartServers {children}",
         children * 160
     )));
@@ -209,7 +200,7 @@ fn r58_slow_readers_hold_no_worker_over_tls(case: &Case) {
     if !crate::neighbours::certificate(&builder) {
         case.skip("no openssl program");
     }
-    let httpd = start(builder.conf(
+    let httpd = with_spool(builder.conf(
         "SSLEngine On\nSSLSessionCache none\nSSLCertificateFile @ROOT@/certificate.pem\n\
          SSLCertificateKeyFile @ROOT@/key.pem",
     ));
@@ -220,7 +211,7 @@ fn r58_slow_readers_hold_no_worker_over_tls(case: &Case) {
 /// R58
 fn r58_slow_readers_hold_no_worker_over_http_2(case: &Case) {
     case.needs_http2();
-    let httpd = start(site(case, 1, "").children(1).http2());
+    let httpd = with_spool(site(case, 1, "").children(1).http2());
     let origin = format!("http://127.0.0.1:{}", httpd.port());
     answers_others(&httpd, &origin, &["--http2-prior-knowledge"]);
     httpd.announce("AH10");
@@ -230,7 +221,7 @@ fn r58_slow_readers_hold_no_worker_over_http_2(case: &Case) {
 fn r58_what_waits_for_its_client_arrives_exactly(case: &Case) {
     // Within the limit, and in several times as much as may wait.
     for limit in [8 * MIB, MIB] {
-        let httpd = start(site(case, 4, &format!("WSGIResponseBuffering {limit}")));
+        let httpd = with_spool(site(case, 4, &format!("WSGIResponseBuffering {limit}")));
         for length in ["", "&length"] {
             for count in [200_000, MIB, 3 * MIB + 1, 7 * MIB + 12_345] {
                 let readers: Vec<Slow> = (0..3)
@@ -260,7 +251,7 @@ fn r58_what_waits_for_its_client_arrives_exactly(case: &Case) {
 
 /// R58, R53
 fn r58_an_answer_that_breaks_off_looks_cut_after_all_that_came(case: &Case) {
-    let httpd = start(site(case, 1, ""));
+    let httpd = with_spool(site(case, 1, ""));
     let count = 3 * MIB;
     for (how, length) in [
         ("kill", ""),
@@ -285,7 +276,7 @@ fn r58_an_answer_that_breaks_off_looks_cut_after_all_that_came(case: &Case) {
 
 /// R58, R32, F50
 fn r58_nothing_is_left_of_a_client_that_goes_away(case: &Case) {
-    let httpd = start(site(case, 1, ""));
+    let httpd = with_spool(site(case, 1, ""));
     assert_eq!(httpd.get("/pid").status, 200);
     let spool = httpd.data().join("spool");
     for _ in 0..3 {
@@ -307,7 +298,7 @@ fn r58_nothing_is_left_of_a_client_that_goes_away(case: &Case) {
 /// R58
 fn r58_beyond_the_limit_the_worker_waits(case: &Case) {
     for limit in [0, 2 * MIB] {
-        let httpd = start(site(case, 2, &format!("WSGIResponseBuffering {limit}")));
+        let httpd = with_spool(site(case, 2, &format!("WSGIResponseBuffering {limit}")));
         let reader = Slow::start(&httpd, "/count_pieces");
         let pieces = || {
             let text = std::fs::read_to_string(httpd.data().join("sent")).unwrap_or_default();
@@ -336,7 +327,7 @@ fn r58_beyond_the_limit_the_worker_waits(case: &Case) {
 /// R58, F41
 fn f41_no_room_for_an_answer_loses_none_of_it(case: &Case) {
     // No file of httpd and its children can be larger than this.
-    let httpd = start(site(case, 1, "").launched_by(&["prlimit", "--fsize=500000:"]));
+    let httpd = with_spool(site(case, 1, "").launched_by(&["prlimit", "--fsize=500000:"]));
     let (spool, aside) = (httpd.data().join("spool"), httpd.data().join("aside"));
     let count = 5 * MIB;
     for is_missing in [false, true] {
