@@ -1,7 +1,7 @@
 //! Limits on all processes of an application, or of a user, together: kept by control groups.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Topic, groups_below, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Process, Topic, groups_below, test, until};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ pub fn tests(topic: &mut Topic) {
         r64_processes_and_threads_of_a_user_are_limited,
         r64_processor_time_of_an_application_is_limited,
         r64_processor_time_of_a_user_is_limited,
+        r64_processor_time_of_a_user_is_limited_for_workers_that_are_just_starting,
         changed_limits_hold_at_once_and_replace_no_worker,
         limits_that_cannot_be_kept_are_told_of_once,
     ]);
@@ -183,6 +184,25 @@ fn r64_processor_time_of_a_user_is_limited(case: &Case) {
     let took: u64 = text(&httpd, "/two/compute?n=600").parse().expect("milliseconds");
     assert!(took >= 2000, "{took} ms for 0.6 s of processor time");
     httpd.provoked(&[codes::LIMIT]);
+}
+
+fn r64_processor_time_of_a_user_is_limited_for_workers_that_are_just_starting(case: &Case) {
+    let is_limited = |worker: &Process| {
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", worker.pid)).unwrap_or_default();
+        let of_time = groups
+            .lines()
+            .find(|l| l.contains(":cpu:") || l.starts_with("0::"));
+        of_time.is_some_and(|l| l.ends_with("-one") || l.ends_with("-two"))
+    };
+    // Which of the two starts first is by chance, and it matters.
+    for _ in 0..8 {
+        let httpd = start(case, "user-cpu-limit=20", "");
+        text(&httpd, "/one");
+        text(&httpd, "/two");
+        until("every worker to be limited", SLOW, || {
+            httpd.workers().iter().all(is_limited)
+        });
+    }
 }
 
 /// A file of the only application's group, in whichever hierarchy has it.

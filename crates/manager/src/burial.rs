@@ -96,7 +96,7 @@ impl Manager {
             pool.workers.remove(&id);
             pool.templates.forget(id);
         }
-        self.groups.left(worker.cgroup);
+        self.groups.left(worker.cgroup, pid);
         self.tend_groups();
         self.after_death(&worker, &cause);
         self.tend(worker.pool, false);

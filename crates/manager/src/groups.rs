@@ -1,7 +1,7 @@
 //! Control groups of applications: `<user>/<application>` in the [tree](crate::tree). A worker enters its application's group before it becomes
 //! the user, and what it starts stays in it, whatever it does. When an application's last worker has ended, so does everything else in the group.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::cgroup::{self, Version};
@@ -45,7 +45,8 @@ pub(crate) struct Application {
     pub(crate) application_group: Vec<u8>,
     /// `<user>/<application>`.
     pub(crate) name: Vec<u8>,
-    workers: usize,
+    /// Those in the group, or on their way into it.
+    pub(crate) workers: HashSet<Pid>,
     pub(crate) quotas: Quotas,
     pub(crate) watch: Watch,
     pub(crate) target: Target,
@@ -150,7 +151,7 @@ impl Groups {
                 &application_name(id, &group.name)[..],
             ]
             .concat(),
-            workers: 0,
+            workers: HashSet::new(),
             quotas: settings.quotas,
             watch: Watch::default(),
             target: target.clone(),
@@ -189,7 +190,7 @@ impl Groups {
             process_group: settings.group.name.clone(),
             application_group: application_group.to_vec(),
             name: name.to_vec(),
-            workers: 0,
+            workers: HashSet::new(),
             quotas: settings.quotas,
             // What was told already is not told again.
             watch: Watch::since(self.events_of(name)),
@@ -238,26 +239,26 @@ impl Groups {
     }
 
     /// A worker is in the group, or on its way.
-    pub(crate) fn entered(&mut self, id: Option<u64>) {
+    pub(crate) fn entered(&mut self, id: Option<u64>, worker: Pid) {
         if let Some(application) = id.and_then(|id| self.applications.get_mut(&id)) {
-            application.workers += 1;
+            application.workers.insert(worker);
         }
     }
 
     /// A worker has ended.
-    pub(crate) fn left(&mut self, id: Option<u64>) {
+    pub(crate) fn left(&mut self, id: Option<u64>, worker: Pid) {
         let Some(id) = id else {
             return;
         };
         if let Some(application) = self.applications.get_mut(&id) {
-            application.workers = application.workers.saturating_sub(1);
+            application.workers.remove(&worker);
         }
         self.end_if_unused(id);
     }
 
     /// Without workers an application has ended: so does what its workers have left behind, and the group. The next worker gets a new one.
     pub(crate) fn end_if_unused(&mut self, id: u64) {
-        let Some(application) = self.applications.get(&id).filter(|a| a.workers == 0) else {
+        let Some(application) = self.applications.get(&id).filter(|a| a.workers.is_empty()) else {
             return;
         };
         let groups = self

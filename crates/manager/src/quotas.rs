@@ -233,16 +233,17 @@ impl Groups {
                 let (user, group) = (branch.group(user_of(name)), branch.group(name));
                 if branch.version == Version::Two {
                     branch.pass_on(&user);
-                } else if branch.on_demand && cgroup::counter(&group, "cpu.stat", "nr_periods") == 0 {
+                } else if branch.on_demand {
                     cgroup::make(&user)?;
                     cgroup::make(&group)?;
-                    // Those that run already; each may end meanwhile.
-                    let known = self
-                        .branches
-                        .first()
-                        .map(|first| first.group(name))
-                        .unwrap_or_default();
-                    for pid in cgroup::members(&known) {
+                    let known = self.branches.first().map(|first| first.group(name));
+                    let run = cgroup::members(&known.unwrap_or_default());
+                    let there = cgroup::members(&group);
+                    // A worker on its way into its groups has the doors that were needed when it began.
+                    let own = self.applications.values().filter(|a| a.name == *name);
+                    let all = own.flat_map(|a| a.workers.iter().copied()).chain(run);
+                    for pid in all.filter(|pid| !there.contains(pid)) {
+                        // It may end meanwhile.
                         let _ = cgroup::write(&group, "cgroup.procs", &pid.to_string());
                     }
                 }

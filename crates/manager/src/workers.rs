@@ -279,7 +279,7 @@ impl Manager {
             self.timers.set(at, Token::Worker(id));
         }
         self.by_pid.insert(worker.pid, id);
-        self.groups.entered(worker.cgroup);
+        self.groups.entered(worker.cgroup, worker.pid);
         self.tend_groups();
         if let Some(pool) = self.pools.get_mut(&worker.pool) {
             pool.workers.insert(id);

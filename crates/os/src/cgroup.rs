@@ -251,7 +251,7 @@ pub fn members(group: &[u8]) -> Vec<Pid> {
 }
 
 /// The number behind `key` in a file of lines "key number".
-pub fn counter(group: &[u8], name: &str, key: &str) -> u64 {
+fn counter(group: &[u8], name: &str, key: &str) -> u64 {
     let text = read(group, name).unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
