@@ -444,10 +444,13 @@ fn r42_a_worker_that_writes_nonsense_is_killed_and_nobody_else() {
     }
 }
 
-/// What a process needs of memory, in KiB.
+/// The memory of a process that no file is behind, in KiB. What it shares with others of its program would count for more when those end.
 fn memory(pid: Pid) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 

@@ -86,8 +86,18 @@ impl Process {
 
     /// What it needs of memory now, in KiB: its own pages, and its share of those it shares (PSS).
     pub fn pss_kib(&self) -> u64 {
+        self.rolled_up("Pss:")
+    }
+
+    /// The memory that no file is behind, in KiB: to be compared over time, since its share of the others grows when those it shares them
+    /// with end.
+    pub fn anonymous_kib(&self) -> u64 {
+        self.rolled_up("Anonymous:")
+    }
+
+    fn rolled_up(&self, field: &str) -> u64 {
         let rollup = std::fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let line = rollup.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
             .unwrap_or(0)
     }

@@ -63,7 +63,7 @@ fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
     let seconds = case.rounds(2, 30) as u64;
     let since = Instant::now();
     let manager = httpd.manager().expect("a manager");
-    let memory = manager.pss_kib();
+    let memory = manager.anonymous_kib();
     unharmed(case, &httpd, || {
         for kind in ["lines", "long", "binary"] {
             let written: u64 = httpd
@@ -80,7 +80,7 @@ fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
         .len();
     let passed = since.elapsed().as_secs() + 1;
     assert!(size < bound(passed), "{size} bytes in {passed} s");
-    let now = manager.pss_kib();
+    let now = manager.anonymous_kib();
     assert!(now < memory + 8192, "the manager: {memory} KiB, then {now} KiB");
     httpd.announce_traceback();
 }

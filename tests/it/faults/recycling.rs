@@ -66,7 +66,7 @@ fn f57_starts_and_ends_leave_nothing_in_the_manager(case: &Case) {
     let mut sizes = Vec::new();
     while since.elapsed() < length {
         witness.work(length / 40);
-        sizes.push(httpd.manager().expect("a manager").pss_kib());
+        sizes.push(httpd.manager().expect("a manager").anonymous_kib());
     }
     let books = witness.stop();
     books.lossless();

@@ -194,12 +194,12 @@ struct Memory {
 impl Memory {
     fn sample(&mut self, httpd: &Httpd, minutes: f64) {
         if let Some(manager) = httpd.manager() {
-            self.manager.push((minutes, manager.pss_kib() as f64));
+            self.manager.push((minutes, manager.anonymous_kib() as f64));
         }
         let children: Vec<u64> = httpd
             .children()
             .iter()
-            .map(Process::pss_kib)
+            .map(Process::anonymous_kib)
             .filter(|kib| *kib > 0)
             .collect();
         if !children.is_empty() {
@@ -214,7 +214,7 @@ impl Memory {
             let steady = &series[series.len() / 4..];
             if let (Some(first), Some(last)) = (series.first(), series.last()) {
                 println!(
-                    "PSS of {name}: {} KiB, then {} KiB; {:.1} KiB a minute after the first quarter",
+                    "memory of {name} that no file is behind: {} KiB, then {} KiB; {:.1} KiB a minute after the first quarter",
                     first.1,
                     last.1,
                     slope(steady)
