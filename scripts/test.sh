@@ -81,7 +81,7 @@ faults)
     tests/prepare.sh apps
     RWSGI_FAULTS=long
     export RWSGI_FAULTS
-    $cargo test --locked --quiet -p rwsgi-manager --test racer
+    $cargo test --locked --quiet -p rwsgi-manager --test racer -- --nocapture
     $cargo test --locked --quiet -p rwsgi-gateway --lib -- r29_
     it "${RWSGI_MPM:-event}" attacks:: "$@"
     other_build

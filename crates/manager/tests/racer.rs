@@ -9,6 +9,7 @@ mod racer;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use entering::travel;
@@ -135,6 +136,41 @@ impl Drop for World {
     }
 }
 
+/// What became of the journeys.
+#[derive(Default)]
+struct Tally {
+    begun: u32,
+    arrived: u32,
+    refused: BTreeMap<u16, u32>,
+}
+
+impl Tally {
+    /// Whether there is to be another journey.
+    fn goes_on(&mut self, journeys: u32, is_late: bool) -> bool {
+        // Neither side had it all.
+        let was_race = self.arrived > 0 && self.refused.len() > 2;
+        let goes_on = self.begun < journeys && !(was_race && is_late);
+        self.begun += u32::from(goes_on);
+        goes_on
+    }
+
+    fn count(&mut self, (said, events): (String, Vec<Event>)) {
+        if let Some(Event::Failed(refusal)) = events.last() {
+            assert_eq!(said, "", "refused, and something ran: {refusal:?}");
+            *self.refused.entry(refusal.code).or_insert(0) += 1;
+            return;
+        }
+        // The directory, as the user made it; and the process.
+        let whose: Vec<&str> = said.lines().collect();
+        assert_eq!(whose.first(), Some(&"41001:755"), "{said} {events:?}");
+        assert!(
+            whose.get(1).is_some_and(|who| who.starts_with("41001:")),
+            "{said}"
+        );
+        self.arrived += 1;
+    }
+}
+
 // R29, C12, C13, C14
 #[test]
 fn r29_who_exchanges_files_meanwhile_gets_nobody_elses_directory_or_identity() {
@@ -151,34 +187,25 @@ fn r29_who_exchanges_files_meanwhile_gets_nobody_elses_directory_or_identity() {
     let world = World::new();
     let racer = world.race();
     let entry = world.entry();
-    let (mut arrived, mut refused) = (0, BTreeMap::new());
-    let begin = Instant::now();
-    for _ in 0..journeys {
-        // Neither side had it all.
-        let was_race = arrived > 0 && refused.len() > 2;
-        if was_race && begin.elapsed() > time {
-            break;
+    let (tally, begin) = (Mutex::new(Tally::default()), Instant::now());
+    // A journey is a chain of three programs, of which one runs at a time: one is under way for each processor.
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while tally.lock().unwrap().goes_on(journeys, begin.elapsed() > time) {
+                    let journey = travel(&entry);
+                    tally.lock().unwrap().count(journey);
+                }
+            });
         }
-        let (said, events) = travel(&entry);
-        match events.last() {
-            Some(Event::Failed(refusal)) => {
-                assert_eq!(said, "", "refused, and something ran: {refusal:?}");
-                *refused.entry(refusal.code).or_insert(0) += 1;
-            }
-            _ => {
-                // The directory, as the user made it; and the process.
-                let whose: Vec<&str> = said.lines().collect();
-                assert_eq!(whose.first(), Some(&"41001:755"), "{said} {events:?}");
-                assert!(
-                    whose.get(1).is_some_and(|who| who.starts_with("41001:")),
-                    "{said}"
-                );
-                arrived += 1;
-            }
-        }
-    }
+    });
+    let Tally { arrived, refused, .. } = tally.into_inner().unwrap();
     let (exchanges, opened) = racer.end();
-    println!("{exchanges} exchanges: {arrived} arrived, refused {refused:?}");
+    let all = arrived + refused.values().sum::<u32>();
+    println!(
+        "{all} journeys in {:.0?} beside {exchanges} exchanges: {arrived} arrived, refused {refused:?}",
+        begin.elapsed()
+    );
     assert_eq!(opened, 0, "the device was opened");
     assert!(
         arrived > 0 && refused.len() > 2,
