@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use rwsgi_embedding::host::{Guest, Host, Outcome, ReadFault, Refused, WriteFault};
@@ -30,6 +31,20 @@ def note():
         file.write('ended\\n')
 
 atexit.register(note)
+
+def forks_that_come_back(most):
+    import signal, time
+    for count in range(most):
+        pid, start = os.fork(), time.monotonic()
+        if pid == 0:
+            os._exit(0)
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > start + 30:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return count
+            time.sleep(0.0005)
+    return most
 
 def application(environ, start_response):
     global calls
@@ -61,6 +76,8 @@ def application(environ, start_response):
     elif path == '/stream':
         start_response('200 OK', [])
         return iter([b'one', b'two'])
+    elif path == '/fork':
+        body = [forks_that_come_back(500)]
     elif path == '/again':
         local.count = getattr(local, 'count', 0) + 1
         body = [local.count > 1 or local.count]
@@ -200,6 +217,30 @@ fn library_of(prefix: &Path) -> Option<PathBuf> {
     entries.into_iter().find(is_it)
 }
 
+/// A process may be forked at any moment of threads that come and go.
+fn forks_among_threads(serve: &(dyn Fn(&str) -> (Outcome, Recorder) + Sync)) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| serve("/again"));
+                    });
+                }
+            });
+        }
+        let (outcome, host) = serve("/fork");
+        done.store(true, Ordering::Relaxed);
+        let expected = (Outcome::Done, "[500]".to_owned());
+        assert_eq!(
+            (outcome, host.text()),
+            expected,
+            "forked processes that have come back"
+        );
+    });
+}
+
 /// Not a test of its own: what the other runs in a process for each Python.
 #[test]
 #[ignore = "run by embedded_python_serves_and_ends_on_every_version"]
@@ -238,6 +279,11 @@ fn child() {
     told.recv().unwrap().unwrap();
     let serve = |group: &str, path: &str, host| request(guest, &script, group.as_bytes(), path, host);
 
+    let background = std::env::var("RWSGI_TEST_BACKGROUND").unwrap();
+    if background == "nowhere" {
+        // Before there are other interpreters: with those, CPython 3.9 cannot fork.
+        forks_among_threads(&|path| serve("", path, Recorder::default()));
+    }
     for group in ["", "one", "two"] {
         let (outcome, host) = serve(group, "/", Recorder::default());
         let prefix = program.ancestors().nth(2).unwrap().display().to_string();
@@ -330,7 +376,6 @@ fn child() {
             });
         }
     });
-    let background = std::env::var("RWSGI_TEST_BACKGROUND").unwrap();
     if background != "nowhere" {
         let (outcome, _) = serve(&background, "/background", Recorder::default());
         assert_eq!(outcome, Outcome::Done);

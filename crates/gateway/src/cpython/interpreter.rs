@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
+use super::fork::in_one_piece;
 use super::object::Attached;
 
 /// The interpreter is being closed or is closed: nothing can be run in it any more.
@@ -61,6 +62,15 @@ pub(super) struct ThreadState(pub(super) NonNull<ffi::PyThreadState>);
 
 // SAFETY: the pointer moves between threads only inside the registry, for the thread that closes the interpreter (P6).
 unsafe impl Send for ThreadState {}
+
+impl ThreadState {
+    /// For a thread of an interpreter that is alive. Without the GIL.
+    pub(super) unsafe fn new(interpreter: *mut ffi::PyInterpreterState) -> Self {
+        // SAFETY: the caller's promise.
+        let raw = in_one_piece(|| unsafe { ffi::PyThreadState_New(interpreter) });
+        Self(NonNull::new(raw).unwrap_or_else(|| unreachable!("PyThreadState_New aborts for want of memory")))
+    }
+}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
@@ -194,12 +204,8 @@ impl Core {
             if let Some((_, state, _)) = mine.iter().find(|(id, ..)| *id == self.id) {
                 return *state;
             }
-            // SAFETY: needs no GIL; the interpreter is alive, since this thread is counted as inside.
-            let raw = unsafe { ffi::PyThreadState_New(self.raw.as_ptr()) };
-            let state = ThreadState(
-                NonNull::new(raw)
-                    .unwrap_or_else(|| unreachable!("PyThreadState_New aborts for want of memory")),
-            );
+            // SAFETY: the interpreter is alive, since this thread is counted as inside.
+            let state = unsafe { ThreadState::new(self.raw.as_ptr()) };
             mine.push((self.id, state, Arc::downgrade(self)));
             self.lock().push(state);
             state
@@ -220,7 +226,7 @@ impl Drop for Mine {
             // SAFETY: attached; gives the GIL up.
             unsafe { ffi::PyEval_SaveThread() };
             // SAFETY: cleared, no longer current, known to nobody else.
-            unsafe { ffi::PyThreadState_Delete(state.0.as_ptr()) };
+            in_one_piece(|| unsafe { ffi::PyThreadState_Delete(state.0.as_ptr()) });
         }
     }
 }

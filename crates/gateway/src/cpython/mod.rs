@@ -35,6 +35,7 @@ mod values;
 pub use class::{Call, Class, Function, Getter, Method, Payload, free_function};
 pub use error::{Exception, PyResult, Raise};
 pub use filling::Room;
+pub use fork::guard_forks;
 pub use interpreter::{Closed, Interpreter, Waits, measure_waits, waits};
 pub use lend::{Lent, lend};
 pub use object::{Attached, Object, Stored};

@@ -132,10 +132,10 @@ impl Embedded {
         if !interpreter.shut(deadline) {
             return End::Busy;
         }
-        // SAFETY: needs no GIL; the interpreter is alive until the process ends.
-        let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+        // SAFETY: the interpreter is alive until the process ends.
+        let state = unsafe { ThreadState::new(interpreter.raw()) };
         // SAFETY: our own new state, not attached.
-        unsafe { ffi::PyEval_RestoreThread(state) };
+        unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) };
         // SAFETY: attached.
         first(unsafe { Attached::assume() });
         // SAFETY: attached.
@@ -255,10 +255,10 @@ pub fn halt<S: 'static>(interpreter: &Interpreter<S>, deadline: Instant) {
     let interpreter = interpreter.clone();
     let thread = std::thread::Builder::new().name("rwsgi halt".into());
     let spawned = thread.spawn(move || {
-        // SAFETY: needs no GIL; an interpreter that stays is alive until the process ends.
-        let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+        // SAFETY: an interpreter that stays is alive until the process ends.
+        let state = unsafe { ThreadState::new(interpreter.raw()) };
         // SAFETY: our own new state, not attached.
-        unsafe { ffi::PyEval_RestoreThread(state) };
+        unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) };
         let _ = tell.send(());
         loop {
             std::thread::park();

@@ -1,11 +1,11 @@
 //! The exchange as frames over a unix stream socket, many in turn over one connection.
 
-use std::io::{IoSlice, Write};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rwsgi_os::message;
+use rwsgi_os::{fd, message};
 use rwsgi_os::socket::{Side, shutdown};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
@@ -523,9 +523,10 @@ impl Writer {
     }
 }
 
-/// Which the manager reads, and writes to the error log of the process group.
+/// Which the manager reads, and writes to the error log of the process group. Without the lock of the library, which another thread may have
+/// had when this process was forked.
 fn to_standard_error(log: &Log<'_>) {
-    let _ = std::io::stderr().write_all(&[log.text, b"\n"].concat());
+    let _ = fd::write_all(std::io::stderr(), &[log.text, b"\n"].concat());
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

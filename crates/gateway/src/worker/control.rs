@@ -1,6 +1,5 @@
 //! The link to the manager.
 
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -261,7 +260,8 @@ impl ProcessLog for Control {
         let text = log.text.get(..TEXT_MAX).unwrap_or(log.text);
         let packet = FromWorker::Log(log.level, text.to_vec()).encode();
         if message::try_send(&self.socket, &packet).is_err() {
-            let _ = std::io::stderr().write_all(&[text, b"\n"].concat());
+            // Without the library's lock: a process that is forked meanwhile would have it for ever.
+            let _ = fd::write_all(std::io::stderr(), &[text, b"\n"].concat());
         }
     }
 }

@@ -18,7 +18,7 @@ use super::restrict::restrict;
 use crate::api::events::Events;
 use crate::calls::ssl;
 use crate::codes;
-use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function};
+use crate::cpython::{Attached, Class, Object, PyResult, Stored, free_function, guard_forks};
 use crate::exchange::socket::become_copy;
 use crate::script::Scripts;
 use crate::script::case::Case;
@@ -104,6 +104,7 @@ impl State {
     /// Sets up the interpreter: streams, `sys.argv`, the module `mod_wsgi`, signals.
     pub fn new<'py>(py: Attached<'py>, with: &SetUp<'_>) -> PyResult<'py, Self> {
         let key = |name| py.interned(name).map(Object::store);
+        guard_forks(py)?;
         let logs = Logs::new(py)?;
         let sys = py.import(c"sys")?;
         sys.set_attribute(c"stderr", &logs.standard(py, "<stderr>", &with.log)?)?;
