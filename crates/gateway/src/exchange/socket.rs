@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rwsgi_os::{fd, message};
 use rwsgi_os::socket::{Side, shutdown};
+use rwsgi_os::{fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
