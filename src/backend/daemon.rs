@@ -165,7 +165,7 @@ pub(super) fn hand_over(
         restarts += u32::from(matches!(reply, Reply::Replaced));
         match reply {
             Reply::Taken(pid) => {
-                link.worker = Some(pid);
+                pool.introduce(&mut link, pid);
                 return Ok((pool, link, pid));
             }
             // A connection that was idle may have been closed at any time; its siblings perhaps too.
@@ -285,7 +285,7 @@ fn reply(
         ended: None,
         served,
     };
-    let (known, mut has_read) = (link.worker, false);
+    let (known, mut has_read) = (link.worker().map(|worker| worker.pid), false);
     let mut until = Instant::now() + wait;
     let waited = loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -324,7 +324,8 @@ fn reply(
 /// What the worker says to the head; `None` while that is not complete.
 fn first_frame(link: &mut Link) -> Result<Option<Reply>, Fault> {
     let wire = |e: WireError| Fault::Violation(format!("the worker broke the protocol: {e}"));
-    match (link.worker, link.next_kind().map_err(wire)?) {
+    let known = link.worker().map(|worker| worker.pid);
+    match (known, link.next_kind().map_err(wire)?) {
         (_, None) => return Ok(None),
         (None, Some(_)) | (_, Some(Kind::Taken | Kind::Stale | Kind::Abort)) => {}
         // Its answer.

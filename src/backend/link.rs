@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
@@ -26,10 +27,50 @@ const TICK: Duration = Duration::from_secs(1);
 /// So long a wait looks at the worker only: most answers are there by then, and to watch two sockets costs as much again as the answer.
 const AT_FIRST: Duration = Duration::from_millis(10);
 
+/// A process at the other end of connections.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its process id, as it has said.
+    pub pid: u32,
+    /// Requests of this httpd child that it has.
+    under_way: AtomicU32,
+}
+
+impl Worker {
+    /// Has no request yet.
+    pub fn new(pid: u32) -> Arc<Self> {
+        let under_way = AtomicU32::new(0);
+        Arc::new(Self { pid, under_way })
+    }
+
+    /// How many requests of this httpd child it has.
+    pub fn under_way(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that a worker has, until this is dropped.
+struct UnderWay(Arc<Worker>);
+
+impl UnderWay {
+    fn begin(worker: &Arc<Worker>) -> Self {
+        worker.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection.
 pub struct Link {
     /// The process at the other end, once it has said so.
-    pub worker: Option<u32>,
+    worker: Option<Arc<Worker>>,
+    /// It carries a request.
+    under_way: Option<UnderWay>,
     socket: Arc<OwnedFd>,
     decoder: Decoder,
     /// What was received while the client was waited for.
@@ -102,12 +143,34 @@ impl Link {
         }
         Ok(Self {
             worker: None,
+            under_way: None,
             socket: Arc::new(socket),
             decoder: Decoder::new(),
             intake: None,
             passed: None,
             looked: Instant::now(),
         })
+    }
+
+    /// The process at the other end has said who it is; it has a request.
+    pub fn introduce(&mut self, worker: Arc<Worker>) {
+        self.under_way = Some(UnderWay::begin(&worker));
+        self.worker = Some(worker);
+    }
+
+    /// The process at the other end, once it has said so.
+    pub fn worker(&self) -> Option<&Arc<Worker>> {
+        self.worker.as_ref()
+    }
+
+    /// It is about to carry a request.
+    pub fn begin(&mut self) {
+        self.under_way = self.worker.as_ref().map(UnderWay::begin);
+    }
+
+    /// It carries none any more.
+    pub fn end(&mut self) {
+        self.under_way = None;
     }
 
     /// Sends all of these. Blocks at most the send limit, for the other side always has room for what the protocol allows.

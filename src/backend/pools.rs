@@ -1,5 +1,6 @@
 //! The pools of workers as one httpd child knows them: where they listen, which connections are idle.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::limits::CONTROL_MAX;
 
 use super::Fault;
-use super::link::Link;
+use super::link::{Link, Worker};
 
 /// How long an answer of the manager may take. It answers at once, but for a death that it waits up to a second to see.
 const MANAGER_LIMIT: Duration = Duration::from_secs(3);
@@ -111,19 +112,44 @@ pub struct Pool {
     /// Where it listens.
     pub path: Vec<u8>,
     idle: Mutex<Vec<Link>>,
+    /// Those that have said who they are and have connections.
+    workers: Mutex<Vec<Arc<Worker>>>,
     /// When the manager was last told what is on disk.
     seen: Mutex<Option<Instant>>,
 }
 
 impl Pool {
-    /// The connection that was put back last, for its worker's memory is warm.
+    /// A connection to the worker that has the fewest requests; of several the one that was put back last, for its worker's memory is warm.
     pub fn take_idle(&self) -> Option<Link> {
-        lock(&self.idle).pop()
+        let mut idle = lock(&self.idle);
+        let load = |link: &Link| link.worker().map_or(0, |worker| worker.under_way());
+        let places = idle.iter().enumerate();
+        let (place, _) = places.min_by_key(|(place, link)| (load(link), Reverse(*place)))?;
+        let mut link = idle.remove(place);
+        link.begin();
+        Some(link)
+    }
+
+    /// The worker at the other end of a connection has taken a request from it and said who it is.
+    pub fn introduce(&self, link: &mut Link, pid: u32) {
+        if link.worker().is_some_and(|worker| worker.pid == pid) {
+            return;
+        }
+        let mut workers = lock(&self.workers);
+        // Without connections only this knows them.
+        workers.retain(|worker| Arc::strong_count(worker) > 1);
+        let known = workers.iter().find(|worker| worker.pid == pid);
+        let worker = known.cloned().unwrap_or_else(|| Worker::new(pid));
+        if known.is_none() {
+            workers.push(Arc::clone(&worker));
+        }
+        link.introduce(worker);
     }
 
     /// Keeps a connection for the next request, unless the worker has closed it.
     pub fn put_back(&self, mut link: Link) {
         link.settle();
+        link.end();
         if link.is_clean() {
             lock(&self.idle).push(link);
         }
@@ -171,6 +197,7 @@ impl Pools {
                 let pool = Arc::new(Pool {
                     path,
                     idle: Mutex::default(),
+                    workers: Mutex::default(),
                     seen: Mutex::default(),
                 });
                 Ok(Arc::clone(lock(&self.known).entry(name.clone()).or_insert(pool)))
@@ -363,4 +390,46 @@ pub const OPEN_UP: &str =
 pub fn is_forbidden(error: &OsError) -> bool {
     let kind = std::io::Error::from_raw_os_error(error.errno).kind();
     kind == std::io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rwsgi_os::socket::{Access, listen};
+
+    #[test]
+    fn the_worker_with_the_fewest_requests_gets_the_next() {
+        let path = std::env::temp_dir().join(format!("rwsgi-pools-{}", std::process::id()));
+        let path = path.as_os_str().as_bytes().to_vec();
+        let access = Access {
+            mode: 0o600,
+            uid: None,
+            gid: None,
+        };
+        let listener = listen(Kind::Stream, &path, access, 8).unwrap();
+        let pool = Pool {
+            path,
+            idle: Mutex::default(),
+            workers: Mutex::default(),
+            seen: Mutex::default(),
+        };
+        let connect = |pid| {
+            let mut link = Link::connect(&pool.path, Duration::from_secs(1), None).unwrap();
+            pool.introduce(&mut link, pid);
+            link
+        };
+        let (links, busy) = ([1, 2, 1].map(connect), connect(1));
+        links.into_iter().for_each(|link| pool.put_back(link));
+        let pid = |link: &Link| link.worker().unwrap().pid;
+        // One request each then, and of the equal ones the last that was put back.
+        let (second, third) = (pool.take_idle().unwrap(), pool.take_idle().unwrap());
+        assert_eq!((pid(&second), pid(&third)), (2, 1));
+        drop(busy);
+        pool.put_back(third);
+        pool.put_back(second);
+        let next = pool.take_idle().unwrap();
+        assert_eq!((pid(&next), next.worker().unwrap().under_way()), (2, 1));
+        std::fs::remove_file(OsStr::from_bytes(&pool.path)).unwrap();
+        drop(listener);
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows Python. What blocks says so: callers detach first.
 
 pub mod host;
+mod prompt;
 pub mod socket;
 
 use std::os::fd::BorrowedFd;
@@ -56,6 +57,12 @@ pub trait Exchange: Send + Sync {
     fn held(&self) -> usize;
     /// Sends what is held back.
     fn flush(&self, wait: Wait) -> Result<Flushed, Gone>;
+    /// As [`flush`](Self::flush) without waiting, but what follows soon may go out together with it: within about a millisecond it is on its way,
+    /// whatever the caller does meanwhile. `last`: nothing but the end can follow.
+    fn flush_soon(&self, last: bool) -> Result<Flushed, Gone> {
+        let _ = last;
+        self.flush(Wait::No)
+    }
     /// Sends what is held back and then `data`, without copying it. Blocks.
     fn write(&self, data: &[u8]) -> Result<(), Gone>;
     /// Sends what is held back and then part of a regular file, which is the rest of the answer. With `part.wait` nothing reads the file

@@ -3,7 +3,8 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::Instant;
 
 use rwsgi_os::socket::{Side, shutdown};
 use rwsgi_os::{fd, message};
@@ -12,6 +13,7 @@ use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, File, Log, Taken, Want};
 
+use super::prompt::{self, PROMPT, Waiting};
 use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
 
 /// This process is a copy that the application made by forking. The connections are the original's.
@@ -38,8 +40,13 @@ pub fn is_copy() -> bool {
     IS_COPY.load(Ordering::Relaxed)
 }
 
+/// So many bytes that may wait a little are sent at once.
+const HOLD: usize = 64 << 10;
+
 /// A connection of an httpd child; the exchange under way on it.
 pub struct Connection {
+    /// Itself, for the thread that sends what may wait a little.
+    own: Weak<Self>,
     stream: OwnedFd,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
@@ -78,6 +85,10 @@ struct Writer {
     answer: Vec<u8>,
     begun: bool,
     gone: bool,
+    /// What has not gone is sent soon, by another thread if need be.
+    promised: bool,
+    /// When blocks of this answer were sent last.
+    sent_at: Option<Instant>,
     /// The peer has been told who this is.
     introduced: bool,
 }
@@ -93,13 +104,14 @@ pub enum NoHead {
 
 impl Connection {
     /// Serves a connected, blocking stream socket.
-    pub fn new(stream: OwnedFd) -> Self {
-        Self {
+    pub fn new(stream: OwnedFd) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
             stream,
             reader: Mutex::default(),
             writer: Mutex::default(),
             logs: Mutex::default(),
-        }
+        })
     }
 
     /// Waits for the next request and copies its encoded head to `into`. Blocks.
@@ -133,6 +145,7 @@ impl Connection {
         let mut writer = lock(&self.writer);
         writer.answer.clear();
         writer.begun = false;
+        writer.sent_at = None;
         Ok(())
     }
 
@@ -237,6 +250,14 @@ impl Connection {
         Ok(())
     }
 
+    /// A copy of this process says nothing; in one, another thread of the original may hold the lock for ever.
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, Gone> {
+        if is_copy() {
+            return Err(Gone);
+        }
+        Ok(lock(&self.writer))
+    }
+
     fn append_logs(&self, writer: &mut Writer) {
         let mut logs = lock(&self.logs);
         if !logs.is_empty() {
@@ -298,7 +319,7 @@ impl Exchange for Connection {
     }
 
     fn head(&self, payload: &[u8]) {
-        let mut writer = lock(&self.writer);
+        let Ok(mut writer) = self.writer() else { return };
         put(&mut writer.answer, Kind::Response, payload);
     }
 
@@ -312,25 +333,46 @@ impl Exchange for Connection {
     }
 
     fn push(&self, data: &[u8]) {
-        let mut writer = lock(&self.writer);
+        let Ok(mut writer) = self.writer() else { return };
         for piece in data.chunks(CHUNK_MAX) {
             put(&mut writer.answer, Kind::Data, piece);
         }
     }
 
     fn held(&self) -> usize {
-        lock(&self.writer).answer.len()
+        self.writer().map_or(0, |writer| writer.answer.len())
     }
 
     fn flush(&self, wait: Wait) -> Result<Flushed, Gone> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         self.append_logs(&mut writer);
         writer.release();
         writer.send(&self.stream, wait)
     }
 
+    fn flush_soon(&self, last: bool) -> Result<Flushed, Gone> {
+        let mut writer = self.writer()?;
+        self.append_logs(&mut writer);
+        writer.release();
+        let now = Instant::now();
+        // The first block goes out at once, and one after a pause: who yields now and then needs no other thread. Behind the last one comes the end.
+        let is_late = writer.sent_at.map_or(!last, |at| at + PROMPT <= now);
+        if is_late || writer.unsent() >= HOLD {
+            writer.sent_at = Some(now);
+            return writer.send(&self.stream, Wait::No);
+        }
+        if !writer.promised {
+            let own: Option<Arc<dyn Waiting>> = self.own.upgrade().map(|own| own as _);
+            writer.promised = own.is_some_and(prompt::promise);
+            if !writer.promised {
+                return writer.send(&self.stream, Wait::No);
+            }
+        }
+        Ok(Flushed::All)
+    }
+
     fn write(&self, data: &[u8]) -> Result<(), Gone> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         for piece in data.chunks(CHUNK_MAX) {
             self.append_logs(&mut writer);
             writer.release();
@@ -343,7 +385,7 @@ impl Exchange for Connection {
     fn file(&self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone> {
         let mut frame = Vec::new();
         put_with(&mut frame, Kind::File, |out| part.encode(out));
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         self.append_logs(&mut writer);
         writer.release();
         writer.begun = true;
@@ -399,11 +441,11 @@ impl Exchange for Connection {
     }
 
     fn has_begun(&self) -> bool {
-        lock(&self.writer).begun
+        self.writer().map_or(true, |writer| writer.begun)
     }
 
     fn end(&self) -> Result<(), Gone> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         self.append_logs(&mut writer);
         writer.release();
         put(&mut writer.out, Kind::End, &[]);
@@ -411,14 +453,34 @@ impl Exchange for Connection {
     }
 
     fn abort(&self, reason: AbortReason, text: &str) {
-        let mut writer = lock(&self.writer);
+        let Ok(mut writer) = self.writer() else { return };
         self.append_logs(&mut writer);
         writer.put_abort(reason, text);
         let _ = writer.send(&self.stream, Wait::Yes);
     }
 }
 
+impl Waiting for Connection {
+    fn send_waiting(&self) -> bool {
+        // Whoever has it may be sending, or only adding to what waits.
+        let Ok(mut writer) = self.writer.try_lock() else {
+            return false;
+        };
+        let is_sent = !matches!(writer.send(&self.stream, Wait::No), Ok(Flushed::Part));
+        if is_sent {
+            writer.promised = false;
+            writer.sent_at = Some(Instant::now());
+        }
+        is_sent
+    }
+}
+
 impl Writer {
+    /// How many bytes of frames are to go out.
+    fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
     /// What was held back must go out from now on.
     fn release(&mut self) {
         if self.answer.is_empty() {
@@ -571,7 +633,7 @@ mod tests {
     use rwsgi_wire::response::BodyFault;
     use rwsgi_wire::response::Level;
 
-    fn connection() -> (Connection, OwnedFd) {
+    fn connection() -> (Arc<Connection>, OwnedFd) {
         let (ours, theirs) = pair(SocketKind::Stream, Mode::Blocking).unwrap();
         (Connection::new(ours), theirs)
     }
@@ -659,6 +721,79 @@ mod tests {
                 (failure.fault, failure.text.as_str()),
                 (Some(BodyFault::ClientSlow), "slow")
             );
+        }
+    }
+
+    /// PEP 3333, "Buffering and Streaming".
+    #[test]
+    fn what_waits_goes_out_though_nothing_follows() {
+        let (connection, theirs) = connection();
+        connection.head(b"head");
+        for block in [b"1", b"2", b"3"] {
+            connection.push(block);
+            connection.flush_soon(false).unwrap();
+        }
+        let kinds = frames(&theirs, 4).into_iter().map(|(kind, _)| kind);
+        assert_eq!(
+            kinds.collect::<Vec<_>>(),
+            [Kind::Response, Kind::Data, Kind::Data, Kind::Data]
+        );
+        // After a pause a block does not wait for another.
+        std::thread::sleep(2 * PROMPT);
+        connection.push(b"4");
+        connection.flush_soon(false).unwrap();
+        let mut buffer = [0; 64];
+        assert!(message::try_receive(&theirs, &mut buffer).is_ok_and(|n| n > 0));
+    }
+
+    /// How many frames there are to be received.
+    fn arrived(theirs: &OwnedFd) -> usize {
+        let mut decoder = Decoder::new();
+        let n = message::try_peek(theirs, decoder.space()).unwrap_or(0);
+        decoder.filled(n);
+        std::iter::from_fn(|| decoder.next().unwrap().map(|frame| frame.kind)).count()
+    }
+
+    /// Answers with these blocks, and says how many frames had gone before the end and how many there were with it.
+    fn gone_before_the_end(blocks: &[&[u8]]) -> (usize, usize) {
+        let (connection, theirs) = connection();
+        connection.head(b"head");
+        for (number, block) in blocks.iter().enumerate() {
+            connection.push(block);
+            connection.flush_soon(number + 1 == blocks.len()).unwrap();
+        }
+        let before = arrived(&theirs);
+        connection.end().unwrap();
+        (before, arrived(&theirs))
+    }
+
+    #[test]
+    fn blocks_that_follow_each_other_quickly_travel_together() {
+        for (blocks, expected) in [(&[&b"1"[..], b"2", b"3"][..], (2, 5)), (&[b"all"], (0, 3))] {
+            // On a busy machine this thread may be away for longer than blocks wait.
+            assert!(
+                (0..100).any(|_| gone_before_the_end(blocks) == expected),
+                "{blocks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_waits_for_room_goes_out_once_there_is_some() {
+        let (connection, theirs) = connection();
+        let mut pushed = 0;
+        while connection.flush(Wait::No) == Ok(Flushed::All) {
+            connection.push(&[7; 1024]);
+            pushed += 1024;
+        }
+        assert_eq!(connection.flush_soon(true), Ok(Flushed::All));
+        let (mut received, mut decoder) = (0, Decoder::new());
+        while received < pushed {
+            let n = message::receive(&theirs, decoder.space()).unwrap();
+            decoder.filled(n);
+            while let Some(frame) = decoder.next().unwrap() {
+                received += frame.payload.len();
+            }
         }
     }
 

@@ -88,5 +88,5 @@ fn welcome(worker: &Worker, stream: OwnedFd) -> Option<Arc<Connection>> {
     }
     // Its request may end this process, which then was ready.
     worker.control.ready();
-    Some(Arc::new(Connection::new(stream)))
+    Some(Connection::new(stream))
 }

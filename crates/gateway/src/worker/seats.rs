@@ -406,7 +406,7 @@ mod tests {
 
     fn connection() -> (Arc<Connection>, OwnedFd) {
         let (ours, theirs) = pair(Kind::Stream, Mode::Blocking).unwrap();
-        (Arc::new(Connection::new(ours)), theirs)
+        (Connection::new(ours), theirs)
     }
 
     /// Whether nothing more may be sent.

@@ -140,7 +140,7 @@ impl Output {
         self.payload.len()
     }
 
-    /// Adds a block to the answer; `now` means that it must be on its way when this returns. The head is committed with it.
+    /// Adds a block to the answer; `now` means that it must be on its way soon, whatever the application does next. The head is committed with it.
     pub fn add(
         &mut self,
         py: Attached<'_>,
@@ -165,8 +165,11 @@ impl Output {
             if !data.is_empty() {
                 exchange.push(data);
             }
-            if now || exchange.held() >= HOLD {
-                send(py, exchange)
+            if now {
+                let last = self.declared == Some(self.produced);
+                finish(py, exchange, exchange.flush_soon(last))
+            } else if exchange.held() >= HOLD {
+                finish(py, exchange, exchange.flush(Wait::No))
             } else {
                 Ok(())
             }
@@ -196,9 +199,9 @@ impl Output {
     }
 }
 
-/// Sends what is held back, keeping the GIL unless the socket is full.
-fn send(py: Attached<'_>, exchange: &dyn Exchange) -> Result<(), Gone> {
-    match exchange.flush(Wait::No)? {
+/// Sends what was not sent without waiting, and gives the GIL up for that.
+fn finish(py: Attached<'_>, exchange: &dyn Exchange, tried: Result<Flushed, Gone>) -> Result<(), Gone> {
+    match tried? {
         Flushed::All => Ok(()),
         Flushed::Part => py.detach(|| exchange.flush(Wait::Yes)).map(drop),
     }
