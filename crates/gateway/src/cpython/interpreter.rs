@@ -11,6 +11,7 @@ use pyo3::ffi;
 
 use super::fork::in_one_piece;
 use super::object::Attached;
+use super::turn::Turns;
 
 /// The interpreter is being closed or is closed: nothing can be run in it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ struct Core {
     /// Number of threads that are inside, plus [`CLOSED`] once closing has begun.
     inside: AtomicUsize,
     states: Mutex<Vec<ThreadState>>,
+    turns: Turns,
 }
 
 // SAFETY: the raw pointer is the interpreter's identity; it is only passed to functions that take it without the GIL
@@ -100,6 +102,7 @@ impl<S: 'static> Interpreter<S> {
                 raw,
                 inside: AtomicUsize::new(0),
                 states: Mutex::new(Vec::new()),
+                turns: Turns::default(),
             }),
             state: Arc::new(Kept(UnsafeCell::new(ManuallyDrop::new(Some(state))))),
         })
@@ -110,7 +113,7 @@ impl<S: 'static> Interpreter<S> {
     pub fn enter<R: Send>(&self, f: impl for<'py> FnOnce(Attached<'py>, &'py S) -> R) -> Result<R, Closed> {
         let _inside = self.core.come_in()?;
         let state = self.core.thread_state();
-        let _attached = Attachment::begin(state);
+        let _attached = Attachment::begin(state, &self.core.turns);
         // SAFETY: the attachment above lasts until the end of this function.
         let py = unsafe { Attached::assume() };
         // SAFETY: attached; only `close` takes it out, after nobody is inside any more.
@@ -269,10 +272,13 @@ fn waiting(wait: impl FnOnce()) {
 struct Attachment;
 
 impl Attachment {
-    fn begin(state: ThreadState) -> Self {
+    fn begin(state: ThreadState, turns: &Turns) -> Self {
         debug_assert_eq!(DEPTH.get(), 0, "a thread attaches once");
-        // SAFETY: P6; not attached.
-        waiting(|| unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) });
+        waiting(|| {
+            let _turn = turns.wait();
+            // SAFETY: P6; not attached.
+            unsafe { ffi::PyEval_RestoreThread(state.0.as_ptr()) };
+        });
         DEPTH.set(1);
         Self
     }

@@ -30,6 +30,7 @@ mod object;
 mod own_gil;
 mod start;
 mod symbols;
+mod turn;
 mod values;
 
 pub use class::{Call, Class, Function, Getter, Method, Payload, free_function};
