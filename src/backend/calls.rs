@@ -14,6 +14,7 @@ use super::Fault;
 use super::client::Client;
 use super::daemon::{Broken, Limits, aborted, hand_over, next_bytes, show_scoreboard};
 use super::embedded::run;
+use super::lines::Moment;
 use super::link::Link;
 use super::pools::{PoolName, Pools};
 use super::relay::Relay;
@@ -26,9 +27,11 @@ pub fn ask_worker(
     limits: Limits,
     client: &mut dyn Client,
 ) -> Result<Verdict, Fault> {
-    let mut relay = Relay::new(client);
+    let mut relay = Relay::new(client).bounding(&pools.lines, &name.group);
     let (pool, mut link, pid) = hand_over(pools, name, head, limits, &mut relay)?;
-    match hear(&mut link, &mut relay, limits.socket) {
+    let heard = hear(&mut link, &mut relay, limits.socket);
+    relay.tell_loss(Moment::End);
+    match heard {
         Ok(verdict) => {
             pool.put_back(link);
             Ok(verdict)
@@ -50,7 +53,7 @@ fn hear(link: &mut Link, relay: &mut Relay<'_>, limit: Duration) -> Result<Verdi
         while let Some(frame) = link.next_frame()? {
             match (frame.kind, verdict.take()) {
                 (Kind::Log, before) => {
-                    relay.client().log(&Log::decode(frame.payload)?);
+                    relay.log(&Log::decode(frame.payload)?);
                     verdict = before;
                 }
                 (Kind::Ask, before) => {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rwsgi_wire::response::{BodyFault, Log, Response};
+use rwsgi_wire::response::{BodyFault, Level, Log, Response};
 
 /// What one read of the body gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub trait Client {
     /// When the request is over, however late that is: should its client have been left without the end of it, and the file be shorter
     /// than `end` bytes, then `why` is logged.
     fn watch_file(&mut self, file: OwnedFd, end: u64, why: super::Message);
-    /// Logs one line for this request, without a code of its own.
+    /// Whether lines of this level are logged for this request.
+    fn wants(&self, level: Level) -> bool;
+    /// Logs lines for this request, without a code of their own.
     fn log(&mut self, log: &Log<'_>);
     /// Logs a coded warning for this request.
     fn warn(&mut self, message: &super::Message);

@@ -76,6 +76,11 @@ codes! {
         "The file in WSGISpoolDirectory that holds it cannot be read: the disk fails, or somebody has cut the file.",
         "The client sees an aborted answer.",
         "Look for errors of the file system.";
+    LINES_DROPPED = 320, "Lines of requests were dropped",
+        "The requests of a process group write more to wsgi.errors, sys.stderr or logging than goes to the error log: 5,000 lines at once and 1,000 a \
+         second in the long run by each of httpd's children, where 3,000 bytes of a line count as one.",
+        "The number of lines in the text is lost; the requests go on.",
+        "Let the application log less, or to a file of its own.";
     FILE_SHRANK = 325, "A file became shorter while it was sent",
         "The application returned the file through wsgi.file_wrapper, and somebody truncated it before its last byte had been sent.",
         "The client sees an aborted answer.",

@@ -15,6 +15,7 @@ use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, 
 use super::client::{Client, Piece};
 use super::file;
 use super::intake::Room;
+use super::lines::Moment;
 use super::link::{ClientWatch, Link, NoLink, Sender, Waited};
 use super::pools::{OPEN_UP, Pool, PoolName, Pools, is_forbidden};
 use super::relay::Relay;
@@ -54,12 +55,16 @@ pub fn serve(
     room: Room<'_>,
     client: &mut dyn Client,
 ) -> Result<(), Failure> {
-    let mut relay = Relay::new(client).relaying(limits.relaying);
+    let mut relay = Relay::new(client)
+        .relaying(limits.relaying)
+        .bounding(&pools.lines, &name.group);
     let (pool, mut link, pid) = match hand_over(pools, name, head, limits, &mut relay) {
         Ok(taken) => taken,
         Err(fault) => return Err(relay.fail(fault)),
     };
-    match answer(&mut link, &mut relay, limits.socket, room) {
+    let answered = answer(&mut link, &mut relay, limits.socket, room);
+    relay.tell_loss(Moment::End);
+    match answered {
         Ok(()) => {
             pool.put_back(link);
             Ok(())
@@ -425,10 +430,7 @@ fn pass(
                 [] => {}
                 bytes => pieces.push(Piece::Data(bytes)),
             },
-            Kind::Log => {
-                let log = Log::decode(frame.payload)?;
-                relay.client().log(&log);
-            }
+            Kind::Log => relay.log(&Log::decode(frame.payload)?),
             Kind::Want => {
                 if !pieces.is_empty() {
                     pieces.push(Piece::Flush);

@@ -295,6 +295,6 @@ impl Host for Exchange<'_> {
     }
 
     fn log(&mut self, log: &Log<'_>) {
-        self.relay.client().log(log);
+        self.relay.log(log);
     }
 }

@@ -6,6 +6,7 @@
 //! - [`spool`]: bytes that wait, in memory or in a file without a name
 //! - [`relay`]: the answer on its way to the client: length kept, head once; the same for both backends
 //! - [`pools`], [`link`]: the pools of workers as an httpd child sees them, one connection to a worker
+//! - [`lines`]: how much of what requests write goes to the error log
 //! - [`caps`]: how many requests an application and a user may have under way
 //! - [`calls`]: a question to a script and its verdict, from both; [`kept`]: verdicts that are remembered
 //! - [`Failure`]: every way an answer can fail, and the only place where that becomes an HTTP status
@@ -20,6 +21,7 @@ pub mod file;
 pub mod intake;
 pub mod kept;
 pub mod libpython;
+pub mod lines;
 pub mod link;
 pub mod pools;
 pub mod relay;

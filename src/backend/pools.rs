@@ -20,6 +20,7 @@ use rwsgi_wire::head::Head;
 use rwsgi_wire::limits::CONTROL_MAX;
 
 use super::Fault;
+use super::lines::Lines;
 use super::link::{Link, Worker};
 
 /// How long an answer of the manager may take. It answers at once, but for a death that it waits up to a second to see.
@@ -167,6 +168,8 @@ pub struct Pools {
     generation: u32,
     known: Mutex<HashMap<PoolName, Arc<Pool>>>,
     tidied: Mutex<Instant>,
+    /// What workers write to the error log for requests.
+    pub lines: Lines,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -182,6 +185,7 @@ impl Pools {
             generation,
             known: Mutex::new(HashMap::new()),
             tidied: Mutex::new(Instant::now()),
+            lines: Lines::default(),
         }
     }
 

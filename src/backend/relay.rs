@@ -2,16 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use rwsgi_wire::response::{BodyFault, Response};
+use rwsgi_wire::response::{BodyFault, Log, Response};
 
 use super::client::{BodyRead, Client, Piece, Promise};
 use super::file::File;
+use super::lines::{Lines, Moment};
 use super::{Failure, Fault, Message, codes};
 use crate::request::relaying::Relaying;
 
 /// One answer under way.
 pub struct Relay<'a> {
     client: &'a mut dyn Client,
+    /// What bounds the lines of its worker, and of which process group that is.
+    lines: Option<(&'a Lines, &'a [u8])>,
     promise: Option<Promise>,
     /// The head cannot be taken back: something went to the filters.
     sent: bool,
@@ -32,6 +35,7 @@ impl<'a> Relay<'a> {
     pub fn new(client: &'a mut dyn Client) -> Self {
         Self {
             client,
+            lines: None,
             promise: None,
             sent: false,
             length: 0,
@@ -55,6 +59,39 @@ impl<'a> Relay<'a> {
         Self { relaying, ..self }
     }
 
+    /// Bounds what is logged for it: it is answered by a worker of this process group.
+    #[must_use]
+    pub fn bounding(self, lines: &'a Lines, group: &'a [u8]) -> Self {
+        Self {
+            lines: Some((lines, group)),
+            ..self
+        }
+    }
+
+    /// Logs lines of the application.
+    pub fn log(&mut self, log: &Log<'_>) {
+        let Some((lines, group)) = self.lines else {
+            return self.client.log(log);
+        };
+        if !self.client.wants(log.level) {
+            return;
+        }
+        if let Some(text) = lines.admit(group, log.text, Instant::now()) {
+            self.client.log(&Log { text, ..*log });
+        }
+        self.tell_loss(Moment::Within);
+    }
+
+    /// Says how many lines have been dropped, if it is time for that.
+    pub fn tell_loss(&mut self, moment: Moment) {
+        let loss = self
+            .lines
+            .and_then(|(lines, group)| lines.loss(group, moment, Instant::now()));
+        if let Some(loss) = loss {
+            self.client.warn(&loss);
+        }
+    }
+
     /// Whether so many more bytes are to be sent at once, though there may be more: a limit is reached, or `has_more` says that there is
     /// nothing within the time it is given.
     pub fn is_to_be_flushed(&mut self, bytes: u64, has_more: impl FnOnce(Duration) -> bool) -> bool {
@@ -67,7 +104,7 @@ impl<'a> Relay<'a> {
         flush
     }
 
-    /// The request, for logging and watching.
+    /// The request, for watching and for messages of our own.
     pub fn client(&mut self) -> &mut dyn Client {
         self.client
     }
@@ -249,7 +286,7 @@ impl<'a> Relay<'a> {
 pub(crate) mod tests {
     use super::*;
     use crate::backend::client::Gone;
-    use rwsgi_wire::response::Log;
+    use rwsgi_wire::response::{Level, Origin};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
     /// A request as a list of what happened to it.
@@ -307,6 +344,9 @@ pub(crate) mod tests {
         }
         fn watch_file(&mut self, _: OwnedFd, end: u64, _: Message) {
             self.seen.push(format!("watch to {end}"));
+        }
+        fn wants(&self, level: Level) -> bool {
+            (level as u8) <= Level::Info as u8
         }
         fn log(&mut self, log: &Log<'_>) {
             self.seen
@@ -398,5 +438,24 @@ pub(crate) mod tests {
         assert!(relay.admit(b"x").is_err() && relay.may_end().is_err());
         relay.start(&head(b"0")).unwrap();
         assert!(relay.start(&head(b"0")).is_err());
+    }
+
+    // R64, R74
+    #[test]
+    fn lines_of_a_worker_are_bounded_and_what_nobody_wants_does_not_count() {
+        let (mut client, lines) = (Recorder::default(), Lines::default());
+        let log = |level, text| Log {
+            level,
+            origin: Origin::default(),
+            text,
+        };
+        let mut relay = Relay::new(&mut client).bounding(&lines, b"site");
+        relay.log(&log(Level::Debug, &[b'\n'; 9999]));
+        relay.log(&log(Level::Error, b"first"));
+        relay.log(&log(Level::Error, &[b'\n'; 9999]));
+        relay.log(&log(Level::Error, b"last"));
+        relay.tell_loss(Moment::End);
+        let seen: Vec<&str> = client.seen.iter().map(|said| said.trim_end()).collect();
+        assert_eq!(seen, ["log first", "log", "warn RW0320"]);
     }
 }

@@ -195,11 +195,15 @@ impl Client for RequestClient<'_, '_> {
         self.request.watch_file(file, end, why);
     }
 
+    fn wants(&self, level: WireLevel) -> bool {
+        self.request.wants(level_of(level))
+    }
+
     fn log(&mut self, log: &Log<'_>) {
-        let level = level_of(log.level);
-        if !self.request.wants(level) {
+        if !self.wants(log.level) {
             return;
         }
+        let level = level_of(log.level);
         let text = String::from_utf8_lossy(log.text);
         let file = file_of(&log.origin);
         let site = match &file {

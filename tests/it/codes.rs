@@ -74,3 +74,6 @@ pub const NO_ROOM: &[&str] = &["RW0078"];
 
 /// A limit on an application or a user was reached.
 pub const LIMIT: &[&str] = &["RW0502", "RW0503", "RW0504"];
+
+/// Lines of requests, or of a worker, were dropped.
+pub const DROPPED: &[&str] = &["RW0320", "RW0409"];

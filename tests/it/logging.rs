@@ -1,8 +1,8 @@
 //! What applications write goes to the right error log, with the request it belongs to.
 
 use crate::codes;
-use rwsgi_testkit::{Case, Httpd, Line, Load, Topic, test, until_some};
-use std::time::Duration;
+use rwsgi_testkit::{Case, Httpd, Line, Load, Topic, test, until, until_some};
+use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
     topic.both(test![
@@ -23,6 +23,7 @@ pub fn tests(topic: &mut Topic) {
         tracebacks_of_many_requests_are_not_mixed,
         what_belongs_to_no_request_goes_to_the_log_of_its_server,
         log_level_of_a_directory_counts,
+        a_flood_of_a_request_is_cut_in_daemon_mode_and_the_loss_is_told,
     ]);
 }
 
@@ -382,4 +383,48 @@ fn log_level_of_a_directory_counts(case: &Case) {
     let is_dropped = httpd.log_with("written to wsgi.errors").is_empty();
     assert_eq!(is_dropped, !case.theirs() || case.embedded());
     httpd.announce("written to wsgi.errors");
+}
+
+/// R64, R74
+fn a_flood_of_a_request_is_cut_in_daemon_mode_and_the_loss_is_told(case: &Case) {
+    const LINES: usize = 9_000;
+    let flood = "def application(environ, start_response):\n    \
+                     for number in range(9000):\n        \
+                         environ['wsgi.errors'].write('flood %d\\n' % number)\n    \
+                     start_response('200 OK', [])\n    \
+                     return [b'done']\n";
+    let httpd = case.httpd().source("/", "flood.wsgi", flood).start();
+    let since = Instant::now();
+    ask(&httpd, "/");
+    let passed = since.elapsed().as_secs() as usize;
+    httpd.announce("flood ");
+    let lines = || httpd.log_with("] flood ").len();
+    // The original has no bound, and in embedded mode the application is the administrator's own.
+    if case.theirs() || case.embedded() {
+        return until("every line", Duration::from_secs(10), || lines() == LINES);
+    }
+    httpd.provoked(&[codes::DROPPED]);
+    let lost = || -> usize {
+        let sentences = httpd.log_with("RW0320: ");
+        let numbers = sentences.iter().filter_map(|line| {
+            let words = line.text.split("RW0320: ").nth(1)?;
+            words.split(' ').next()?.parse::<usize>().ok()
+        });
+        numbers.sum()
+    };
+    until("every line or its loss", Duration::from_secs(10), || {
+        lines() + lost() == LINES
+    });
+    assert!(
+        (5_000..=5_000 + 1_000 * (passed + 1)).contains(&lines()),
+        "{} lines",
+        lines()
+    );
+    let told = httpd.log_with("RW0320");
+    assert!(told.len() <= passed + 1, "{} times", told.len());
+    let told = &told.first().expect("a loss").text;
+    assert!(
+        told.contains("process group 'site'") && told.contains("[client 127.0.0.1"),
+        "{told}"
+    );
 }

@@ -28,7 +28,7 @@
 //! - [`python`]: how a Python is to be started, set up and ended
 //! - [`script`]: a script that a worker has loaded or is to load
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
-//! - [`limits`]: every bound in one place
+//! - [`limits`]: every bound in one place; [`flow`]: how many lines of a worker go to a log
 //! - [`pairs`]: names and values as they travel
 //! - [`code`]: the message catalogue entry
 //!
@@ -40,6 +40,7 @@ pub mod bytes;
 pub mod call;
 pub mod code;
 pub mod control;
+pub mod flow;
 pub mod frame;
 pub mod head;
 pub mod httpd;

@@ -4,7 +4,7 @@ use super::hosted;
 use crate::codes;
 use crate::files_hostile::CONNECTION;
 use rwsgi_testkit::{Case, Httpd, Topic, test, until};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
@@ -30,6 +30,7 @@ ENDLESS = {
     "data": HEAD + frame(DATA, b"x" * 60000),
     "want": frame(WANT, struct.pack("<I", 10)),
     "heads": HEAD,
+    "logs": frame(LOG, struct.pack("<BIII", 3, 0, 0, 20000) + b"evil line\n" * 2000),
 }
 
 def application(environ, start_response):
@@ -106,7 +107,7 @@ fn r40_a_worker_may_die_at_any_byte_of_an_answer(case: &Case) {
     httpd.provoked(&[codes::DEATH, codes::BACK_OFF, codes::BAD_ANSWER, codes::LATE]);
 }
 
-/// R40, R68, F14
+/// R40, R64, R68, R74, F14
 fn r40_a_worker_may_stand_still_or_never_end(case: &Case) {
     let httpd = evil(case, "socket-timeout=1");
     assert_eq!(httpd.get("/plain").text(), "fine");
@@ -117,7 +118,8 @@ fn r40_a_worker_may_stand_still_or_never_end(case: &Case) {
         assert!(curl.exit != 0 || curl.status >= 500, "{bytes}: {curl:?}");
         answers(&httpd, &format!("silence after {bytes} bytes"));
     }
-    for what in ["data", "want", "heads"] {
+    let since = Instant::now();
+    for what in ["data", "want", "heads", "logs"] {
         let url = format!("http://127.0.0.1:{}/endless?what={what}", httpd.port());
         let output = std::process::Command::new("curl")
             .args([
@@ -139,6 +141,15 @@ fn r40_a_worker_may_stand_still_or_never_end(case: &Case) {
         );
         answers(&httpd, what);
     }
+    let (lines, passed) = (
+        httpd.log_with("evil line").len(),
+        since.elapsed().as_secs() as usize,
+    );
+    assert!(
+        (5_000..=5_000 + 1_000 * (passed + 1)).contains(&lines),
+        "{lines} lines in {passed} s"
+    );
+    httpd.wait_log("RW0320");
     assert_eq!(httpd.children().first().map(|now| now.pid), Some(child.pid));
     assert!(
         child.peak_kib() < memory + 32 * 1024,

@@ -1,0 +1,100 @@
+//! How many lines go to a log of what a worker says, on whichever way it says them.
+
+use std::time::{Duration, Instant};
+
+/// Longest line, bytes before escaping; longer ones are cut, or count as several.
+pub const LINE_MAX: usize = 3000;
+
+/// Lines per second in the long run.
+pub const RATE: f64 = 1000.0;
+/// Lines at once.
+const BURST: f64 = 5000.0;
+/// How often a loss is told while it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Lets so many lines through per second, after a burst, and counts the others.
+#[derive(Debug)]
+pub struct Flow {
+    tokens: f64,
+    at: Instant,
+    dropped: u64,
+}
+
+impl Flow {
+    /// Full.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            tokens: BURST,
+            at: now,
+            dropped: 0,
+        }
+    }
+
+    fn gain(&mut self, now: Instant) {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        if gained >= 1.0 {
+            self.tokens = (self.tokens + gained).min(BURST);
+            self.at = now;
+        }
+    }
+
+    /// Whether a line may pass now; if not it is counted.
+    pub fn admits(&mut self, now: Instant) -> bool {
+        self.gain(now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return true;
+        }
+        self.dropped += 1;
+        false
+    }
+
+    /// Counts a line that was lost elsewhere (a log that takes nothing now).
+    pub fn lost(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// How many were dropped, if any, counting anew; ask when `told` was long enough ago.
+    pub fn take_dropped(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.dropped)).filter(|n| *n > 0)
+    }
+
+    /// Whether some loss has not been told.
+    pub fn has_dropped(&self) -> bool {
+        self.dropped > 0
+    }
+
+    /// Whether it is as a new one: nothing was said for a while, and nothing is to be told.
+    pub fn is_at_rest(&mut self, now: Instant) -> bool {
+        self.gain(now);
+        self.dropped == 0 && self.tokens >= BURST
+    }
+
+    /// When to tell of a loss.
+    pub fn tell_at(now: Instant) -> Instant {
+        now + TELL_EVERY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // R64
+    #[test]
+    fn a_flood_is_cut_to_the_rate_and_the_loss_is_counted() {
+        let t = Instant::now();
+        let mut flow = Flow::new(t);
+        let passed = (0..8000).filter(|_| flow.admits(t)).count();
+        assert_eq!(passed, BURST as usize);
+        assert!(!flow.is_at_rest(t));
+        assert_eq!(flow.take_dropped(), Some(3000));
+        assert_eq!(flow.take_dropped(), None);
+        let later = t + Duration::from_secs(1);
+        assert_eq!((0..5000).filter(|_| flow.admits(later)).count(), RATE as usize);
+        let much_later = later + Duration::from_secs(10);
+        assert!(!flow.is_at_rest(much_later), "a loss is to be told");
+        flow.take_dropped();
+        assert!(flow.is_at_rest(much_later));
+    }
+}
