@@ -1,7 +1,8 @@
-//! A site that wants everything, with limits, and another that must not notice.
+//! Sites that want everything, one by one and all at once, with limits, and another that must not notice.
 
 use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Topic, test};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -10,36 +11,70 @@ pub fn tests(topic: &mut Topic) {
         r64_a_memory_hog_is_not_noticed_by_a_neighbour,
         r64_a_processor_hog_is_not_noticed_by_a_neighbour,
         r64_a_descriptor_hog_is_not_noticed_by_a_neighbour,
+        r64_a_log_flood_is_not_noticed_by_a_neighbour,
+        r64_who_keeps_pythons_lock_is_not_noticed_by_a_neighbour,
+        r64_a_crash_loop_is_not_noticed_by_a_neighbour,
     ]);
 }
 
-const LIMITS: &str = "application-memory-limit=134217728 application-processes-limit=40 application-cpu-limit=40 shutdown-timeout=1";
+const LIMITS: &str = "application-memory-limit=134217728 application-processes-limit=40 shutdown-timeout=1";
 
 const NOISE: &str = r#"
-import os, socket, threading
-def bomb():
+import ctypes, logging, os, re, signal, socket
+LINE = "a line of a flood, of which there are many"
+def bomb(environ):
     while True:
         try:
             os.fork()
         except OSError:
             pass
-def hog():
+def hog(environ):
     kept = []
     while True:
         kept.append(bytearray(os.urandom(1 << 16) * 64))
-def compute():
+def compute(environ):
     while True:
         pass
-def descriptors():
+def descriptors(environ):
     kept = []
     while True:
         try:
             kept.append(socket.socketpair())
         except OSError:
             pass
+def errors(environ):
+    lines = (LINE + " of a request\n") * 100
+    while True:
+        environ["wsgi.errors"].write(lines)
+def output(environ):
+    lines = (LINE + " of the process\n").encode() * 100
+    while True:
+        os.write(1, lines)
+        os.write(2, lines)
+def messages(environ):
+    while True:
+        logging.error("%s by logging", LINE)
+def lock(environ):
+    asleep = ctypes.PyDLL(None).usleep
+    while True:
+        asleep(900000)
+def search(environ):
+    re.match("(a+)+$", "a" * 64 + "b")
+def add(environ):
+    sum(range(1 << 60))
+def crash(environ):
+    os.kill(os.getpid(), signal.SIGSEGV)
 def application(environ, start_response):
-    globals()[environ["PATH_INFO"].strip("/")]()
+    globals()[environ["PATH_INFO"].strip("/")](environ)
 "#;
+
+const CRASH: &str = "import os\nos.abort()\n";
+
+/// What ends by itself, and is asked for again and again.
+const SHORT: [&str; 2] = ["crash", "import"];
+
+/// Each site has one for itself, as long as there are enough.
+const USERS: [&str; 4] = ["games", "bin", "mail", "lp"];
 
 const WELL: &str =
     "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'well']\n";
@@ -60,21 +95,60 @@ fn p99(httpd: &Httpd, length: Duration) -> Duration {
     times[times.len() * 99 / 100]
 }
 
-fn is_not_noticed(case: &Case, noise: &str) {
+/// The same while the sites make noise.
+fn p99_beside(httpd: &Httpd, sites: &[&[&str]], length: Duration) -> Duration {
+    let is_over = AtomicBool::new(false);
+    let paths = |short: bool| {
+        let all = sites.iter().enumerate().flat_map(|(number, noises)| {
+            let three = noises.iter().cycle().take(noises.len().max(3));
+            three.map(move |noise| (*noise, format!("/{number}/{noise}")))
+        });
+        all.filter(move |(noise, _)| SHORT.contains(noise) == short)
+            .map(|(_, path)| path)
+    };
+    std::thread::scope(|scope| {
+        for path in paths(true) {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let status = httpd.get(&path).status;
+                    assert!(status >= 500, "{path}: {status}");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        let held: Vec<_> = paths(false).map(|path| httpd.raw_get(&path)).collect();
+        let loud = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| p99(httpd, length)));
+        is_over.store(true, Ordering::Relaxed);
+        drop(held);
+        loud.unwrap_or_else(|why| std::panic::resume_unwind(why))
+    })
+}
+
+/// Each of the sites makes these noises, with limits; the server is as it is after that.
+fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
     case.needs_root();
     case.needs_ours("it has no limits on an application");
-    let httpd = case
+    let mut server = case
         .httpd()
         .bare()
         .file("scripts/noise.wsgi", NOISE)
+        .file("scripts/crash.wsgi", CRASH)
         .file("scripts/well.wsgi", WELL)
-        .conf(&format!(
-            "WSGIDaemonProcess noisy user=games group=games threads=3 {LIMITS}"
-        ))
         .conf("WSGIDaemonProcess well user=daemon group=daemon threads=2")
-        .conf("WSGIScriptAlias /noise @SCRIPTS@/noise.wsgi process-group=noisy application-group=a")
-        .conf("WSGIScriptAlias /well @SCRIPTS@/well.wsgi process-group=well application-group=a")
-        .start();
+        .conf("WSGIScriptAlias /well @SCRIPTS@/well.wsgi process-group=well application-group=a");
+    for (number, user) in (0..sites.len()).zip(USERS.iter().cycle()) {
+        let group = format!("process-group=noisy{number}");
+        server = server
+            .conf(&format!(
+                "WSGIDaemonProcess noisy{number} user={user} group={user} home=/ threads=3 {LIMITS} {limits}"
+            ))
+            .conf(&format!(
+                "WSGIScriptAlias /{number}/import @SCRIPTS@/crash.wsgi {group} application-group=b\n\
+                 WSGIScriptAlias /{number} @SCRIPTS@/noise.wsgi {group} application-group=a"
+            ));
+    }
+    let httpd = server.start();
     httpd.provoked(&[
         codes::LIMIT,
         codes::DEATH,
@@ -82,6 +156,7 @@ fn is_not_noticed(case: &Case, noise: &str) {
         codes::LATE,
         codes::FORCE,
         codes::APPLICATION,
+        codes::DROPPED,
     ]);
     httpd.announce_traceback();
     if !httpd.log_with("RW0501").is_empty() {
@@ -93,34 +168,69 @@ fn is_not_noticed(case: &Case, noise: &str) {
     // The machine may be busy with something else at one time, but the noise is there each time.
     for _ in 0..3 {
         let quiet = p99(&httpd, length);
-        let noisy: Vec<_> = (0..3)
-            .map(|_| httpd.raw_get(&format!("/noise/{noise}")))
-            .collect();
-        let loud = p99(&httpd, case.rounds(1, 3) as u32 * length);
-        drop(noisy);
+        let loud = p99_beside(&httpd, sites, case.rounds(1, 3) as u32 * length);
+        println!("99 of 100 requests: {quiet:?} in quiet, {loud:?} beside {sites:?}");
         if loud < (2 * quiet).max(NOTHING) {
-            return;
+            return httpd;
         }
         seen.push((quiet, loud));
     }
-    panic!("99 of 100 requests, in quiet and beside {noise}: {seen:?}");
+    panic!("99 of 100 requests, in quiet and beside {sites:?}: {seen:?}");
 }
+
+const PROCESSOR: &str = "application-cpu-limit=40";
 
 /// F18, N3
 fn r64_a_fork_bomb_is_not_noticed_by_a_neighbour(case: &Case) {
-    is_not_noticed(case, "bomb");
+    are_not_noticed(case, &[&["bomb"]], PROCESSOR);
 }
 
 /// F4, N3
 fn r64_a_memory_hog_is_not_noticed_by_a_neighbour(case: &Case) {
-    is_not_noticed(case, "hog");
+    are_not_noticed(case, &[&["hog"]], PROCESSOR);
 }
 
 fn r64_a_processor_hog_is_not_noticed_by_a_neighbour(case: &Case) {
-    is_not_noticed(case, "compute");
+    are_not_noticed(case, &[&["compute"]], PROCESSOR);
 }
 
 /// F16
 fn r64_a_descriptor_hog_is_not_noticed_by_a_neighbour(case: &Case) {
-    is_not_noticed(case, "descriptors");
+    are_not_noticed(case, &[&["descriptors"]], PROCESSOR);
+}
+
+/// F17, R74, N3
+fn r64_a_log_flood_is_not_noticed_by_a_neighbour(case: &Case) {
+    let since = Instant::now();
+    let httpd = are_not_noticed(case, &[&["errors", "output", "messages"]], PROCESSOR);
+    let passed = since.elapsed().as_secs() as usize + 1;
+    // By each child for requests, and by the manager for the process.
+    for (words, ways) in [
+        ("many of a request", httpd.children().len()),
+        ("many of the process", 1),
+    ] {
+        let lines = httpd.log_with(words).len();
+        assert!(lines > 0, "{words:?}: nothing");
+        assert!(
+            lines <= ways * (5_000 + 1_000 * passed),
+            "{words:?}: {lines} lines in {passed} s"
+        );
+    }
+    let lines = httpd.wait_log("RW0320").text;
+    assert!(lines.contains("process group 'noisy0'"), "{lines}");
+    httpd.wait_log("RW0409");
+}
+
+/// F9, N3
+fn r64_who_keeps_pythons_lock_is_not_noticed_by_a_neighbour(case: &Case) {
+    are_not_noticed(
+        case,
+        &[&["lock"], &["search"], &["add"]],
+        "application-cpu-limit=20",
+    );
+}
+
+/// F6, R63, N3
+fn r64_a_crash_loop_is_not_noticed_by_a_neighbour(case: &Case) {
+    are_not_noticed(case, &[&["crash", "import"]], PROCESSOR);
 }
