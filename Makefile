@@ -15,9 +15,9 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 prerequisites:
 	@scripts/prerequisites.sh build
 
-# The three parts must lie side by side: the module finds the other two beside itself.
+# The three parts must lie side by side: the module finds the other two beside itself. The tool may lie anywhere.
 build: prerequisites
-	$(CARGO) build --release --locked -p rwsgi -p rwsgi-manager -p rwsgi-gateway
+	$(CARGO) build --release --locked -p rwsgi -p rwsgi-manager -p rwsgi-gateway -p rwsgi-ctl
 	@mkdir -p $(BUILD)
 	@scripts/place.sh $(TARGET) $(BUILD)
 
@@ -69,7 +69,7 @@ check:
 fmt:
 	$(CARGO) fmt --all
 
-# docs/directives/, docs/codes.md: generated from the tables in the source; docs/compat.md, docs/security.md, docs/reliability.md: from the .toml beside them.
+# docs/directives/, docs/codes.md, docs/rwsgictl.md: generated from the tables in the source; docs/compat.md, docs/security.md, docs/reliability.md: from the .toml beside them.
 doc:
 	$(CARGO) run --release --locked -q -p rwsgi-docs
 

@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rwsgi_wire::admin::{Query, Report};
 use rwsgi_wire::control::{Answer, Ask, FromHttpd, FromWorker, ToHttpd, ToWorker};
 use rwsgi_wire::frame::Decoder;
 use rwsgi_wire::head::Head;
@@ -30,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, bytes)) = data.split_first() else {
         return;
     };
-    match which % 14 {
+    match which % 16 {
         0 => owned!(FromHttpd, bytes),
         1 => owned!(ToHttpd, bytes),
         2 => owned!(Ask, bytes),
@@ -43,6 +44,8 @@ fuzz_target!(|data: &[u8]| {
         9 => borrowed!(Abort<'_>, bytes),
         10 => borrowed!(Log<'_>, bytes),
         11 => drop((Want::decode(bytes).is_ok(), Taken::decode(bytes).is_ok(), BodyAbort::decode(bytes).is_ok())),
+        12 => owned!(Query, bytes),
+        13 => owned!(Report, bytes),
         _ => frames(bytes, usize::from(*which) % 7 + 1),
     }
 });

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the three parts where apxs says, and a configuration for them. DESTDIR is put in front of every path.
+# Installs the three parts where apxs says, the tool for administrators where apxs has its own, and a configuration for them. DESTDIR is put in front of every path.
 set -eu
 BUILD=${BUILD:-build}
 apxs=$(command -v apxs || command -v apxs2) || { echo "rwsgi: apxs not found; install httpd's development package." >&2; exit 1; }
@@ -12,6 +12,11 @@ for part in mod_rwsgi.so rwsgi-manager _rwsgi.abi3.so; do
     mv -f "$into/.$part.new" "$into/$part"
 done
 echo "rwsgi: installed into $into"
+tools=$("$apxs" -q SBINDIR)
+install -d "${DESTDIR:-}$tools"
+install -m 755 "$BUILD/rwsgictl" "${DESTDIR:-}$tools/.rwsgictl.new"
+mv -f "${DESTDIR:-}$tools/.rwsgictl.new" "${DESTDIR:-}$tools/rwsgictl"
+echo "rwsgi: installed $tools/rwsgictl"
 
 load="# Python WSGI applications. The other two parts of rwsgi lie beside this file.
 LoadModule rwsgi_module $modules/mod_rwsgi.so"

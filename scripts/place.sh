@@ -1,5 +1,5 @@
 #!/bin/sh
-# Places the three parts side by side: place.sh TARGET-DIR BUILD-DIR. Each is replaced by rename, so that a running httpd keeps the
+# Places the three parts, and the tool for administrators, side by side: place.sh TARGET-DIR BUILD-DIR. Each is replaced by rename, so that a running httpd keeps the
 # file it has open.
 set -eu
 target=$1 build=$2
@@ -13,4 +13,5 @@ place() {
 place libmod_rwsgi.so mod_rwsgi.so
 place rwsgi-manager rwsgi-manager
 place lib_rwsgi.so _rwsgi.abi3.so
+place rwsgictl rwsgictl
 echo "rwsgi: $build/mod_rwsgi.so is ready; load it with: LoadModule rwsgi_module $(cd "$build" && pwd)/mod_rwsgi.so"

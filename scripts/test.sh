@@ -35,7 +35,7 @@ other_build() {
     mkdir -p "$other/source" "$other/build"
     cp -r Cargo.toml Cargo.lock build.rs src crates tests "$other/source"
     sed -i 's/^pub const VERSION: u16 = /&1/' "$other/source/crates/wire/src/lib.rs"
-    (cd "$other/source" && CARGO_TARGET_DIR=$other/target $cargo build --release --locked --quiet -p rwsgi -p rwsgi-manager -p rwsgi-gateway)
+    (cd "$other/source" && CARGO_TARGET_DIR=$other/target $cargo build --release --locked --quiet -p rwsgi -p rwsgi-manager -p rwsgi-gateway -p rwsgi-ctl)
     scripts/place.sh "$other/target/release" "$other/build" >/dev/null
     RWSGI_OTHER_BUILD=$other/build
     export RWSGI_OTHER_BUILD

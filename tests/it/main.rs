@@ -21,6 +21,7 @@ mod conf_examples;
 mod connections;
 mod control_groups;
 mod crash;
+mod ctl;
 mod directives;
 mod embedded;
 mod environ;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
     suite.topic("connections", connections::tests);
     suite.topic("control_groups", control_groups::tests);
     suite.topic("crash", crash::tests);
+    suite.topic("ctl", ctl::tests);
     suite.topic("directives", directives::tests);
     suite.topic("embedded", embedded::tests);
     suite.topic("environ", environ::tests);

@@ -89,10 +89,10 @@ fn a_group_that_nobody_asks_for_costs_nothing(case: &Case) {
         .conf("WSGIScriptAlias /b @SCRIPTS@/life.wsgi process-group=b application-group=%{GLOBAL}")
         .start();
     until_workers(&httpd, 1);
-    let sockets = || httpd.socket_files().len();
-    assert_eq!(sockets(), 2, "the manager's and that of b");
+    let sockets = || httpd.pool_sockets().len();
+    assert_eq!(sockets(), 1, "that of b");
     assert_eq!(httpd.get("/a").status, 200);
-    assert_eq!((httpd.workers().len(), sockets()), (2, 3));
+    assert_eq!((httpd.workers().len(), sockets()), (2, 2));
     assert_eq!(starts(&httpd), 2);
 }
 
@@ -114,7 +114,7 @@ fn ten_thousand_groups_cost_next_to_nothing(case: &Case) {
     let manager = || httpd.manager().expect("a manager");
     let before = manager().descriptors();
     assert_eq!(httpd.get("/g7777/pid").status, 200);
-    assert_eq!((httpd.workers().len(), httpd.socket_files().len()), (1, 2));
+    assert_eq!((httpd.workers().len(), httpd.pool_sockets().len()), (1, 1));
     for _ in 0..3 {
         httpd.graceful();
     }

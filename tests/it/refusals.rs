@@ -96,10 +96,8 @@ fn a_group_is_unknown_also_where_there_are_none(case: &Case) {
 fn a_socket_that_is_gone_costs_the_group_or_is_made_anew(case: &Case) {
     let httpd = case.httpd().app("hello.wsgi").children(1).start();
     assert_eq!(httpd.get("/").status, 200);
-    for socket in httpd.socket_files() {
-        if !socket.ends_with("manager.sock") {
-            fs::remove_file(socket).expect("removed");
-        }
+    for socket in httpd.pool_sockets() {
+        fs::remove_file(socket).expect("removed");
     }
     if case.theirs() {
         // Until httpd is restarted.
@@ -182,11 +180,7 @@ fn a_socket_without_permission_is_a_503(case: &Case) {
         .script("hello.wsgi")
         .conf("WSGIScriptAlias / @SCRIPTS@/hello.wsgi process-group=site application-group=%{GLOBAL}")
         .start();
-    let sockets = || {
-        let all = httpd.socket_files().into_iter();
-        all.filter(|path| !path.ends_with("manager.sock"))
-            .collect::<Vec<_>>()
-    };
+    let sockets = || httpd.pool_sockets();
     until("the socket of the group", Duration::from_secs(10), || {
         !sockets().is_empty()
     });

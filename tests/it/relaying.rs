@@ -154,10 +154,7 @@ fn socket_user_owns_the_socket(case: &Case) {
         return;
     }
     assert_eq!(httpd.get("/").status, 200);
-    let owners = httpd
-        .socket_files()
-        .into_iter()
-        .filter(|path| !path.ends_with("manager.sock"));
+    let owners = httpd.pool_sockets().into_iter();
     let owners: Vec<u32> = owners
         .map(|path| path.metadata().expect("metadata").uid())
         .collect();

@@ -1,4 +1,4 @@
-//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source, `docs/compat.md`, `docs/security.md` and `docs/reliability.md` from their rows. `make doc` runs it at
+//! Writes `docs/codes.md` and `docs/directives/` from the tables in the source, `docs/rwsgictl.md` from its command line, `docs/compat.md`, `docs/security.md` and `docs/reliability.md` from their rows. `make doc` runs it at
 //! the top of the repository. `rwsgi-docs proof` says whether the tests named in those rows have passed.
 
 mod compat;
@@ -45,6 +45,7 @@ fn pages(docs: &Path) -> io::Result<()> {
     }
     mod_rwsgi::directives::pages::write(&directives)?;
     std::fs::write(directives.join("README.md"), directives_index())?;
+    std::fs::write(docs.join("rwsgictl.md"), rwsgi_ctl::manual::page())?;
     std::fs::write(docs.join("codes.md"), codes_page(&tables()))
 }
 
@@ -153,6 +154,17 @@ mod tests {
             for text in [code.title, code.cause, code.outcome, code.action] {
                 assert!(!text.is_empty(), "{code} has an empty part");
             }
+        }
+    }
+
+    #[test]
+    fn options_are_shown_under_the_names_that_they_are_written_by() {
+        let known: Vec<&str> = mod_rwsgi::directives::daemon::OPTIONS
+            .iter()
+            .flat_map(|part| part.iter().map(|(name, _, _)| *name))
+            .collect();
+        for name in rwsgi_ctl::options::of(&rwsgi_wire::control::Group::default()).keys() {
+            assert!(known.contains(name), "{name} is no option of WSGIDaemonProcess");
         }
     }
 

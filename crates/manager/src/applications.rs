@@ -238,6 +238,7 @@ impl Manager {
         if self.lookups.is_untold(name) {
             let text = format!("applications of {} are refused: {}", escape(name), stop.text);
             target.say(Level::Error, stop.code, &text);
+            self.remember_of([b"~", name].concat(), Vec::new(), None, stop.code.number, &text);
         }
     }
 

@@ -1,4 +1,4 @@
-//! `manager.sock`: httpd's children ask where a pool is and what a worker died of.
+//! `manager.sock`: httpd's children ask where a pool is and what a worker died of. And the doors through which they come, and administrators.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::applications::Question;
 use crate::codes;
-use crate::runtime_dir::{ASK_SOCKET, RuntimeDir};
+use crate::runtime_dir::{ASK_SOCKET, CTL_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
 /// Most connections at once; then the one that has been silent for longest makes room, so that nobody can take all places.
@@ -26,8 +26,40 @@ const SHUT: Duration = Duration::from_millis(500);
 /// How often it is looked whether the door is still there.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A socket on which children connect.
+/// Who comes through a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visitors {
+    /// httpd's.
+    Children,
+    /// Root, with `rwsgictl`.
+    Administrators,
+}
+
+impl Visitors {
+    const ALL: [Self; 2] = [Self::Children, Self::Administrators];
+
+    /// Name of the socket.
+    fn socket(self) -> &'static [u8] {
+        match self {
+            Self::Children => ASK_SOCKET,
+            Self::Administrators => CTL_SOCKET,
+        }
+    }
+
+    /// Who comes through the door of this path.
+    fn of(path: &[u8]) -> Self {
+        let is_ctl = path.rsplit(|b| *b == b'/').next() == Some(CTL_SOCKET);
+        if is_ctl {
+            Self::Administrators
+        } else {
+            Self::Children
+        }
+    }
+}
+
+/// A socket on which somebody connects.
 pub(crate) struct Door {
+    pub(crate) visitors: Visitors,
     pub(crate) listener: OwnedFd,
     pub(crate) directory: Rc<RuntimeDir>,
     pub(crate) path: Vec<u8>,
@@ -52,13 +84,28 @@ enum Waiting {
 }
 
 impl Manager {
-    pub(crate) fn open_door(&mut self, directory: &Rc<RuntimeDir>) -> Result<(), String> {
-        let (path, listener) = directory
-            .listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG, None)
-            .map_err(|e| format!("the manager's socket cannot be made ({e}): set WSGISocketPrefix to a shorter path, or to one that httpd's starter may write"))?;
-        let id = self.fresh_id();
-        self.add_door(id, listener, directory, path);
-        self.keep_door(id);
+    /// Opens the doors of a directory that are not open.
+    pub(crate) fn open_doors(&mut self, directory: &Rc<RuntimeDir>) -> Result<(), String> {
+        for visitors in Visitors::ALL {
+            let is_its = |door: &Door| door.visitors == visitors && Rc::ptr_eq(&door.directory, directory);
+            if self.doors.values().any(is_its) {
+                continue;
+            }
+            let made = match visitors {
+                Visitors::Children => directory.listen(Kind::SeqPacket, ASK_SOCKET, BACKLOG, None),
+                Visitors::Administrators => directory.listen_for_root(CTL_SOCKET),
+            };
+            let (path, listener) = made.map_err(|e| {
+                let name = String::from_utf8_lossy(visitors.socket());
+                format!(
+                    "the manager's socket {name} cannot be made ({e}): set WSGISocketPrefix to a shorter path, or to one that httpd's starter \
+                     may write"
+                )
+            })?;
+            let id = self.fresh_id();
+            self.add_door(id, listener, directory, path);
+            self.keep_door(id);
+        }
         Ok(())
     }
 
@@ -70,6 +117,7 @@ impl Manager {
         self.doors.insert(
             id,
             Door {
+                visitors: Visitors::of(&path),
                 listener,
                 directory: Rc::clone(directory),
                 path,
@@ -98,8 +146,12 @@ impl Manager {
             let Some(door) = self.doors.get(&id) else {
                 return;
             };
+            let visitors = door.visitors;
             match socket::accept(&door.listener, Mode::NonBlocking) {
-                Ok(socket) => self.welcome(socket),
+                Ok(socket) => match visitors {
+                    Visitors::Children => self.welcome(socket),
+                    Visitors::Administrators => self.welcome_administrator(socket),
+                },
                 Err(e) if e.is_would_block() => return,
                 Err(e) => {
                     // Out of descriptors: shut for a while instead of being woken for ever.

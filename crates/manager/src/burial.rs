@@ -116,7 +116,7 @@ impl Manager {
         let killed = worker.known.killed.is_some();
         let leaving = worker.known.asked || worker.known.leaving.is_some();
         if leaving && killed {
-            return target.say(Level::Warn, codes::KILLED_LATE, &why);
+            return self.died(worker, cause, Level::Warn, codes::KILLED_LATE.number, &why);
         }
         // A worker that is asked to end while it starts dies of the signal, and its unfinished journey means nothing.
         let started = matches!(worker.state, State::Ready | State::Leaving);
@@ -149,11 +149,8 @@ impl Manager {
                 return self.refuse(pool, refusal.code, &refusal.text);
             }
             let why = format!("{} while {}", refusal.text, refusal.step.words());
-            target.coded(
-                Level::Error,
-                refusal.code,
-                &format!("worker {pid} did not start: {why}"),
-            );
+            let text = format!("worker {pid} did not start: {why}");
+            self.died(worker, cause, Level::Error, refusal.code, &text);
             return self.back_off(pool, &why);
         }
         let fatal = self.died_loading(worker);
@@ -163,26 +160,26 @@ impl Manager {
         match worker.state {
             State::Entering => {
                 let why = format!("{why} while {}", worker.step.map_or("starting", Step::words));
-                target.say(Level::Error, codes::LOST_ON_THE_WAY, &why);
+                self.died(worker, cause, Level::Error, codes::LOST_ON_THE_WAY.number, &why);
                 self.back_off(pool, &why);
             }
             State::Booting if killed => {
-                target.say(Level::Error, codes::START_LIMIT, &why);
+                self.died(worker, cause, Level::Error, codes::START_LIMIT.number, &why);
                 self.back_off(pool, &why);
             }
             State::Booting => {
                 let why = format!("{why} before it was ready{}", self.python_of(pool));
-                target.say(Level::Error, codes::DIED_BEFORE_READY, &why);
+                self.died(worker, cause, Level::Error, codes::DIED_BEFORE_READY.number, &why);
                 self.back_off(pool, &why);
             }
             State::Ready | State::Leaving if fatal.is_some() => {
                 let script = fatal.map(|version| escape(&version.script)).unwrap_or_default();
                 let why = format!("{why} while it loaded script '{script}'");
-                target.say(Level::Error, codes::DIED_LOADING, &why);
+                self.died(worker, cause, Level::Error, codes::DIED_LOADING.number, &why);
                 self.back_off(pool, &why);
             }
             State::Ready | State::Leaving => {
-                target.say(Level::Error, codes::DIED, &why);
+                self.died(worker, cause, Level::Error, codes::DIED.number, &why);
                 if self.is_service(pool) {
                     self.back_off(pool, &why);
                 } else {

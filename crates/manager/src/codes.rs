@@ -336,6 +336,15 @@ codes! {
         "It has more than 16 MiB.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
         "Put what is data into files of their own.";
+    FOREIGN_ADMINISTRATOR = 550, "Connection of a foreign process to the manager's ctl.sock",
+        "A process that is not root's connected, although the socket's mode lets nobody else in: it has capabilities that it should not have, or has been \
+         given the connection.",
+        "The connection is closed; nothing else changes.",
+        "Find out which process it is. rwsgictl is for root.";
+    MALFORMED_QUERY = 551, "Question on ctl.sock cannot be read",
+        "rwsgictl and the manager are of different builds, or something else writes to the socket.",
+        "It is told so, and the connection is closed; nothing else changes.",
+        "After an installation stop and start httpd, so that the manager is the one that was installed.";
 }
 
 #[cfg(test)]

@@ -372,7 +372,7 @@ impl Manager {
                 if config.begin.server_gid != begin.server_gid {
                     directory.open_to(begin.server_gid)?;
                     self.close_doors(&directory);
-                    self.open_door(&directory)?;
+                    self.open_doors(&directory)?;
                 }
                 return Ok(directory);
             }
@@ -380,10 +380,12 @@ impl Manager {
         let mut doors = self.doors.values();
         if let Some(door) = doors.find(|door| door.directory.path() == begin.runtime_dir) {
             // An earlier manager's, gone on with.
-            return Ok(Rc::clone(&door.directory));
+            let directory = Rc::clone(&door.directory);
+            self.open_doors(&directory)?;
+            return Ok(directory);
         }
         let directory = Rc::new(RuntimeDir::make(&begin.runtime_dir, begin.server_gid, self.root)?);
-        self.open_door(&directory)?;
+        self.open_doors(&directory)?;
         Ok(directory)
     }
 
@@ -392,7 +394,7 @@ impl Manager {
     pub(crate) fn renew_directory(&mut self, old: &Rc<RuntimeDir>) -> Result<(), String> {
         if old.is_in_place() {
             self.close_doors(old);
-            return self.open_door(old);
+            return self.open_doors(old);
         }
         let Some(config) = self.config.as_ref().filter(|c| Rc::ptr_eq(&c.directory, old)) else {
             // Of an earlier configuration: nobody needs it any more.
@@ -402,7 +404,7 @@ impl Manager {
         let (path, gid) = (config.begin.runtime_dir.clone(), config.begin.server_gid);
         let new = Rc::new(RuntimeDir::make(&path, gid, self.root)?);
         self.close_doors(old);
-        self.open_door(&new)?;
+        self.open_doors(&new)?;
         if let Some(config) = &mut self.config {
             config.directory = new;
         }

@@ -2,7 +2,8 @@
 //!
 //! **Who may talk to it.** httpd's parent, over descriptor 3: each message must carry that process's id and user. httpd's children,
 //! over `manager.sock`: their user is checked; they may ask where a pool is and what a worker died of, nothing else. Its own workers,
-//! each over its own descriptor: they are believed about themselves only. Anything malformed closes that connection alone.
+//! each over its own descriptor: they are believed about themselves only. Root, over `ctl.sock`, with `rwsgictl`. Anything malformed closes that
+//! connection alone.
 //!
 //! **What it believes.** User and group ids come from httpd's parent, or for applications below a base from the account that the pattern names, whose
 //! files they must be. What it never does: read a file that a lesser user can
@@ -20,6 +21,7 @@
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
+//! - `administration`, `overview`, `incidents`: what administrators ask, what is, what went wrong
 //! - [`codes`]: every message at warning or above
 //!
 //! # The journey
@@ -30,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod administration;
 mod adoption;
 mod applications;
 mod asking;
@@ -43,6 +46,7 @@ mod demand;
 pub mod enter;
 pub mod entry;
 mod groups;
+mod incidents;
 pub mod interpreters;
 pub mod journey;
 pub mod keeper;
@@ -55,6 +59,7 @@ pub mod log;
 pub mod lookup;
 mod lookups;
 mod memory;
+mod overview;
 pub mod place;
 mod pools;
 pub mod python;

@@ -518,16 +518,16 @@ impl Manager {
     /// The pool cannot serve until something is changed. Told once per reason.
     pub(crate) fn refuse(&mut self, id: u64, code: u16, text: &str) {
         let (live, _) = self.census(id);
-        let Some(pool) = self.pools.get_mut(&id) else {
+        let Some(pool) = self.pools.get(&id) else {
             return;
         };
         if pool.trouble.as_deref() != Some(text) {
-            pool.target.coded(
-                Level::Error,
-                code,
-                &format!("{} cannot serve: {text}", pool.title()),
-            );
+            let text = format!("{} cannot serve: {text}", pool.title());
+            self.failed(id, code, &text);
         }
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
         pool.demand.calm_down(&pool.settings);
         if live > 0 || pool.entrance.is_none() {
             // Others still serve, or it is a service: no connection will ask for the next try.

@@ -191,7 +191,7 @@ impl Manager {
                 "{}: a further worker does not serve beside the others, which go on: {why}",
                 pool.title()
             );
-            pool.target.say(Level::Error, codes::NOT_JOINED, &text);
+            self.failed(pool_id, codes::NOT_JOINED.number, &text);
         }
         self.timers.set(now + FAILED_FOR, Token::Pool(pool_id));
     }
@@ -203,11 +203,9 @@ impl Manager {
         };
         pool.renewals.running = None;
         pool.renewals.failed = Some((version.clone(), Instant::now()));
-        let serving: Vec<&Worker> = pool
-            .workers
-            .iter()
-            .filter_map(|w| self.workers.get(w))
-            .filter(|w| w.serves())
+        let workers = pool.workers.iter().copied();
+        let serving: Vec<u64> = workers
+            .filter(|w| self.workers.get(w).is_some_and(Worker::serves))
             .collect();
         let script = escape(&version.script);
         let rest = if serving.is_empty() {
@@ -219,8 +217,8 @@ impl Manager {
             "{}: the new version of script '{script}' cannot be loaded: {why}; {rest}",
             pool.title()
         );
-        pool.target.say(Level::Error, codes::NOT_RENEWED, &text);
-        for worker in serving {
+        self.failed(pool_id, codes::NOT_RENEWED.number, &text);
+        for worker in serving.iter().filter_map(|w| self.workers.get(w)) {
             keep(worker, version);
         }
         self.renew(pool_id);

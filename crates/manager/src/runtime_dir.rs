@@ -11,6 +11,8 @@ use rwsgi_os::{OsError, ids};
 
 /// Name of the socket on which httpd's children ask.
 pub const ASK_SOCKET: &[u8] = b"manager.sock";
+/// Name of the socket on which administrators ask.
+pub const CTL_SOCKET: &[u8] = rwsgi_wire::admin::SOCKET;
 
 /// A runtime directory. Dropping it removes it with the sockets in it.
 #[derive(Debug)]
@@ -116,6 +118,20 @@ impl RuntimeDir {
             gid: self.group.get(),
         };
         let listener = socket::listen(kind, &path, access, backlog)?;
+        Ok((path, listener))
+    }
+
+    /// Listens on a new socket of this name, open to nobody but this user, who is root where there is a right to be.
+    pub fn listen_for_root(&self, name: &[u8]) -> Result<(Vec<u8>, OwnedFd), OsError> {
+        /// Connections that may wait to be accepted: nobody else comes here than who administers this machine.
+        const BACKLOG: u32 = 16;
+        let path = [&self.path[..], b"/", name].concat();
+        let access = Access {
+            mode: 0o600,
+            uid: None,
+            gid: None,
+        };
+        let listener = socket::listen(Kind::SeqPacket, &path, access, BACKLOG)?;
         Ok((path, listener))
     }
 

@@ -14,6 +14,7 @@ use rwsgi_os::signal::{self, Mask, Signal};
 use rwsgi_os::{AsFd, OsError, OwnedFd, fd, ids, socket};
 use rwsgi_wire::response::Level;
 
+use crate::administration::Administrators;
 use crate::adoption::Unfit;
 use crate::applications::Patterns;
 use crate::asking::{Asker, Door};
@@ -22,6 +23,7 @@ use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
 use crate::groups::Groups;
+use crate::incidents::Incidents;
 use crate::keeper::{MISUSED, OF_ANOTHER_VERSION};
 use crate::keeping::CONFIG_ID;
 use crate::log::{Logs, Target};
@@ -81,6 +83,8 @@ pub(crate) enum Token {
     Lookup(u64),
     Groups,
     Keeper,
+    /// A connected administrator.
+    Administrator(u64),
 }
 
 const ID_BITS: u32 = 56;
@@ -102,6 +106,7 @@ impl Token {
             Self::Lookup(id) => (11, id),
             Self::Groups => (12, 0),
             Self::Keeper => (13, 0),
+            Self::Administrator(id) => (14, id),
         };
         (kind << ID_BITS) | id
     }
@@ -123,6 +128,7 @@ impl Token {
             11 => Self::Lookup(id),
             12 => Self::Groups,
             13 => Self::Keeper,
+            14 => Self::Administrator(id),
             _ => return None,
         })
     }
@@ -151,6 +157,7 @@ pub(crate) struct Manager {
     pub(crate) config: Option<Config>,
     pub(crate) doors: HashMap<u64, Door>,
     pub(crate) askers: HashMap<u64, Asker>,
+    pub(crate) administrators: Administrators,
     pub(crate) pools: HashMap<u64, Pool>,
     pub(crate) workers: HashMap<u64, Worker>,
     /// Workers that templates are about to fork, under the numbers that they will have.
@@ -160,6 +167,7 @@ pub(crate) struct Manager {
     pub(crate) by_pid: HashMap<Pid, u64>,
     pub(crate) turned_away: HashMap<u64, TurnedAway>,
     pub(crate) deaths: Deaths,
+    pub(crate) incidents: Incidents,
     pub(crate) starts: Starts,
     pub(crate) lookups: Lookups,
     pub(crate) patterns: Patterns,
@@ -254,6 +262,7 @@ impl Manager {
             config: None,
             doors: HashMap::new(),
             askers: HashMap::new(),
+            administrators: Administrators::default(),
             pools: HashMap::new(),
             workers: HashMap::new(),
             unborn: HashMap::new(),
@@ -261,6 +270,7 @@ impl Manager {
             by_pid: HashMap::new(),
             turned_away: HashMap::new(),
             deaths: Deaths::default(),
+            incidents: Incidents::default(),
             starts: Starts::new(),
             lookups: Lookups::default(),
             patterns: Patterns::default(),
@@ -304,6 +314,7 @@ impl Manager {
             Token::Signals => self.on_signals()?,
             Token::Door(id) => self.on_door(id),
             Token::Asker(id) => self.on_asker(id),
+            Token::Administrator(id) => self.on_administrator(id),
             Token::Pool(id) => self.on_pool(id),
             Token::TurnedAway(id) => self.on_turned_away(id),
             Token::Worker(id) => self.on_worker(id),
@@ -332,6 +343,7 @@ impl Manager {
             | Token::Output(_)
             | Token::Status(_)
             | Token::Keeper
+            | Token::Administrator(_)
             // Every turn of the loop looks at them.
             | Token::Starts => {}
         }
@@ -392,15 +404,19 @@ impl Manager {
 
     /// Whether something about a peer may be told now: once in a while.
     pub(crate) fn may_tell_peer(&mut self) -> bool {
-        let now = Instant::now();
-        let may = self
-            .told_peer
-            .is_none_or(|t| now.saturating_duration_since(t) > Duration::from_secs(10));
-        if may {
-            self.told_peer = Some(now);
-        }
-        may
+        is_due(&mut self.told_peer)
     }
+}
+
+/// Whether what may be told once in a while may be told now; then it has been.
+pub(crate) fn is_due(told: &mut Option<Instant>) -> bool {
+    const WHILE: Duration = Duration::from_secs(10);
+    let now = Instant::now();
+    let due = told.is_none_or(|t| now.saturating_duration_since(t) > WHILE);
+    if due {
+        *told = Some(now);
+    }
+    due
 }
 
 #[cfg(test)]
@@ -416,6 +432,7 @@ mod tests {
             Token::Door(1),
             Token::Status(77),
             Token::Lookup(3),
+            Token::Administrator(4),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use double::{Httpd, SERVE, children, eventually, is_alive, kill, question, worker_uid};
 use rwsgi_os::process::{End, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
-use rwsgi_os::{ids, message, poll};
+use rwsgi_os::{OwnedFd, fd, ids, message, poll};
+use rwsgi_wire::admin::{Query, Report};
 use rwsgi_wire::control::{Answer, Ask, Begin, DeathKind, FromHttpd, FromWorker, Preload, ToHttpd};
+use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::response::{AbortReason, Level};
 
 fn death_of(httpd: &Httpd, pid: Pid) -> (DeathKind, String) {
@@ -295,6 +297,67 @@ fn a_malformed_question_closes_its_connection_only() {
     assert_eq!(message::receive(&bad, &mut [0; 8]).unwrap(), 0);
     httpd.pool("site");
     httpd.logged("RW0405", 1);
+}
+
+fn administrator(httpd: &Httpd) -> OwnedFd {
+    let path = format!("{}/ctl.sock", httpd.runtime_dir());
+    socket::connect(Kind::SeqPacket, path.as_bytes(), Mode::Blocking).unwrap()
+}
+
+fn report(administrator: &OwnedFd, query: &[u8]) -> Report {
+    message::send(administrator, query).unwrap();
+    let mut buffer = vec![0; CONTROL_MAX];
+    let length = message::receive(administrator, &mut buffer).unwrap();
+    Report::decode(&buffer[..length]).unwrap()
+}
+
+// R37
+#[test]
+fn r37_a_damaged_question_of_an_administrator_is_told_and_closes_its_connection_only() {
+    let mut httpd = Httpd::start("administrators");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    let (good, bad) = (administrator(&httpd), administrator(&httpd));
+    let mut other_version = Query::Server.encode();
+    other_version[1] = 200;
+    let Report::Unread(why) = report(&bad, &other_version) else {
+        panic!("it was read");
+    };
+    assert!(String::from_utf8(why).unwrap().contains("version 200"));
+    assert_eq!(message::receive(&bad, &mut [0; 8]).unwrap(), 0);
+    httpd.logged("RW0551", 1);
+    assert_eq!(
+        report(&good, &Query::Pools { after: 0 }.encode()),
+        Report::Pools(Vec::new())
+    );
+    httpd.pool("site");
+    httpd.nth_ready(1);
+    let Report::Pools(pools) = report(&good, &Query::Pools { after: 0 }.encode()) else {
+        panic!("no pools");
+    };
+    assert_eq!((pools.len(), &pools[0].group[..]), (1, &b"site"[..]));
+}
+
+// R37, R62
+#[test]
+fn r62_who_asks_and_does_not_read_loses_the_connection_and_the_ninth_takes_the_place_of_the_most_silent() {
+    let mut httpd = Httpd::start("flood");
+    let home = httpd.python("py", SERVE);
+    httpd.configure(&[httpd.group("site", &home)]);
+    let flood = administrator(&httpd);
+    fd::set_nonblocking(&flood, true).unwrap();
+    let query = Query::Groups { after: Vec::new() }.encode();
+    eventually("the flood to be closed", || {
+        message::send(&flood, &query)
+            .is_err_and(|e| !e.is_would_block())
+            .then_some(())
+    });
+    let silent = administrator(&httpd);
+    let others: Vec<OwnedFd> = (0..8).map(|_| administrator(&httpd)).collect();
+    let server = |administrator| matches!(report(administrator, &Query::Server.encode()), Report::Server(_));
+    assert!(others.iter().all(server));
+    assert_eq!(message::receive(&silent, &mut [0; 8]).unwrap(), 0);
+    httpd.pool("site");
 }
 
 // R4

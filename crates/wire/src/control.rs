@@ -305,7 +305,7 @@ impl FromHttpd {
 }
 
 /// Reads one message: its number, then what `read` makes of the rest, of which nothing may be left.
-fn whole<T>(
+pub(crate) fn whole<T>(
     packet: &[u8],
     read: impl FnOnce(u8, &mut Fields<'_>) -> Result<T, WireError>,
 ) -> Result<T, WireError> {
@@ -316,14 +316,14 @@ fn whole<T>(
     Ok(message)
 }
 
-fn unknown<T>(found: u8) -> Result<T, WireError> {
+pub(crate) fn unknown<T>(found: u8) -> Result<T, WireError> {
     Err(WireError::Value {
         field: "message",
         found: found.into(),
     })
 }
 
-fn check_version(f: &mut Fields<'_>) -> Result<(), WireError> {
+pub(crate) fn check_version(f: &mut Fields<'_>) -> Result<(), WireError> {
     match f.u16("version")? {
         VERSION => Ok(()),
         theirs => Err(WireError::Version { theirs }),

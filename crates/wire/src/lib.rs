@@ -24,17 +24,19 @@
 //! - [`mod@httpd`]: what applications may ask about httpd; [`scoreboard`]: what it is doing
 //! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
 //! - [`control`]: httpd to manager, child to manager, manager to worker; one message per SEQPACKET packet
+//! - [`admin`]: what the tool for administrators asks the manager
 //! - [`base`]: applications that run as the user below whose directory they are
 //! - [`python`]: how a Python is to be started, set up and ended
 //! - [`script`]: a script that a worker has loaded or is to load
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place; [`flow`]: how many lines of a worker go to a log
-//! - [`pairs`]: names and values as they travel
+//! - [`pairs`]: names and values as they travel; [`text`]: what others have named, as text
 //! - [`code`]: the message catalogue entry
 //!
 //! If you read only one test: `frame::tests::every_truncation_point_waits_for_more`.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod base;
 pub mod bytes;
 pub mod call;
@@ -53,6 +55,7 @@ pub mod response;
 pub mod scale;
 pub mod scoreboard;
 pub mod script;
+pub mod text;
 
 use std::fmt;
 

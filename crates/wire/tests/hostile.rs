@@ -1,8 +1,9 @@
 //! Hostile bytes: no decoder panics, loops or accepts what it would not have written.
 
+use rwsgi_wire::admin::{Cgroup, GroupReport, Incident, PoolReport, Query, Report, Server, WorkerReport};
 use rwsgi_wire::base::{Base, BaseRules, Tuning};
 use rwsgi_wire::control::{
-    Answer, Ask, Begin, FromHttpd, FromWorker, Group, Preload, Start, ToHttpd, ToWorker,
+    Answer, Ask, Begin, DeathKind, FromHttpd, FromWorker, Group, Preload, Start, ToHttpd, ToWorker,
 };
 use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
@@ -158,6 +159,44 @@ fn control_messages() {
         FromWorker::decode,
         FromWorker::encode,
     );
+}
+
+// R3, R37
+#[test]
+fn what_the_tool_for_administrators_says_and_hears() {
+    let pool = PoolReport {
+        group: b"~ann".to_vec(),
+        scripts: vec![b"/a".to_vec(), b"/b".to_vec()],
+        ..PoolReport::default()
+    };
+    let worker = WorkerReport {
+        idle: Some(3),
+        cgroups: vec![Cgroup::default(); 2],
+        ..WorkerReport::default()
+    };
+    let incident = Incident {
+        death: Some(DeathKind::Exit),
+        text: b"why".to_vec(),
+        ..Incident::default()
+    };
+    for query in [
+        Query::Server,
+        Query::Groups {
+            after: b"site".to_vec(),
+        },
+        Query::Workers { after: 7 },
+    ] {
+        survives(&query.encode(), Query::decode, Query::encode);
+    }
+    for report in [
+        Report::Server(Server::default()),
+        Report::Groups(vec![GroupReport::default(); 2]),
+        Report::Pools(vec![pool; 2]),
+        Report::Workers(vec![worker; 2]),
+        Report::Incidents(vec![incident; 2]),
+    ] {
+        survives(&report.encode(), Report::decode, Report::encode);
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ def said(attempt):
     except OSError as error:
         return error.errno
 def connect(path):
-    kind = socket.SOCK_SEQPACKET if path.endswith("manager.sock") else socket.SOCK_STREAM
+    kind = socket.SOCK_SEQPACKET if path.endswith(("manager.sock", "ctl.sock")) else socket.SOCK_STREAM
     with socket.socket(socket.AF_UNIX, kind) as stranger:
         stranger.settimeout(10)
         stranger.connect(path)
@@ -72,7 +72,7 @@ fn r35_no_user_reaches_the_sockets(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
     // The workers' own user, and another.
     for user in [USER, "daemon"] {
-        assert_eq!(knock(&httpd, user), ["13"; 5], "{user}");
+        assert_eq!(knock(&httpd, user), ["13"; 6], "{user}");
     }
     let unix = std::fs::read_to_string("/proc/net/unix").expect("/proc/net/unix");
     assert!(
@@ -99,10 +99,15 @@ fn r36_a_stranger_that_reaches_a_socket_is_turned_away(case: &Case) {
     }
     for user in [USER, "daemon"] {
         let became = knock(&httpd, user);
-        assert_eq!(became[2..], ["13", "closed", "closed"], "{user}: {became:?}");
+        assert_eq!(
+            became[2..],
+            ["13", "closed", "closed", "closed"],
+            "{user}: {became:?}"
+        );
     }
-    httpd.wait_log("RW0404");
-    httpd.wait_log("RW0613");
+    for code in ["RW0404", "RW0550", "RW0613"] {
+        httpd.wait_log(code);
+    }
     open(directory, 0o710);
     until("an answer", Duration::from_secs(10), || {
         httpd.get("/").status == 200

@@ -164,9 +164,9 @@ impl Stage<'_> {
             }
             // Anybody's: it is made anew.
             Fault::WipeSockets => {
-                let sockets = httpd.socket_files();
+                let sockets = httpd.pool_sockets();
                 let at = chance.below(sockets.len().max(1));
-                if let Some(socket) = sockets.get(at).filter(|path| !path.ends_with("manager.sock")) {
+                if let Some(socket) = sockets.get(at) {
                     let _ = std::fs::remove_file(socket);
                 }
             }

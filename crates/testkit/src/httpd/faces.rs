@@ -231,6 +231,13 @@ impl Httpd {
     pub fn socket_files(&self) -> Vec<PathBuf> {
         socket_files(&self.root)
     }
+
+    /// Those on which workers take requests: all but the manager's own.
+    pub fn pool_sockets(&self) -> Vec<PathBuf> {
+        let mut all = self.socket_files();
+        all.retain(|path| !path.ends_with("manager.sock") && !path.ends_with("ctl.sock"));
+        all
+    }
 }
 
 fn socket_files(directory: &Path) -> Vec<PathBuf> {
