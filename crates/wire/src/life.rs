@@ -182,7 +182,7 @@ impl Life {
     /// After how long without such a sign the manager takes a worker for stuck: later than the worker itself would.
     pub fn silence(&self) -> Option<Duration> {
         let limit = Duration::from_secs(self.deadlock_timeout.into());
-        (self.deadlock_timeout > 0).then(|| limit + 2 * self.pulse() + Duration::from_secs(3))
+        (self.deadlock_timeout > 0).then(|| limit + 3 * self.pulse() + Duration::from_secs(3))
     }
 
     /// How long the requests under way may take in a worker that leaves; `None`: as long as they do.

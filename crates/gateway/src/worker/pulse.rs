@@ -12,6 +12,7 @@ use super::Worker;
 /// The signs of life.
 #[derive(Default)]
 pub struct Pulse {
+    /// Counted at the beginning of each and at its end: odd while the GIL is waited for.
     beats: AtomicU64,
     ended: Mutex<bool>,
     end: Condvar,
@@ -25,10 +26,12 @@ impl Pulse {
         let mut ended = pulse.ended.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ended {
             drop(ended);
-            if worker.interpreter.enter(|_, _| ()).is_err() {
+            pulse.beats.fetch_add(1, Ordering::Relaxed);
+            let taken = worker.interpreter.enter(|_, _| ());
+            pulse.beats.fetch_add(1, Ordering::Relaxed);
+            if taken.is_err() {
                 return;
             }
-            pulse.beats.fetch_add(1, Ordering::Relaxed);
             worker.control.alive();
             ended = pulse.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = pulse.end.wait_timeout_while(ended, pause, |ended| !*ended);
@@ -43,7 +46,8 @@ impl Pulse {
     }
 }
 
-/// How long there has been no beat, in time in which this process ran: one that was stopped, or a machine that slept, is not stuck.
+/// How long a beat has waited for the GIL, in time in which this process ran: one that was stopped, or a machine that slept, is not stuck. Nor
+/// is one whose next beat is not due yet, or late.
 pub struct Stillness {
     beats: u64,
     still: Duration,
@@ -60,7 +64,7 @@ impl Stillness {
         }
     }
 
-    /// Looks at the beats; how long there has been none. To be called about as often as there is one.
+    /// Looks at the beats; how long one has waited. To be called about as often as there is one.
     pub fn look(&mut self, pulse: &Pulse, life: &Life) -> Duration {
         let beats = pulse.beats.load(Ordering::Relaxed);
         self.count(beats, Instant::now(), life.pulse())
@@ -68,7 +72,8 @@ impl Stillness {
 
     fn count(&mut self, beats: u64, now: Instant, pause: Duration) -> Duration {
         let passed = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        if std::mem::replace(&mut self.beats, beats) == beats {
+        let is_waiting = beats % 2 == 1;
+        if std::mem::replace(&mut self.beats, beats) == beats && is_waiting {
             self.still += passed.min(2 * pause);
         } else {
             self.still = Duration::ZERO;
@@ -86,12 +91,24 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut stillness = Stillness::new();
         let mut now = stillness.looked;
-        for expected in [1, 2, 3] {
+        for expected in [0, 1, 2, 3] {
             now += second;
-            assert_eq!(stillness.count(0, now, second), expected * second);
+            assert_eq!(stillness.count(1, now, second), expected * second);
         }
         now += 3600 * second;
-        assert_eq!(stillness.count(0, now, second), 5 * second);
-        assert_eq!(stillness.count(1, now + second, second), Duration::ZERO);
+        assert_eq!(stillness.count(1, now, second), 5 * second);
+        assert_eq!(stillness.count(3, now + second, second), Duration::ZERO);
+    }
+
+    // Each beat comes a little later than a pause after the last one, and a look may fall just before it.
+    #[test]
+    fn a_beat_that_is_not_due_yet_or_late_is_no_stillness() {
+        let second = Duration::from_secs(1);
+        let mut stillness = Stillness::new();
+        let mut now = stillness.looked;
+        for beats in [2, 2, 4, 4, 4] {
+            now += second;
+            assert_eq!(stillness.count(beats, now, second), Duration::ZERO);
+        }
     }
 }
