@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,9 @@ use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long nobody reads what a worker writes.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// What the manager's bootstrap does, without its error reports.
 const BOOT: &str = "\
@@ -110,6 +113,8 @@ pub struct Worker {
     pub pid: Pid,
     control: OwnedFd,
     output: OwnedFd,
+    /// What has been read of its output.
+    written: Mutex<Vec<u8>>,
     address: Vec<u8>,
     /// What it said to the manager.
     pub said: Vec<FromWorker>,
@@ -181,6 +186,7 @@ impl Worker {
             pid,
             control,
             output,
+            written: Mutex::default(),
             address,
             said: vec![],
             ended: false,
@@ -234,15 +240,19 @@ impl Worker {
         lines.collect()
     }
 
-    /// What it wrote to its standard streams so far.
+    /// What it wrote to its standard streams since this was asked for the last time.
     pub fn text(&self) -> String {
+        self.read_output();
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
+    fn read_output(&self) {
         fd::set_nonblocking(&self.output, true).expect("fcntl");
-        let mut all = Vec::new();
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = fd::read(&self.output, &mut buffer) {
-            all.extend_from_slice(&buffer[..n]);
+            self.written.lock().unwrap().extend_from_slice(&buffer[..n]);
         }
-        String::from_utf8_lossy(&all).into_owned()
     }
 
     pub fn has_left(&self, reason: LeaveReason) -> bool {
@@ -267,17 +277,16 @@ impl Worker {
         process::signal(&pidfd, signal).expect("it can be signalled");
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended, and takes what it says and writes meanwhile: one that goes on writing would wait for that.
     pub fn wait(&mut self) -> End {
         let deadline = Instant::now() + PATIENCE;
         let pidfd = process::open(self.pid).expect("it was not reaped");
-        let left = deadline.saturating_duration_since(Instant::now());
-        assert!(
-            poll::readable(&pidfd, Some(left)).expect("poll"),
-            "{}: it does not end; {}",
-            self.version,
-            self.text()
-        );
+        while !poll::readable(&pidfd, Some(GLANCE)).expect("poll") {
+            self.listen();
+            self.read_output();
+            let (late, version) = (Instant::now() > deadline, &self.version);
+            assert!(!late, "{version}: it does not end; {}", self.text());
+        }
         self.listen();
         self.ended = true;
         process::wait(self.pid).expect("a child")
