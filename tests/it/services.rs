@@ -105,8 +105,9 @@ fn is_gone(pid: u32) -> bool {
     Process::read(pid).is_none_or(|p| p.state == 'Z')
 }
 
+/// What is noted is inside: who reads the note may send a signal at once.
 const START_AND_STAY: &str =
-    "note('start')\ntry:\n    stay()\nexcept SystemExit as e:\n    note('exit %r' % e.code)\n    raise\n";
+    "try:\n    note('start')\n    stay()\nexcept SystemExit as e:\n    note('exit %r' % e.code)\n    raise\n";
 
 fn scripts_run_in_the_main_thread_of_each_process(case: &Case) {
     let text = "main = threading.current_thread() is threading.main_thread()\n\
@@ -187,8 +188,7 @@ fn signals_belong_to_the_script(case: &Case) {
     let text = "def end(*_):\n    note('mine')\n    raise KeyboardInterrupt\n\
         before = signal.signal(signal.SIGTERM, end)\n\
         signal.signal(signal.SIGUSR2, lambda *_: note('usr2'))\n\
-        note('start %s' % callable(before))\n\
-        try:\n    stay()\n\
+        try:\n    note('start %s' % callable(before))\n    stay()\n\
         except KeyboardInterrupt:\n    note('ended')\n";
     let httpd = service(case, "", text).start();
     let first = noted(&httpd, "start True", 1)[0];
@@ -308,8 +308,7 @@ fn a_process_that_a_script_forks_ends_by_itself(case: &Case) {
             note('child')\n\
         else:\n    \
             os.wait()\n    \
-            note('alone')\n    \
-            try:\n        stay()\n    \
+            try:\n        note('alone')\n        stay()\n    \
             finally:\n        note('end')\n";
     let httpd = service(case, "shutdown-timeout=1", text)
         .file("scripts/second.py", "")
@@ -326,8 +325,7 @@ fn a_process_that_a_script_forks_ends_by_itself(case: &Case) {
     }
 }
 
-const DEAF: &str =
-    "note('start')\nwhile True:\n    try:\n        stay()\n    except SystemExit:\n        note('deaf')\n";
+const DEAF: &str = "words = ['start']\nwhile True:\n    try:\n        if words: note(words.pop())\n        stay()\n    except SystemExit:\n        note('deaf')\n";
 
 fn who_ignores_system_exit_is_ended_by_force(case: &Case) {
     let httpd = service(case, "shutdown-timeout=1", DEAF).start();
@@ -381,8 +379,7 @@ fn a_restart_of_httpd_starts_anew_what_has_changed(case: &Case) {
 }
 
 fn two_of_a_service_never_overlap(case: &Case) {
-    let text = "note('start')\n\
-        try:\n    stay()\n\
+    let text = "try:\n    note('start')\n    stay()\n\
         finally:\n    time.sleep(0.7)\n    note('end')\n";
     let httpd = service(case, "umask=020", text).start();
     for round in 1..=2 {
@@ -418,7 +415,7 @@ fn restart_interval_starts_a_service_anew(case: &Case) {
 
 fn a_cpu_time_limit_asks_a_service_to_end(case: &Case) {
     case.needs_ours("there the signal has no effect on a service before its script ends");
-    let text = "note('start')\ntry:\n    while True: time.time()\nexcept SystemExit:\n    note('exit')\n";
+    let text = "try:\n    note('start')\n    while True: time.time()\nexcept SystemExit:\n    note('exit')\n";
     let httpd = service(case, "cpu-time-limit=1", text).start();
     noted(&httpd, "exit", 1);
     noted(&httpd, "start", 2);
