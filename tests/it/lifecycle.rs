@@ -110,15 +110,15 @@ fn inactivity_timeout_replaces_a_worker_that_was_used(case: &Case) {
 }
 
 fn requests_keep_a_worker_from_being_inactive(case: &Case) {
-    let httpd = life(case, "threads=2 inactivity-timeout=2").start();
+    let httpd = life(case, "threads=2 inactivity-timeout=4").start();
     let first = pid(&httpd);
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(4) {
+    while since.elapsed() < Duration::from_secs(6) {
         assert_eq!(pid(&httpd), first);
     }
     // One that lasts longer than the limit is activity as well.
     let mut raw = occupy(&httpd);
-    pass_time(Duration::from_secs(3));
+    pass_time(Duration::from_secs(5));
     release(&httpd);
     assert_eq!(raw.reply().body, b"done");
 }
@@ -194,9 +194,8 @@ fn a_stopped_worker_is_replaced(case: &Case) {
     let httpd = life(case, "threads=2 deadlock-timeout=1").start();
     let first = pid(&httpd);
     signal(first, Signal::SIGSTOP);
-    // Other threads run on until the one that was chosen has seen the signal.
     until("the worker to stand still", SLOW, || {
-        Process::read(first).is_none_or(|worker| worker.state == 'T')
+        Process::read(first).is_none_or(|worker| worker.stands_still())
     });
     let reply = httpd.get("/pid");
     // The request had not begun when the worker was killed: its successor answers.
@@ -238,7 +237,7 @@ fn eviction_timeout_limits_that(case: &Case) {
     let first = pid(&httpd);
     let mut raw = occupy(&httpd);
     signal(first, Signal::SIGUSR1);
-    until("the worker to end", Duration::from_secs(10), || is_gone(first));
+    until("the worker to end", SLOW, || is_gone(first));
     let status = raw.try_head().map(|head| head.status);
     assert_eq!(status, Some(502));
     httpd.announce_traceback();

@@ -122,6 +122,20 @@ impl Process {
             .collect()
     }
 
+    /// Whether every thread of it has stopped, or it has gone. SIGSTOP stops one after the other, and until its turn comes a thread may take from
+    /// the kernel what has arrived for it.
+    pub fn stands_still(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(self.file("task")) else {
+            return true;
+        };
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read(thread.path().join("stat")).unwrap_or_default();
+            let stat = String::from_utf8_lossy(&stat);
+            stat.rsplit_once(')')
+                .is_none_or(|(_, back)| back.starts_with(" T") || back.starts_with(" Z"))
+        })
+    }
+
     /// Sends a signal; a process that has gone is no error.
     pub fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.pid as i32), signal);
