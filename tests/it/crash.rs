@@ -106,7 +106,8 @@ fn f26_warm_sites_do_not_notice_that_managers_are_killed(case: &Case) {
     load.more(20);
     assert_eq!(load.stop(), Vec::<String>::new());
     assert_eq!(pids(&httpd), before);
-    assert!(worst < Duration::from_secs(2), "{worst:?} without a manager");
+    // One that hung would be missed for ten.
+    assert!(worst < Duration::from_secs(6), "{worst:?} without a manager");
 }
 
 /// F26
@@ -144,10 +145,7 @@ fn f26_a_first_request_waits_for_the_next_manager(case: &Case) {
             assert_eq!(reply.status, 200, "{}", reply.text());
         });
         let took = start.elapsed();
-        assert!(
-            took < base * 3 + Duration::from_secs(2),
-            "{took:?}, and {base:?} undisturbed"
-        );
+        assert!(took < base * 3 + SLOW, "{took:?}, and {base:?} undisturbed");
         until("another manager", SLOW, || httpd.log_with("RW0410").len() == n);
     }
     until("one worker for each", SLOW, || httpd.workers().len() == rounds);
@@ -177,9 +175,17 @@ fn f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing(case: 
     let reply = httpd.get("/cold/pid");
     assert_eq!(reply.status, 503, "{}", reply.text());
     assert!(reply.header("retry-after").is_some());
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(4) + SLOW,
+        "{:?}",
+        start.elapsed()
+    );
     until("another manager", SLOW, || !httpd.log_with("RW0410").is_empty());
-    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(11) + SLOW,
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(httpd.get("/cold/pid").status, 200);
     assert_eq!(load.stop(), Vec::<String>::new());
     assert!(before.iter().all(|pid| pids(&httpd).contains(pid)));

@@ -156,9 +156,13 @@ fn sockets_below_a_closed_directory_are_a_503(case: &Case) {
     let closed = builder.root().join("closed");
     set_mode(&closed, 0o700);
     let httpd = builder.conf("WSGISocketPrefix @ROOT@/closed/wsgi").start();
-    let since = std::time::Instant::now();
-    assert_eq!(httpd.get("/").status, 503);
-    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    // At once: who waits for a pool does so for four seconds, also on an idle machine.
+    let times = [(); 3].map(|()| {
+        let since = std::time::Instant::now();
+        assert_eq!(httpd.get("/").status, 503);
+        since.elapsed()
+    });
+    assert!(times.iter().min() < Some(&Duration::from_secs(3)), "{times:?}");
     let line = httpd.wait_log(case.said("RW0301", "WSGI0117")).text;
     assert!(line.contains("Permission denied"), "{line}");
     if !case.theirs() {

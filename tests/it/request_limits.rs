@@ -98,7 +98,8 @@ fn r59_an_application_that_hangs_is_cut_off_and_others_are_not(case: &Case) {
         })
         .collect();
     times.sort();
-    assert!(times[20] < Duration::from_millis(50), "{times:?}");
+    // One that waited would do so until the others are released.
+    assert!(times[20] < Duration::from_secs(2), "{times:?}");
     assert_eq!(
         httpd.get("/other").status,
         200,

@@ -59,7 +59,7 @@ fn answers_within(httpd: &Httpd, path: &str, status: u16, limit: Duration) {
     let took = start.elapsed();
     assert_eq!(got, status, "after {took:?}");
     assert!(
-        took >= limit.mul_f32(0.8) && took < limit + Duration::from_secs(8),
+        took >= limit.mul_f32(0.8) && took < limit + Duration::from_secs(20),
         "took {took:?}"
     );
 }
@@ -154,7 +154,7 @@ fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
         "after {:?}",
         start.elapsed()
     );
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SLOW, "{:?}", start.elapsed());
     until("another worker", SLOW, || {
         let reply = httpd.get("/pid");
         reply.status == 200 && reply.text() != before
@@ -166,7 +166,7 @@ fn a_request_that_takes_too_long_costs_the_worker(case: &Case) {
     finish(&httpd);
 }
 
-const INTERRUPTED: &str = "request-timeout=1 interrupt-timeout=10";
+const INTERRUPTED: &str = "request-timeout=1 interrupt-timeout=25";
 
 /// F8
 fn a_request_that_takes_too_long_is_interrupted(case: &Case) {
@@ -180,7 +180,7 @@ fn a_request_that_takes_too_long_is_interrupted(case: &Case) {
         let start = Instant::now();
         let reply = httpd.get("/wait");
         assert_eq!((reply.status, reply.body.len()), (504, 0), "{}", reply.text());
-        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SLOW, "{:?}", start.elapsed());
     }
     assert_eq!(
         httpd.get("/pid").text(),

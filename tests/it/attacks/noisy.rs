@@ -82,8 +82,8 @@ const WELL: &str =
 /// Nobody waits longer than this by itself on a machine that others use, too.
 const NOTHING: Duration = Duration::from_millis(50);
 
-/// The time that 99 of 100 requests to the neighbour take at most.
-fn p99(httpd: &Httpd, length: Duration) -> Duration {
+/// The time that so many of 100 requests to the neighbour take at most.
+fn at_most(httpd: &Httpd, of_100: usize, length: Duration) -> Duration {
     let (begin, mut times) = (Instant::now(), Vec::new());
     while begin.elapsed() < length || times.len() < 100 {
         let since = Instant::now();
@@ -92,11 +92,11 @@ fn p99(httpd: &Httpd, length: Duration) -> Duration {
         times.push(since.elapsed());
     }
     times.sort_unstable();
-    times[times.len() * 99 / 100]
+    times[times.len() * of_100 / 100]
 }
 
 /// The same while the sites make noise.
-fn p99_beside(httpd: &Httpd, sites: &[&[&str]], length: Duration) -> Duration {
+fn at_most_beside(httpd: &Httpd, sites: &[&[&str]], of_100: usize, length: Duration) -> Duration {
     let is_over = AtomicBool::new(false);
     let paths = |short: bool| {
         let all = sites.iter().enumerate().flat_map(|(number, noises)| {
@@ -118,7 +118,7 @@ fn p99_beside(httpd: &Httpd, sites: &[&[&str]], length: Duration) -> Duration {
             });
         }
         let held: Vec<_> = paths(false).map(|path| httpd.raw_get(&path)).collect();
-        let loud = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| p99(httpd, length)));
+        let loud = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| at_most(httpd, of_100, length)));
         is_over.store(true, Ordering::Relaxed);
         drop(held);
         loud.unwrap_or_else(|why| std::panic::resume_unwind(why))
@@ -164,18 +164,20 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         case.skip("no control groups with all controllers can be made here");
     }
     let length = Duration::from_millis(case.rounds(700, 5_000) as u64);
+    // Beside other tests the slowest ten are those that these have kept waiting.
+    let of_100 = case.rounds(90, 99);
     let mut seen = Vec::new();
     // The machine may be busy with something else at one time, but the noise is there each time.
-    for _ in 0..3 {
-        let quiet = p99(&httpd, length);
-        let loud = p99_beside(&httpd, sites, case.rounds(1, 3) as u32 * length);
-        println!("99 of 100 requests: {quiet:?} in quiet, {loud:?} beside {sites:?}");
+    for _ in 0..5 {
+        let quiet = at_most(&httpd, of_100, length);
+        let loud = at_most_beside(&httpd, sites, of_100, case.rounds(1, 3) as u32 * length);
+        println!("{of_100} of 100 requests: {quiet:?} in quiet, {loud:?} beside {sites:?}");
         if loud < (2 * quiet).max(NOTHING) {
             return httpd;
         }
         seen.push((quiet, loud));
     }
-    panic!("99 of 100 requests, in quiet and beside {sites:?}: {seen:?}");
+    panic!("{of_100} of 100 requests, in quiet and beside {sites:?}: {seen:?}");
 }
 
 const PROCESSOR: &str = "application-cpu-limit=40";

@@ -98,7 +98,8 @@ fn r58_slow_uploads_hold_no_worker(case: &Case) {
         })
         .collect();
     times.sort();
-    assert!(times[98] < Duration::from_secs(1), "{:?}", &times[90..]);
+    // One that waited for a thread would do so until the uploads go on.
+    assert!(times[98] < Duration::from_secs(5), "{:?}", &times[90..]);
     assert_eq!(ran(&httpd), 0, "none of them has reached the application");
     let count = slow.len();
     for mut raw in slow {

@@ -159,7 +159,8 @@ fn r58_slow_readers_hold_no_worker(case: &Case) {
         })
         .collect();
     times.sort();
-    assert!(times[98] < Duration::from_secs(1), "{:?}", &times[90..]);
+    // One that waited for a thread would do so until the readers go on.
+    assert!(times[98] < Duration::from_secs(5), "{:?}", &times[90..]);
     for (reader, n) in readers.into_iter().zip(0..) {
         let reply = reader.rest();
         assert!(is_whole(&reply, count), "reader {n}: {reply:?}");
@@ -337,7 +338,9 @@ fn f41_no_room_for_an_answer_loses_none_of_it(case: &Case) {
         for length in ["", "&length"] {
             let said = httpd.log_with("RW0314").len();
             let reader = Slow::start(&httpd, &format!("/down?bytes={count}{length}"));
-            std::thread::sleep(Duration::from_millis(200));
+            until("the child to have no room", LONG, || {
+                httpd.log_with("RW0314").len() > said
+            });
             assert!(is_whole(&reader.rest(), count), "{is_missing} {length}");
             assert_eq!(httpd.log_with("RW0314").len(), said + 1);
         }

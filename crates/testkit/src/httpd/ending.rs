@@ -83,7 +83,7 @@ impl Httpd {
         complaints
     }
 
-    /// Waits, up to a second, until httpd is through with the connections that its clients have closed.
+    /// Waits, up to five seconds, until httpd is through with the connections that its clients have closed.
     ///
     /// At SIGTERM a child of event or worker closes the sockets its threads are serving. A thread that is just freeing
     /// one makes it read freed memory: AH00052 with a segmentation fault, also of an httpd without any module of ours
@@ -102,7 +102,7 @@ impl Httpd {
                 && connection.inode != 0
                 && states.contains(&connection.state)
         };
-        for _ in 0..100 {
+        for _ in 0..500 {
             let idle = procfs::net::tcp().is_ok_and(|table| !table.iter().any(closing));
             // The thread has closed the socket and has yet to forget it.
             std::thread::sleep(Duration::from_millis(10));
@@ -119,7 +119,7 @@ impl Httpd {
         // The same ones: prefork ends a child that it does not need any more each second, and reaps it in the next.
         let mut left: Vec<Process> = zombies().collect();
         while !left.is_empty() {
-            if start.elapsed() > Duration::from_secs(4) {
+            if start.elapsed() > Duration::from_secs(15) {
                 complaints.push(format!("zombies: {left:?}"));
                 break;
             }
@@ -155,7 +155,7 @@ impl Httpd {
             if left.is_empty() && sockets.is_empty() {
                 return Vec::new();
             }
-            if start.elapsed() > Duration::from_secs(5) {
+            if start.elapsed() > Duration::from_secs(15) {
                 let mut complaints: Vec<String> = left
                     .iter()
                     .map(|p| format!("left over: {p:?} {:?}", p.arguments()))
