@@ -2,9 +2,10 @@
 
 use crate::codes;
 use rwsgi_testkit::{
-    Builder, Case, Httpd, Process, Topic, Value, httpd_user, json, test, with_file_replaced,
+    Builder, Case, Httpd, Process, Topic, Value, apps_venv, httpd_user, json, test, until, with_file_replaced,
 };
 use std::path::Path;
+use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
@@ -14,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         supplementary_groups_are_exactly_the_given_ones,
         supplementary_groups_come_from_the_group_database,
         a_worker_cannot_gain_privileges,
+        c26_a_worker_that_is_not_who_was_ordered_runs_nothing_of_the_site,
         a_worker_has_only_the_intended_descriptors,
         a_workers_environment_is_made_from_nothing,
         two_groups_run_as_two_users,
@@ -142,6 +144,70 @@ fn a_worker_cannot_gain_privileges(case: &Case) {
         }
     }
 }
+
+/// C26: a program that leads into a user namespace, where the user is root and has every capability.
+fn c26_a_worker_that_is_not_who_was_ordered_runs_nothing_of_the_site(case: &Case) {
+    case.needs_root();
+    case.needs_ours("its daemons are not executed");
+    let may = std::process::Command::new("setpriv")
+        .args([
+            "--reuid",
+            USER,
+            "--regid",
+            GROUP,
+            "--clear-groups",
+            "--no-new-privs",
+        ])
+        .args(["unshare", "--map-root-user", "true"])
+        .status();
+    if !may.is_ok_and(|status| status.success()) {
+        case.skip("users cannot make user namespaces here");
+    }
+    let python = apps_venv().expect("the tests' venv").join("bin/python3");
+    let builder = case.httpd();
+    let home = builder.root().join("python");
+    let leads = |way: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (directory, program) = (home.join("bin"), home.join("bin/python3"));
+        let text = format!("#!/bin/sh\nexec {way} {} \"$@\"\n", python.display());
+        std::fs::create_dir_all(&directory).expect("mkdir");
+        std::fs::write(&program, text).expect("write");
+        for path in [&home, &directory, &program] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+    };
+    leads("unshare --map-root-user");
+    let httpd = builder
+        .python_home(Some(&home))
+        .daemon(&format!("user={USER} group={GROUP}"))
+        .source(
+            "/",
+            "app.wsgi",
+            "open(__file__.replace('scripts/app.wsgi', 'data/ran'), 'w')\n",
+        )
+        .start();
+    for _ in 0..3 {
+        let reply = httpd.get("/");
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert!(reply.header("retry-after").is_some());
+    }
+    let line = httpd.wait_log("RW0662");
+    for deviation in ["Uid is 0", "CapEff is", "instead of none"] {
+        assert!(line.text.contains(deviation), "{}", line.text);
+    }
+    httpd.wait_log("status 78 before it was ready");
+    httpd.provoked(&[codes::BACK_OFF]);
+    assert!(!httpd.data().join("ran").exists());
+    // Another one is tried after a pause, and serves once the program is what it says.
+    leads("");
+    httpd.rewrite_script("app.wsgi", SAYS_HELLO);
+    until("it serves", Duration::from_secs(30), || {
+        httpd.get("/").status == 200
+    });
+}
+
+const SAYS_HELLO: &str =
+    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n";
 
 /// R25, C20
 fn a_worker_has_only_the_intended_descriptors(case: &Case) {

@@ -67,18 +67,6 @@ codes! {
         "site.addsitedir raised for it (usually a .pth file that fails).",
         "This and the following entries are not on sys.path.",
         "Check the directory and its .pth files.";
-    RUNS_AS_ROOT = 616, "the worker runs as root",
-        "The process group has user=root, or httpd itself was started by root without one.",
-        "The application can do everything on this machine.",
-        "Give the process group a user of its own.";
-    DESCRIPTORS_INHERITED = 617, "the worker inherited descriptors that it should not have",
-        "Something between httpd and the worker left files open.",
-        "The application can use them.",
-        "Report it: this is a defect.";
-    PRIVILEGES_POSSIBLE = 618, "the worker could gain privileges by executing a program",
-        "no_new_privs is not set although the worker runs as another user than httpd's manager.",
-        "Set-uid programs work for the application.",
-        "Report it: this is a defect.";
     SIGNAL_HANDLER_IGNORED = 619, "signal.signal was called and ignored",
         "The application, or a library, wanted to handle a signal; in a web server signals belong to the server.",
         "The handler is not installed; signal.signal returned it.",
@@ -139,6 +127,10 @@ codes! {
         "A module of this name is on sys.path of an httpd child, and executing it raised; the traceback follows.",
         "The module apache has the names of mod_wsgi only.",
         "Mend the module, or rename it if it is not meant for httpd's children.";
+    NOT_AS_ORDERED = 662, "the worker is not what it should be (C26)",
+        "Its user, groups, capabilities or no_new_privs are not those that the manager has given it: the program of python-home changes them (a user namespace), or the kernel or container only claims to.",
+        "It ends with status 78 before it runs anything of the application; there is no fall-back. Another one is tried after a growing pause, and requests get 503 with Retry-After.",
+        "Name a Python in python-home that does not lead elsewhere; if it does not, report this with the text.";
     RELOAD_REQUIRED_RAISED = 690, "reload_required() raised an exception",
         "The script defines this function, which says before each request whether the script must be loaded again.",
         "It counts as no: the request is served by what is loaded.",

@@ -13,6 +13,7 @@ use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{FromWorker, Start};
 use rwsgi_wire::frame::{self, Kind};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::identity::{Groups, Identity};
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::pairs::PairList;
 use rwsgi_wire::python::{Interpreters, Options, Python};
@@ -416,6 +417,38 @@ fn a_worker_that_is_to_renew_a_script_ends_when_it_does_not_load() {
             "{:?}",
             worker.lines()
         );
+    });
+}
+
+/// C26
+#[test]
+fn c26_a_worker_that_is_not_who_was_ordered_runs_nothing() {
+    on_every_python(|python| {
+        let own = settings().identity.uid;
+        let wrong_groups = Groups {
+            gid: own,
+            others: vec![61234],
+        };
+        for (uid, groups, deviation) in [
+            (own + 1, None, "Uid is "),
+            (own, Some(wrong_groups), "Groups is "),
+        ] {
+            let directory = Directory::new();
+            let script = directory.write("app.wsgi", "open(__file__ + '.ran', 'w')\n");
+            let start = Start {
+                identity: Identity { uid, groups },
+                preload: vec![Script::at(&script)],
+                ..settings()
+            };
+            let mut worker = Worker::launch(python, directory, start);
+            assert_eq!(worker.wait(), End::Exit(78));
+            let lines = worker.lines();
+            assert!(
+                lines.len() == 1 && lines[0].starts_with("RW0662") && lines[0].contains(deviation),
+                "{lines:?}"
+            );
+            assert!(!worker.directory.0.join("app.wsgi.ran").exists());
+        }
     });
 }
 

@@ -336,6 +336,10 @@ codes! {
         "It has more than 16 MiB.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
         "Put what is data into files of their own.";
+    DESCRIPTORS_LEFT = 536, "Descriptors are left open (C26)",
+        "After all others were closed, a process on its way to Python has more than those of a worker, or cannot see which it has.",
+        "The worker is not started; there is no fall-back.",
+        "Report this: it points to a kernel or container that only claims to close them.";
     FOREIGN_ADMINISTRATOR = 550, "Connection of a foreign process to the manager's ctl.sock",
         "A process that is not root's connected, although the socket's mode lets nobody else in: it has capabilities that it should not have, or has been \
          given the connection.",

@@ -508,7 +508,30 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         }
         self.system
             .close_from(SETTINGS_FD.unsigned_abs())
-            .map_err(|e| Stop::call(codes::DESCRIPTORS_FAILED, &e))
+            .map_err(|e| Stop::call(codes::DESCRIPTORS_FAILED, &e))?;
+        self.no_descriptor_is_left()
+    }
+
+    /// C26: what is still open now would be the application's. Looked at here, because later what Python's own start opens for the site
+    /// (`.pth` files, `sitecustomize`) could not be told from it.
+    fn no_descriptor_is_left(&mut self) -> Result<(), Stop> {
+        let open = self.system.names_in(b"/proc/self/fd").map(|names| {
+            let numbers = names
+                .iter()
+                .filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok());
+            numbers
+                .filter(|number| *number >= SETTINGS_FD)
+                .collect::<Vec<i32>>()
+        });
+        let text = match open {
+            // One of them is where they are read from.
+            Ok(left) if left.len() <= 1 => return Ok(()),
+            Ok(left) => {
+                format!("descriptors from {SETTINGS_FD} on were closed, and these are open: {left:?}")
+            }
+            Err(e) => format!("it cannot be seen which descriptors are open: {e}"),
+        };
+        Err(Stop::new(codes::DESCRIPTORS_LEFT, text))
     }
 
     fn exec(&mut self, program: &[u8], environment: &[Vec<u8>]) -> Result<std::convert::Infallible, Stop> {

@@ -9,6 +9,7 @@ use rwsgi_os::spawn::Spawn;
 use rwsgi_os::{OsError, OwnedFd, fd, file, message};
 use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::control::{Start, ToWorker};
+use rwsgi_wire::identity::{Groups, Identity};
 use rwsgi_wire::script::Script;
 
 use crate::entry::Entry;
@@ -161,6 +162,13 @@ impl Manager {
         Start {
             group: g.name.clone(),
             application_group: pool.application_group.clone(),
+            identity: Identity {
+                uid: g.uid,
+                groups: self.root.then(|| Groups {
+                    gid: g.gid,
+                    others: g.groups.clone(),
+                }),
+            },
             server_uid: pool.settings.server_uid,
             processes: g.processes,
             threads: g.threads,

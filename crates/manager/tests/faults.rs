@@ -192,7 +192,7 @@ fn r21_whichever_system_call_fails_no_instruction_of_the_user_is_executed() {
     refused(&entry, &memory, "setrlimit DATA", Step::Exec, 468);
 }
 
-/// R22, C11
+/// R22, C11, C26
 #[test]
 fn r22_a_system_call_that_lies_is_found_out() {
     if !is_root() {
@@ -213,6 +213,8 @@ fn r22_a_system_call_that_lies_is_found_out() {
     let option = |option: libc::c_int| spec((libc::SYS_prctl, Some((0, option.unsigned_abs()))), 0);
     let (bounding, privileges) = (option(libc::PR_CAPBSET_DROP), option(libc::PR_SET_NO_NEW_PRIVS));
     refused(&entry, &bounding, "PR_CAPBSET_DROP", Step::Capabilities, 467);
+    let close = spec((libc::SYS_close_range, None), 0);
+    refused(&entry, &close, "close_range", Step::Descriptors, 536);
     refused(&entry, &privileges, "PR_SET_NO_NEW_PRIVS", Step::Privileges, 426);
 }
 

@@ -4,6 +4,7 @@
 use crate::base::{Base, ScriptOwner, Tuning};
 use crate::bytes::{Fields, Put};
 use crate::httpd::Httpd;
+use crate::identity::{Identity, put_ids, take_ids};
 use crate::life::{Bounds, LeaveReason, Life};
 use crate::python::Python;
 use crate::quota::Quotas;
@@ -163,13 +164,6 @@ impl Preload {
     }
 }
 
-fn put_ids(out: &mut Vec<u8>, ids: &[u32]) {
-    out.put_u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-    for id in ids {
-        out.put_u32(*id);
-    }
-}
-
 impl Group {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.put_bytes(&self.name);
@@ -210,9 +204,7 @@ impl Group {
             log_level: f.u8("log level")?,
             uid: f.u32("uid")?,
             gid: f.u32("gid")?,
-            groups: (0..f.u32("groups")?)
-                .map(|_| f.u32("groups"))
-                .collect::<Result<_, _>>()?,
+            groups: take_ids(f)?,
             user: f.bytes("user")?.into(),
             user_home: f.bytes("user home")?.into(),
             shell: f.bytes("shell")?.into(),
@@ -647,6 +639,8 @@ pub struct Start {
     pub group: Vec<u8>,
     /// Application group; informational, a worker serves in its main interpreter.
     pub application_group: Vec<u8>,
+    /// Who it is to be.
+    pub identity: Identity,
     /// Who may connect.
     pub server_uid: u32,
     /// Workers of the pool.
@@ -733,6 +727,7 @@ impl ToWorker {
                 out.put_u16(VERSION);
                 out.put_bytes(&s.group);
                 out.put_bytes(&s.application_group);
+                s.identity.put(&mut out);
                 out.put_u32(s.server_uid);
                 out.put_u32(s.processes);
                 out.put_u32(s.threads);
@@ -781,6 +776,7 @@ impl ToWorker {
                     Self::Start(Box::new(Start {
                         group: f.bytes("group")?.into(),
                         application_group: f.bytes("application group")?.into(),
+                        identity: Identity::take(f)?,
                         server_uid: f.u32("server uid")?,
                         processes: f.u32("processes")?,
                         threads: f.u32("threads")?,
@@ -960,6 +956,7 @@ impl FromWorker {
 mod tests {
     use super::*;
     use crate::base::BaseRules;
+    use crate::identity::Groups;
 
     fn refuses_every_truncation<T: std::fmt::Debug>(
         bytes: &[u8],
@@ -1084,6 +1081,13 @@ mod tests {
         };
         let start = Start {
             group: b"g".to_vec(),
+            identity: Identity {
+                uid: 1000,
+                groups: Some(Groups {
+                    gid: 1000,
+                    others: vec![4, 1000],
+                }),
+            },
             threads: 15,
             preload: vec![script.clone(), Script::at(b"/y")],
             script_owner: ScriptOwner::UserOrRoot,

@@ -46,6 +46,7 @@ pub mod flow;
 pub mod frame;
 pub mod head;
 pub mod httpd;
+pub mod identity;
 pub mod life;
 pub mod limits;
 pub mod pairs;

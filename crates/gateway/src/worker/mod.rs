@@ -113,7 +113,6 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         let number = RawFd::try_from(number).map_err(|_| failed(format!("{number} is not a descriptor")))?;
         fd::adopt(number).map_err(|error| failed(error.to_string()))
     };
-    let surplus = checks::surplus_descriptors();
     let listener = adopt(listener)?;
     let (control, mut start) = {
         let control = adopt(control)?;
@@ -121,7 +120,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
     };
     let control = Arc::new(control);
     panic_log(&control);
-    checks::report(&control, &start, &surplus);
+    checks::leave_unless_as_ordered(&control, &start.identity);
     title::set(&start.display_name);
     stacks::arrange(py)?;
     if start.is_service() {

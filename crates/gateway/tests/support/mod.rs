@@ -15,6 +15,7 @@ use rwsgi_os::{fd, file, message, poll};
 use rwsgi_wire::control::{FromWorker, Start, ToWorker};
 use rwsgi_wire::frame::{Decoder, Kind, put, put_with};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::identity::Identity;
 use rwsgi_wire::life::{LeaveReason, Life};
 use rwsgi_wire::limits::{CHUNK_MAX, CONTROL_MAX};
 use rwsgi_wire::pairs::PairList;
@@ -122,11 +123,24 @@ pub struct Worker {
     pub version: String,
 }
 
+/// The beginning of a command line that executes the rest as the manager would: without capabilities, and without a way to any.
+fn without_powers() -> Vec<Vec<u8>> {
+    let mut words = vec!["setpriv", "--no-new-privs"];
+    if rwsgi_os::ids::user_ids().effective == 0 {
+        words.extend(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]);
+    }
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
 /// Settings that most tests use.
 pub fn settings() -> Start {
     Start {
         group: b"site".to_vec(),
         application_group: b"app".to_vec(),
+        identity: Identity {
+            uid: rwsgi_os::ids::user_ids().effective,
+            groups: None,
+        },
         server_uid: rwsgi_os::ids::user_ids().effective,
         threads: 2,
         life: Life {
@@ -160,11 +174,15 @@ impl Worker {
         let (output, output_in) = fd::pipe().expect("a pipe");
         let null = file::null().expect("/dev/null");
         let library = std::fs::File::open(library()).expect("the library opens");
-        let program = python.as_os_str().as_encoded_bytes();
-        let arguments = [program.to_vec(), b"-c".to_vec(), BOOT.into()];
+        let mut arguments = without_powers();
+        arguments.extend([
+            python.as_os_str().as_encoded_bytes().to_vec(),
+            b"-c".to_vec(),
+            BOOT.into(),
+        ]);
         let environment = [b"PATH=/usr/bin:/bin".to_vec(), b"LANG=C.UTF-8".to_vec()];
         let pid = Spawn {
-            program,
+            program: b"/usr/bin/setpriv",
             arguments: &arguments,
             environment: &environment,
             descriptors: &[

@@ -50,6 +50,8 @@ pub fn travel_by(
             null.as_fd(),
             status_theirs.as_fd(),
             settings.as_fd(),
+            // One that nobody needs, and that must not reach the Python.
+            null.as_fd(),
         ],
         dies_with_parent: true,
     }
