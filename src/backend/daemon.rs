@@ -163,6 +163,9 @@ pub(super) fn hand_over(
                     }
                     Reply::Replaced
                 }
+                Err(fault) if fault.is_lateness() && link.worker().is_none() => {
+                    return Err(pools.start_under_way(name).unwrap_or(fault));
+                }
                 reply => reply?,
             },
             Err(_) => Reply::Elsewhere,
@@ -183,6 +186,9 @@ pub(super) fn hand_over(
     }
 }
 
+/// How long it is tried to reach workers that go away, with `connect-timeout=0`.
+const GOING_AWAY: Duration = Duration::from_secs(15);
+
 /// Whether another try is within the limits.
 fn still_time(start: Instant, limits: Limits, error: Option<&NoLink>) -> Result<(), Fault> {
     let passed = start.elapsed();
@@ -198,11 +204,20 @@ fn still_time(start: Instant, limits: Limits, error: Option<&NoLink>) -> Result<
             "no connection to the workers: {e}{remedy}"
         )));
     }
-    if passed < limits.connect {
+    let patience = match error {
+        Some(NoLink::Full) => limits.connect,
+        // connect-timeout=0 is about queues. Who is sent elsewhere has to get there.
+        _ if limits.connect.is_zero() => GOING_AWAY,
+        _ => limits.connect,
+    };
+    if passed < patience {
         return Ok(());
     }
-    let seconds = limits.connect.as_secs();
+    let seconds = patience.as_secs();
     Err(match error {
+        Some(NoLink::Full) if patience.is_zero() => {
+            Fault::NoConnection("all workers are busy and their backlog is full (connect-timeout=0)".into())
+        }
         Some(NoLink::Full) => Fault::NoConnection(format!(
             "all workers are busy and their backlog was full for {seconds} s (connect-timeout)"
         )),

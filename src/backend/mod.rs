@@ -126,6 +126,11 @@ impl Fault {
         matches!(self, Self::Aborted { reason: found, .. } if *found == reason)
     }
 
+    /// Nothing came in time.
+    fn is_lateness(&self) -> bool {
+        matches!(self, Self::QueueTimeout | Self::SocketTimeout(_))
+    }
+
     /// The HTTP status, the code and the sentence of this fault. The only mapping of its kind.
     fn refusal(self) -> Refusal {
         use codes as c;
@@ -201,6 +206,7 @@ fn aborted(reason: AbortReason, retry_after: u32, text: String) -> Refusal {
         AbortReason::Refused => (500, c::POOL_REFUSED),
         AbortReason::BackOff => (503, c::POOL_BACKS_OFF),
         AbortReason::Crowded => (503, c::CROWDED),
+        AbortReason::Starting => (503, c::STILL_STARTING),
     };
     let retry_after = (status == 503).then_some(if retry_after == 0 {
         RETRY_AFTER
@@ -239,6 +245,7 @@ mod tests {
         assert_eq!(status(aborted(AbortReason::Refused)), 500);
         assert_eq!(status(aborted(AbortReason::BackOff)), 503);
         assert_eq!(status(aborted(AbortReason::Crowded)), 503);
+        assert_eq!(status(aborted(AbortReason::Starting)), 503);
         assert_eq!(status(Fault::Died("killed by signal 11".into(), false)), 502);
         assert_eq!(status(Fault::Died("killed".into(), true)), 504);
         assert_eq!(status(Fault::QueueTimeout), 504);

@@ -18,6 +18,7 @@ use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::frame::HEADER_LEN;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::limits::CONTROL_MAX;
+use rwsgi_wire::response::AbortReason;
 
 use super::Fault;
 use super::lines::Lines;
@@ -210,14 +211,26 @@ impl Pools {
                 reason,
                 retry_after,
                 text,
-            } => Err(Fault::Aborted {
-                reason,
-                retry_after,
-                text: String::from_utf8_lossy(&text).into_owned(),
-            }),
+            } => Err(refused(reason, retry_after, &text)),
             Answer::Death { .. } => Err(Fault::ManagerSilent(
                 "rwsgi-manager answered another question".into(),
             )),
+        }
+    }
+
+    /// Nobody has taken a request in time: whether that is because no worker has started yet.
+    pub fn start_under_way(&self, name: &PoolName) -> Option<Fault> {
+        let question = Ask::Late {
+            group: name.group.clone(),
+            application_group: name.application_group.clone(),
+        };
+        match self.ask(&question, MANAGER_LIMIT, Duration::ZERO) {
+            Ok(Answer::Refused {
+                reason,
+                retry_after,
+                text,
+            }) => Some(refused(reason, retry_after, &text)),
+            _ => None,
         }
     }
 
@@ -342,6 +355,14 @@ impl Pools {
         }
         packet.truncate(n);
         Ok(packet)
+    }
+}
+
+fn refused(reason: AbortReason, retry_after: u32, text: &[u8]) -> Fault {
+    Fault::Aborted {
+        reason,
+        retry_after,
+        text: String::from_utf8_lossy(text).into_owned(),
     }
 }
 

@@ -150,15 +150,15 @@ options! {
     /// Connections that may wait for a worker. Default 100.
     listen_backlog: Count<0> = "listen-backlog";
 
-    /// How long httpd tries to reach a worker whose queue is full. Default 15. Then the client gets 503.
+    /// How long httpd tries to reach a worker whose queue is full. Default 15; 0: not again. Then the client gets 503 with `Retry-After`.
     connect_timeout: Seconds = "connect-timeout";
 
     /// Most time without a byte between httpd and a worker, notably while the application computes. Default 0: httpd's `Timeout`. Then the
     /// client gets 504, or an answer that visibly breaks off.
     socket_timeout: Seconds = "socket-timeout";
 
-    /// Most time from the arrival of a request until a worker takes it. Default 0: no limit. Then the client gets 504, and the application
-    /// has not seen the request.
+    /// Most time from the arrival of a request until a worker takes it. Default 0: no limit. Then the client gets 504, or 503 with
+    /// `Retry-After` if no worker has loaded the application yet; the application has not seen the request.
     queue_timeout: Seconds = "queue-timeout";
 
     /// Most requests that each application group of this process group may have under way in all of httpd's children together, those that wait

@@ -2,6 +2,7 @@
 
 use crate::codes;
 use rwsgi_testkit::{Case, Httpd, Load, Process, Signal, Topic, mpm, test, until};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -12,6 +13,9 @@ pub fn tests(topic: &mut Topic) {
         f26_a_first_request_waits_for_the_next_manager,
         f28_a_stopped_manager_costs_first_requests_a_503_and_warm_ones_nothing,
         f31_a_manager_without_descriptors_keeps_warm_sites_and_comes_back,
+        f30_without_processes_to_be_had_idle_workers_make_room_and_warm_ones_serve,
+        f30_threads_that_cannot_be_started_are_a_start_that_failed,
+        f30_a_user_at_its_process_limit_is_waited_for,
         f27_no_worker_is_lost_or_doubled_while_managers_die_at_starts,
         a_killed_keeper_is_replaced,
         a_killed_parent_takes_workers_and_manager_along,
@@ -247,6 +251,171 @@ fn f31_a_manager_without_descriptors_keeps_warm_sites_and_comes_back(case: &Case
     });
     assert_eq!(load.stop(), Vec::<String>::new());
     assert_eq!(httpd.manager().map(|now| now.pid), Some(manager.pid));
+}
+
+/// F30, F45: httpd, the manager and all workers together may have no more processes and threads than they have.
+fn f30_without_processes_to_be_had_idle_workers_make_room_and_warm_ones_serve(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it starts its daemons with httpd");
+    if mpm() == "prefork" {
+        case.skip("httpd needs processes itself");
+    }
+    let group = |name: &str, threads: u32| {
+        format!(
+            "WSGIDaemonProcess {name} processes=1 min-processes=0 idle-timeout=600 threads={threads}\n\
+             WSGIScriptAlias /{name} @SCRIPTS@/life.wsgi process-group={name} application-group=%{{GLOBAL}}"
+        )
+    };
+    let httpd = case
+        .httpd()
+        .daemon("processes=1 threads=2")
+        .conf(&group("first", 8))
+        .conf(&group("second", 2))
+        .app("life.wsgi")
+        .start();
+    let processes = Processes::of(case, &httpd);
+    let load = Load::start(&httpd, "/pid", 2, |reply| reply.status == 200);
+    load.more(50);
+
+    // Nobody is idle: it waits, and is tried again.
+    processes.allow_more(0);
+    is_turned_away(&httpd, "/first/pid");
+    httpd.wait_log("RW0408");
+    httpd.wait_log("fork failed: Resource temporarily unavailable");
+    httpd.provoked(&[codes::BACK_OFF]);
+    let used = processor_time(httpd.manager().expect("a manager").pid);
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(2) {
+        is_turned_away(&httpd, "/first/pid");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let used = processor_time(httpd.manager().expect("a manager").pid) - used;
+    assert!(used < Duration::from_secs(1), "{used:?}");
+    let tries = httpd.log_with("RW0408").len();
+    assert!(tries < 4, "{tries} tries in two seconds");
+    processes.allow_any();
+    until("the first one to be served", SLOW, || {
+        httpd.get("/first/pid").status == 200
+    });
+
+    // One is: it ends for the other.
+    let idle: u32 = httpd.get("/first/pid").text().parse().expect("pid");
+    processes.allow_more(0);
+    until("the second one to be served", SLOW, || {
+        httpd.get("/second/pid").status == 200
+    });
+    assert!(Process::read(idle).is_none_or(|p| p.state == 'Z'), "the idle one");
+    assert!(httpd.log_with("RW0408").len() > tries);
+    processes.allow_any();
+    assert_eq!(load.stop(), Vec::<String>::new());
+}
+
+/// F30, F45: there is room for the process of a worker, but not for its threads.
+fn f30_threads_that_cannot_be_started_are_a_start_that_failed(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it starts its daemons with httpd");
+    if mpm() == "prefork" {
+        case.skip("httpd needs processes itself");
+    }
+    let httpd = case
+        .httpd()
+        .daemon("processes=1 threads=6")
+        .conf("WSGIScriptAlias /other @SCRIPTS@/life.wsgi application-group=other")
+        .app("life.wsgi")
+        .start();
+    let processes = Processes::of(case, &httpd);
+    let load = Load::start(&httpd, "/pid", 2, |reply| reply.status == 200);
+    load.more(50);
+    processes.allow_more(3);
+    let starts = || httpd.log_with(" starts for ").len();
+    let before = starts();
+    for _ in 0..20 {
+        is_turned_away(&httpd, "/other/pid");
+    }
+    httpd.wait_log("RW0663");
+    httpd.wait_log("before it was ready");
+    httpd.provoked(&[codes::BACK_OFF]);
+    assert!(
+        starts() - before < 5,
+        "{} starts for 20 requests",
+        starts() - before
+    );
+    processes.allow_any();
+    until("the other one to be served", SLOW, || {
+        httpd.get("/other/pid").status == 200
+    });
+    assert_eq!(load.stop(), Vec::<String>::new());
+}
+
+fn is_turned_away(httpd: &Httpd, path: &str) {
+    let reply = httpd.get(path);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+}
+
+/// How many processes and threads httpd may have, with all that it has started.
+struct Processes(PathBuf);
+
+impl Processes {
+    fn of(case: &Case, httpd: &Httpd) -> Self {
+        let group = httpd.control_groups().first().and_then(|tree| tree.parent());
+        match group.filter(|group| group.join("pids.max").exists()) {
+            Some(group) => Self(group.to_owned()),
+            None => case.skip("the processes of httpd cannot be counted here"),
+        }
+    }
+
+    /// So many more than there are.
+    fn allow_more(&self, more: u32) {
+        let current = std::fs::read_to_string(self.0.join("pids.current")).expect("pids.current");
+        let current: u32 = current.trim().parse().expect("a number");
+        self.set(&(current + more).to_string());
+    }
+
+    fn allow_any(&self) {
+        self.set("max");
+    }
+
+    fn set(&self, most: &str) {
+        std::fs::write(self.0.join("pids.max"), most).expect("pids.max");
+    }
+}
+
+/// R23, F30: the limit of a user that the manager was started with.
+fn f30_a_user_at_its_process_limit_is_waited_for(case: &Case) {
+    case.needs_root();
+    case.needs_ours("its daemons are not executed");
+    let httpd = case
+        .httpd()
+        .daemon("user=games group=games threads=2")
+        .conf("WSGIScriptAlias /other @SCRIPTS@/life.wsgi application-group=other")
+        .app("life.wsgi")
+        .start();
+    assert_eq!(httpd.get("/pid").status, 200);
+    let manager = httpd.manager().expect("a manager").pid;
+    let limits = std::fs::read_to_string(format!("/proc/{manager}/limits")).expect("limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max processes"));
+    let before = line
+        .and_then(|line| line.split_whitespace().next())
+        .expect("a limit");
+    let limit = |most: &str| {
+        let status = std::process::Command::new("prlimit")
+            .args([format!("--pid={manager}"), format!("--nproc={most}:")])
+            .status();
+        assert!(status.expect("prlimit").success());
+    };
+    limit("1");
+    let reply = httpd.get("/other/pid");
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+    httpd.wait_log("RW0431");
+    httpd.wait_log("may be at its process limit");
+    assert_eq!(httpd.get("/pid").status, 200, "the one that runs");
+    limit(before);
+    until("the other one to be served", SLOW, || {
+        httpd.get("/other/pid").status == 200
+    });
+    httpd.provoked(&[codes::BACK_OFF]);
 }
 
 /// F27: workers are replaced all the time while managers die.

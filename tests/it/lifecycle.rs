@@ -13,6 +13,8 @@ pub fn tests(topic: &mut Topic) {
         requests_that_ignore_activity_do_not,
         startup_timeout_replaces_a_worker_that_does_not_load_its_script,
         a_script_that_loads_ends_the_startup_timeout,
+        f25_who_waits_for_a_long_start_is_told_when_to_come_again,
+        f25_who_waits_for_the_first_load_is_told_when_to_come_again,
         deadlock_timeout_replaces_a_worker_whose_lock_is_kept,
         a_stopped_worker_is_replaced,
         sigusr1_ends_an_idle_worker,
@@ -170,6 +172,67 @@ fn a_script_that_loads_ends_the_startup_timeout(case: &Case) {
     let first = pid(&httpd);
     pass_time(Duration::from_secs(4));
     assert_eq!(pid(&httpd), first);
+}
+
+/// Asks once, and is turned away after its `queue-timeout` of a second.
+fn is_to_come_again(httpd: &Httpd) {
+    let since = Instant::now();
+    let reply = httpd.get("/");
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    let seconds = reply.header("retry-after").and_then(|text| text.parse().ok());
+    assert!(
+        seconds.is_some_and(|seconds: u32| (2..40).contains(&seconds)),
+        "{seconds:?}"
+    );
+    let took = since.elapsed();
+    assert!(
+        took >= Duration::from_millis(800) && took < Duration::from_secs(9),
+        "{took:?}"
+    );
+}
+
+/// F25
+fn f25_who_waits_for_a_long_start_is_told_when_to_come_again(case: &Case) {
+    case.needs_ours("its requests wait in the daemon, which cannot say anything");
+    let httpd = case
+        .httpd()
+        .daemon("threads=2 queue-timeout=1")
+        .source("/", "app.wsgi", SLOW_TO_LOAD)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .conf("WSGIImportScript @SCRIPTS@/app.wsgi process-group=site application-group=%{GLOBAL}")
+        .start();
+    until("the start", SLOW, || httpd.data().join("started").exists());
+    let starting: Vec<u32> = httpd.workers().iter().map(|worker| worker.pid).collect();
+    for _ in 0..2 {
+        is_to_come_again(&httpd);
+    }
+    httpd.wait_log("RW0330");
+    // The start has gone on.
+    release(&httpd);
+    until("it to serve", SLOW, || httpd.get("/").status == 200);
+    assert_eq!(starting, [pid_of(&httpd)]);
+}
+
+/// F25
+fn f25_who_waits_for_the_first_load_is_told_when_to_come_again(case: &Case) {
+    case.needs_ours("its requests wait in the daemon, which cannot say anything");
+    let httpd = case
+        .httpd()
+        .daemon("threads=1 queue-timeout=1")
+        .source("/", "app.wsgi", SLOW_TO_LOAD)
+        .start();
+    let mut first = httpd.raw_get("/");
+    until("the load", SLOW, || httpd.data().join("started").exists());
+    is_to_come_again(&httpd);
+    httpd.wait_log("RW0330");
+    // The request that has begun it is the worker's, and is served.
+    release(&httpd);
+    assert_eq!(first.reply().head.status, 200);
+    until("it to serve", SLOW, || httpd.get("/").status == 200);
+}
+
+fn pid_of(httpd: &Httpd) -> u32 {
+    httpd.get("/").text().parse().expect("pid")
 }
 
 /// F9

@@ -8,6 +8,7 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         a_request_that_waits_too_long_is_a_504_and_never_run,
         a_full_queue_is_a_503,
+        f44_a_full_queue_is_a_503_at_once_without_connect_timeout,
         a_silent_application_is_a_504,
         an_application_that_falls_silent_looks_truncated,
         httpds_timeout_counts_without_a_socket_timeout,
@@ -109,6 +110,31 @@ fn a_full_queue_is_a_503(case: &Case) {
         "{statuses:?}"
     );
     assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
+    finish(&httpd);
+}
+
+/// F44
+fn f44_a_full_queue_is_a_503_at_once_without_connect_timeout(case: &Case) {
+    case.needs_ours("it tries for a second at least");
+    let httpd = httpd(case, "processes=1 threads=1 listen-backlog=1 connect-timeout=0");
+    let mut first = occupy(&httpd);
+    let waiting: Vec<_> = (0..4).map(|_| httpd.raw_get("/pid")).collect();
+    let since = Instant::now();
+    // There is room for some of them; those that come after are turned away.
+    until("a request to be turned away", SLOW, || {
+        httpd.access_log().contains(" 503 ")
+    });
+    let reply = httpd.get("/pid");
+    assert_eq!(reply.status, 503);
+    assert!(reply.header("retry-after").is_some());
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    release(&httpd);
+    assert_eq!(first.reply().body, b"done");
+    for mut raw in waiting {
+        let status = raw.reply().head.status;
+        assert!(matches!(status, 200 | 503), "{status}");
+    }
+    assert_eq!(httpd.get("/pid").status, 200);
     finish(&httpd);
 }
 

@@ -131,6 +131,10 @@ codes! {
         "Its user, groups, capabilities or no_new_privs are not those that the manager has given it: the program of python-home changes them (a user namespace), or the kernel or container only claims to.",
         "It ends with status 78 before it runs anything of the application; there is no fall-back. Another one is tried after a growing pause, and requests get 503 with Retry-After.",
         "Name a Python in python-home that does not lead elsewhere; if it does not, report this with the text.";
+    NO_THREADS = 663, "the worker cannot start its threads",
+        "The system refused a thread: a limit on processes and threads of the user, the application, the user's applications or httpd's service is reached, or memory is short.",
+        "The worker ends before it serves; another one is tried after a growing pause, and requests get 503 with Retry-After.",
+        "Raise the limit that the text points to, or lower threads.";
     RELOAD_REQUIRED_RAISED = 690, "reload_required() raised an exception",
         "The script defines this function, which says before each request whether the script must be loaded again.",
         "It counts as no: the request is served by what is loaded.",

@@ -306,6 +306,13 @@ impl Manager {
                 let answer = self.on_seen(&group, &application_group, mtime);
                 self.reply(id, &answer);
             }
+            Ask::Late {
+                group,
+                application_group,
+            } => {
+                let answer = self.on_late(&group, &application_group);
+                self.reply(id, &answer);
+            }
             Ask::Death { pid } => {
                 let pid = Pid(i32::try_from(pid).unwrap_or(-1));
                 if self.by_pid.contains_key(&pid) {

@@ -548,10 +548,11 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         let error = self.system.exec(program, &arguments, environment);
         Err(Stop {
             text: format!(
-                "{} cannot be executed as {}: {}",
+                "{} cannot be executed as {}: {}{}",
                 String::from_utf8_lossy(program),
                 self.user_name(),
-                error.reason()
+                error.reason(),
+                limit_of(&error)
             ),
             ..Stop::call(codes::EXEC_FAILED, &error)
         })
@@ -609,16 +610,19 @@ impl Stop {
     fn call(code: Code, error: &OsError) -> Self {
         /// EAGAIN, ENOMEM, ETXTBSY, ENFILE, EMFILE, ESRCH: the numbers are those of Linux everywhere.
         const PASSING: [i32; 6] = [11, 12, 26, 23, 24, 3];
-        let limit = if error.errno == 11 {
-            " (the user may be at its process limit)"
-        } else {
-            ""
-        };
         Self {
             code,
             passing: PASSING.contains(&error.errno),
-            text: format!("{error}{limit}"),
+            text: format!("{error}{}", limit_of(error)),
         }
+    }
+}
+
+/// Which limit an error is probably due to.
+fn limit_of(error: &OsError) -> &'static str {
+    match error.is_would_block() {
+        true => " (the user may be at its process limit)",
+        false => "",
     }
 }
 

@@ -13,7 +13,7 @@
 //! - [`supervise`]: the event loop; `commit`, `asking`, `pools`, `services`, `workers`, `launch`, `burial`, `turned_away`: what happens to
 //!   each part
 //! - `adoption`: how a manager goes on where the one before it ended; `keeping`, `records`: what it leaves to the next
-//! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one
+//! - `demand`: how many workers a pool has; `starts`: whose turn it is to start one; `lateness`: what those are told who have waited too long
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
 //! - `templates`: workers that fork others
@@ -52,6 +52,7 @@ pub mod journey;
 pub mod keeper;
 mod keeping;
 pub mod kept;
+mod lateness;
 mod launch;
 pub mod lines;
 mod loads;

@@ -7,7 +7,7 @@ use rwsgi_wire::life::LeaveReason;
 use rwsgi_wire::response::Level;
 
 use crate::codes;
-use crate::demand::{YIELD_LIMIT, least};
+use crate::demand::{Demand, YIELD_LIMIT, least};
 use crate::memory;
 use crate::pools::Pool;
 use crate::supervise::{Manager, Token};
@@ -31,6 +31,13 @@ const LEAST_MEMORY: u64 = 12 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queued {
     since: Instant,
+}
+
+impl Demand {
+    /// Since when it waits for its turn.
+    pub(crate) fn queued_since(&self) -> Option<Instant> {
+        self.queued.map(|queued| queued.since)
+    }
 }
 
 /// The queue.
@@ -231,19 +238,29 @@ impl Manager {
         used.saturating_add(each.saturating_mul(coming as u64 + 1)) > most
     }
 
-    /// Asks the workers that have been idle for longest to make room for those that wait.
+    /// The system has no process, memory or descriptor for a worker of this pool: one that is idle makes room (F30).
+    pub(crate) fn make_room_for(&mut self, pool: u64) {
+        self.end_idle(&[pool], 1);
+    }
+
+    /// Those that wait in the queue need room.
     fn make_room(&mut self) {
+        let queue = self.starts.queue.clone();
+        self.end_idle(&queue, queue.len().min(self.starts.at_once));
+    }
+
+    /// Asks the workers that have been idle for longest to make room for so many of those that wait.
+    fn end_idle(&mut self, waiting: &[u64], needed: usize) {
         let now = Instant::now();
         let user = |pool: &u64| self.pools.get(pool).map(|pool| pool.settings.group.uid);
         let mut places: HashMap<u32, usize> = HashMap::new();
         for worker in self.workers.values().filter(|w| w.takes_a_place()) {
             *places.entry(user(&worker.pool).unwrap_or(u32::MAX)).or_default() += 1;
         }
-        let waiting: HashSet<u32> = self.starts.queue.iter().filter_map(user).collect();
+        let waiting: HashSet<u32> = waiting.iter().filter_map(user).collect();
         let on_their_way =
             |w: &&Worker| w.is_yielding(now) || (w.state == State::Leaving && w.takes_a_place());
         let coming = self.workers.values().filter(on_their_way).count();
-        let needed = self.starts.queue.len().min(self.starts.at_once);
         for _ in coming..needed {
             let may = |w: &Worker| {
                 let user = self.pools.get(&w.pool).map(|pool| pool.settings.group.uid);

@@ -198,6 +198,9 @@ impl Manager {
                     &format!("{}: {text}", pool.title()),
                 );
                 self.back_off(pool_id, &text);
+                if e.is_shortage() {
+                    self.make_room_for(pool_id);
+                }
                 return false;
             }
         };

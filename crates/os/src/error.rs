@@ -51,6 +51,14 @@ impl OsError {
         self.errno == libc::EAGAIN || self.errno == libc::EWOULDBLOCK
     }
 
+    /// The system has no process, no memory or no descriptor to give (EAGAIN, ENOMEM, EMFILE, ENFILE): what ends makes room.
+    pub fn is_shortage(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE
+        )
+    }
+
     /// A signal handler ran (EINTR).
     pub fn is_interrupted(&self) -> bool {
         self.errno == libc::EINTR

@@ -420,6 +420,14 @@ pub enum Ask {
         /// As in [`FromWorker::Outdated`].
         mtime: i64,
     },
+    /// No worker of this pool has taken a request for as long as it may wait: is that because none has started yet? Refused if so, with when to
+    /// come again; else the pool, whose path is empty.
+    Late {
+        /// Process group.
+        group: Vec<u8>,
+        /// Application group, expanded.
+        application_group: Vec<u8>,
+    },
 }
 
 impl Ask {
@@ -482,6 +490,15 @@ impl Ask {
                 out.put_bytes(application_group);
                 out.put_i64(*mtime);
             }
+            Self::Late {
+                group,
+                application_group,
+            } => {
+                out.put_u8(6);
+                out.put_u16(VERSION);
+                out.put_bytes(group);
+                out.put_bytes(application_group);
+            }
         }
         out
     }
@@ -514,6 +531,10 @@ impl Ask {
                     group: f.bytes("group")?.into(),
                     application_group: f.bytes("application group")?.into(),
                     mtime: f.i64("script mtime")?,
+                },
+                6 => Self::Late {
+                    group: f.bytes("group")?.into(),
+                    application_group: f.bytes("application group")?.into(),
                 },
                 found => return unknown(found),
             })
@@ -1042,6 +1063,10 @@ mod tests {
             Ask::Waits {
                 group: b"g".to_vec(),
                 application_group: b"a|/x".to_vec(),
+            },
+            Ask::Late {
+                group: b"site".to_vec(),
+                application_group: b"example.org|/app".to_vec(),
             },
             Ask::Seen {
                 group: b"g".to_vec(),

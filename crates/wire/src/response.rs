@@ -185,6 +185,8 @@ numbered! {
         Internal = 8,
         /// From the manager: no worker could be started in time, because of how many there are already. 503 with Retry-After.
         Crowded = 9,
+        /// From the manager: no worker of this pool has loaded the application yet, and one is on its way. 503 with Retry-After.
+        Starting = 10,
     }
 }
 
@@ -193,7 +195,7 @@ numbered! {
 pub struct Abort<'a> {
     /// Why.
     pub reason: AbortReason,
-    /// For `BackOff` and `Crowded`: seconds until a new try makes sense; else 0.
+    /// For `BackOff`, `Crowded` and `Starting`: seconds until a new try makes sense; else 0.
     pub retry_after: u32,
     /// A sentence for the error log, UTF-8; empty when the log has it already.
     pub text: &'a [u8],

@@ -1,8 +1,10 @@
 //! The main thread of a worker while it serves: waits for the manager, signals and time limits; then the way out.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::poll::{Events, Watch, poll};
@@ -30,47 +32,62 @@ pub fn run(worker: &Worker, pipe: &OwnedFd) {
     let served = AtomicU64::new(0);
     worker.control.outlive_manager();
     std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        let stack = match worker.start.stack {
-            0 => STACK,
-            bytes => bytes.max(STACK_MIN),
-        };
-        let stack = usize::try_from(stack).unwrap_or(usize::MAX);
-        for index in 0..worker.seats.count() {
-            let thread = std::thread::Builder::new()
-                .stack_size(stack)
-                .name(format!("rwsgi-{}", index + 1));
-            let served = &served;
-            threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index, served)));
-        }
-        let acceptor = std::thread::Builder::new().name("rwsgi-accept".into());
-        threads.push(acceptor.spawn_scoped(scope, || accept::run(worker)));
-        if worker.start.life.deadlock_timeout > 0 {
-            let pulse = std::thread::Builder::new().name("rwsgi-pulse".into());
-            threads.push(pulse.spawn_scoped(scope, || Pulse::run(worker)));
-        }
-        if threads.iter().all(Result::is_ok) {
-            worker.control.ready();
-            let at_once = serve(worker, pipe);
-            drain(worker, pipe, patience(worker, at_once));
-        } else {
-            worker
-                .control
-                .say(Level::Crit, "the worker cannot start its threads");
-            worker.leave(LeaveReason::ShutdownSignal);
-        }
+        let threads = start_threads(scope, worker, &served)
+            .unwrap_or_else(|error| without_threads(&worker.control, &error));
+        worker.control.ready();
+        let at_once = serve(worker, pipe);
+        drain(worker, pipe, patience(worker, at_once));
         worker.pulse.end();
         end_by_force_later(&worker.control, worker.start.life.shutdown_timeout);
         events::stopping(&worker.interpreter, &*worker.control, worker.reason());
         // A request that does not end is ended with the process. Joining, unlike the end of the scope, also waits until the
         // thread has given up its thread state.
-        for thread in threads.into_iter().flatten() {
+        for thread in threads {
             let _ = thread.join();
         }
     });
     if !worker.interpreter.shut(Instant::now() + MOMENT) {
         end_by_force(&worker.control, "a thread is still waiting for the GIL");
     }
+}
+
+/// The acceptor comes last: what it takes can be served.
+fn start_threads<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    worker: &'env Worker,
+    served: &'env AtomicU64,
+) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
+    let mut threads = Vec::new();
+    let stack = match worker.start.stack {
+        0 => STACK,
+        bytes => bytes.max(STACK_MIN),
+    };
+    let stack = usize::try_from(stack).unwrap_or(usize::MAX);
+    for index in 0..worker.seats.count() {
+        let thread = Builder::new()
+            .stack_size(stack)
+            .name(format!("rwsgi-{}", index + 1));
+        threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index, served))?);
+    }
+    if worker.start.life.deadlock_timeout > 0 {
+        let pulse = Builder::new().name("rwsgi-pulse".into());
+        threads.push(pulse.spawn_scoped(scope, || Pulse::run(worker))?);
+    }
+    let acceptor = Builder::new().name("rwsgi-accept".into());
+    threads.push(acceptor.spawn_scoped(scope, || accept::run(worker))?);
+    Ok(threads)
+}
+
+/// Nothing has been served, and nothing will be. Not by leaving, which would have another one start at once: the manager sees that a start has
+/// failed, and waits.
+fn without_threads(control: &Control, error: &io::Error) -> ! {
+    let text = format!(
+        "{}: the worker cannot start its threads ({error}), and ends: the limits on processes of its user, its application (\
+         application-processes-limit, user-processes-limit) or httpd's service (TasksMax) leave no room for them",
+        codes::NO_THREADS
+    );
+    control.say(Level::Crit, &text);
+    process::exit_now(1)
 }
 
 /// Waits for a reason to leave; whether it was a signal that asks to end at once.
@@ -160,7 +177,7 @@ pub fn end_by_force_later(control: &Arc<Control>, limit: u32) {
         return;
     }
     let control = Arc::clone(control);
-    let reaper = std::thread::Builder::new().name("rwsgi-reaper".into());
+    let reaper = Builder::new().name("rwsgi-reaper".into());
     // Without this thread the manager does it, a little later.
     let _ = reaper.spawn(move || {
         std::thread::sleep(Duration::from_secs(limit.into()));
