@@ -115,10 +115,11 @@ options! {
     cpu_time_limit: Seconds = "cpu-time-limit";
 
     /// Most memory for data of a worker, in bytes (`RLIMIT_DATA`). Default 0: no limit. Then the application gets `MemoryError`, or
-    /// an extension crashes.
+    /// an extension crashes. A worker whose application lets that exception through is replaced once its requests under way are finished.
     memory_limit: Bytes<0> = "memory-limit";
 
-    /// Most address space of a worker, in bytes (`RLIMIT_AS`), the stacks of its threads and all libraries included. Default 0: no limit.
+    /// Most address space of a worker, in bytes (`RLIMIT_AS`), the stacks of its threads and all libraries included. Default 0: no limit. Otherwise as
+    /// `memory-limit`.
     virtual_memory_limit: Bytes<0> = "virtual-memory-limit";
 
     /// Most memory of all processes of an application group together, in bytes, at least 16 MiB (16777216); what they have started counts, too. Default 0: no

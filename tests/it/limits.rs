@@ -1,7 +1,7 @@
 //! The limits that the kernel holds workers to.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Process, Topic, Value, test, until, with_root_directory};
+use rwsgi_testkit::{Builder, Case, Httpd, Process, Topic, Value, test, until, with_root_directory};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -10,6 +10,7 @@ pub fn tests(topic: &mut Topic) {
         cpu_time_is_taken_from_a_request_that_does_not_end,
         memory_limit_is_a_memory_error,
         virtual_memory_limit_is_a_memory_error,
+        f05_a_memory_error_replaces_a_worker_after_its_requests_and_only_with_a_limit,
         cpu_priority_is_the_nice_value,
         cpu_priority_may_be_negative_for_root,
         stack_size_is_that_of_request_threads,
@@ -72,11 +73,57 @@ fn memory_limit_is_a_memory_error(case: &Case) {
         Some(400_000_000)
     );
     assert_eq!(httpd.get("/allocate?mib=20").status, 200);
+    let first = pid(&httpd);
     assert_eq!(httpd.get("/allocate?mib=600").status, 500);
     httpd.wait_log("MemoryError");
+    if !case.theirs() {
+        is_replaced(&httpd, first);
+    }
     assert_eq!(httpd.get("/pid").status, 200);
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION]);
+}
+
+/// Its requests under way are finished, those that come next wait for the next worker.
+fn is_replaced(httpd: &Httpd, worker: u32) {
+    assert_ne!(pid(httpd), worker);
+    httpd.wait_log("its application has met memory-limit or virtual-memory-limit");
+    until("the worker to end", SLOW, || {
+        Process::read(worker).is_none_or(|p| p.state == 'Z')
+    });
+}
+
+fn pid(httpd: &Httpd) -> u32 {
+    httpd.get("/pid").text().parse().expect("pid")
+}
+
+/// F5
+fn f05_a_memory_error_replaces_a_worker_after_its_requests_and_only_with_a_limit(case: &Case) {
+    case.needs_ours("its process stays");
+    let httpd = life(case, "threads=2 memory-limit=400000000").start();
+    let first = pid(&httpd);
+    // Another request is under way, and is finished.
+    let mut other = httpd.raw_get("/wait");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    assert_eq!(httpd.get("/allocate?mib=600").status, 500);
+    httpd.wait_log("MemoryError");
+    httpd.wait_log("its application has met memory-limit");
+    assert_ne!(pid(&httpd), first);
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    assert_eq!(other.reply().head.status, 200);
+    is_replaced(&httpd, first);
+    httpd.announce_traceback();
+    httpd.provoked(&[codes::APPLICATION]);
+
+    let without = life(case, "threads=2").start();
+    let first = pid(&without);
+    assert_eq!(without.get("/allocate?mib=100000000").status, 500);
+    without.wait_log("MemoryError");
+    assert_eq!(pid(&without), first);
+    without.announce_traceback();
+    without.provoked(&[codes::APPLICATION]);
 }
 
 /// F5
@@ -87,8 +134,12 @@ fn virtual_memory_limit_is_a_memory_error(case: &Case) {
         httpd.get("/limits").json()["RLIMIT_AS"][0].as_u64(),
         Some(2_000_000_000)
     );
+    let first = pid(&httpd);
     assert_eq!(httpd.get("/allocate?mib=3000").status, 500);
     httpd.wait_log("MemoryError");
+    if !case.theirs() {
+        is_replaced(&httpd, first);
+    }
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION]);
 }

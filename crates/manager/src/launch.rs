@@ -178,6 +178,7 @@ impl Manager {
             display_name,
             life: g.life,
             stack: g.bounds.stack,
+            memory_is_limited: g.bounds.data > 0 || g.bounds.address_space > 0,
             send_buffer: g.send_buffer,
             tells_idle: pool.is_elastic(),
             log_level: g.log_level,

@@ -558,8 +558,9 @@ impl Manager {
         }
     }
 
-    /// A worker leaves because its script did not load, which is in the log: if that happens too often, further requests wait for a moment.
-    pub(crate) fn import_failed(&mut self, id: u64) {
+    /// A worker leaves because its script did not load, or its application has no memory left, which is in the log: if that happens too often,
+    /// further requests wait for a moment.
+    pub(crate) fn fails_often(&mut self, id: u64) {
         let (now, jitter) = (Instant::now(), self.jitter());
         if let Some(pool) = self.pools.get_mut(&id) {
             if pool.back_off.crashed(now) {

@@ -472,7 +472,8 @@ impl Manager {
             self.limit_leaving(id, reason);
         }
         match reason {
-            LeaveReason::ImportFailed if !declined => self.import_failed(pool),
+            LeaveReason::ImportFailed if !declined => self.fails_often(pool),
+            LeaveReason::MemoryLimit => self.fails_often(pool),
             LeaveReason::ServiceEnded => self.service_ended(pool),
             LeaveReason::ServiceFailed => self.back_off(pool, "a script of it has failed"),
             _ => {}

@@ -680,6 +680,8 @@ pub struct Start {
     pub life: Life,
     /// Stack of a serving thread in bytes; 0: as much as a main thread has.
     pub stack: u64,
+    /// Its data segment or address space has a limit of the group's.
+    pub memory_is_limited: bool,
     /// As in [`Group`].
     pub send_buffer: u32,
     /// It says when it is [idle](FromWorker::Idle) and when it is not any more.
@@ -758,6 +760,7 @@ impl ToWorker {
                 out.put_bytes(&s.display_name);
                 s.life.put(&mut out);
                 out.put_u64(s.stack);
+                out.put_u8(s.memory_is_limited.into());
                 out.put_u32(s.send_buffer);
                 out.put_u8(s.tells_idle.into());
                 out.put_u8(s.log_level);
@@ -807,6 +810,7 @@ impl ToWorker {
                         display_name: f.bytes("display name")?.into(),
                         life: Life::take(f)?,
                         stack: f.u64("stack size")?,
+                        memory_is_limited: f.bool("memory is limited")?,
                         send_buffer: f.u32("send buffer")?,
                         tells_idle: f.bool("tells idle")?,
                         log_level: f.u8("log level")?,

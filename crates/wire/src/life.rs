@@ -45,6 +45,8 @@ numbered! {
         ServiceFailed = 17,
         /// It cannot take connections any more: its application keeps all descriptors that it may have.
         CannotAccept = 18,
+        /// `MemoryError` has left its application, and `memory-limit` or `virtual-memory-limit` is the cause.
+        MemoryLimit = 19,
     }
 }
 
@@ -70,6 +72,7 @@ impl LeaveReason {
             Self::ServiceEnded => "service_ended",
             Self::ServiceFailed => "service_failed",
             Self::CannotAccept => "cannot_accept",
+            Self::MemoryLimit => "memory_limit",
         }
     }
 
@@ -94,6 +97,7 @@ impl LeaveReason {
             Self::ServiceEnded => "its scripts have ended",
             Self::ServiceFailed => "a script of it has failed",
             Self::CannotAccept => "it has no descriptors left to take connections with",
+            Self::MemoryLimit => "its application has met memory-limit or virtual-memory-limit",
         }
     }
 

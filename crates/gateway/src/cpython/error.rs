@@ -30,6 +30,8 @@ pub enum Raise {
     Attribute,
     /// `SystemExit`
     SystemExit,
+    /// `MemoryError`
+    Memory,
 }
 
 impl Raise {
@@ -48,6 +50,8 @@ impl Raise {
             Self::Attribute => unsafe { ffi::PyExc_AttributeError },
             // SAFETY: as above.
             Self::SystemExit => unsafe { ffi::PyExc_SystemExit },
+            // SAFETY: as above.
+            Self::Memory => unsafe { ffi::PyExc_MemoryError },
         }
     }
 }

@@ -120,15 +120,24 @@ impl Seat<'_> {
             daemon_start: now,
             record: None,
         };
+        let mut memory_error = false;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.worker.interpreter.enter(|py, state| match head.call {
-                Call::Application => serve(py, state, &exchange, head, circumstances),
-                _ => calls::serve(py, state, &exchange, head, circumstances),
+            self.worker.interpreter.enter(|py, state| {
+                let outcome = match head.call {
+                    Call::Application => serve(py, state, &exchange, head, circumstances),
+                    _ => calls::serve(py, state, &exchange, head, circumstances),
+                };
+                memory_error = state.memory_error.take();
+                outcome
             })
         }));
         if is_copy() {
             // The application forked and came back here: this is the copy, and the answer is the other's to give.
             process::exit_now(i32::from(!matches!(outcome, Ok(Ok(Ok(()))))));
+        }
+        if memory_error && self.worker.start.memory_is_limited {
+            // What it keeps, or lets fall to pieces, may leave too little for the next request, which must not come here.
+            self.worker.leave(LeaveReason::MemoryLimit);
         }
         match outcome {
             Ok(Ok(Ok(()))) => connection.end().is_ok(),

@@ -104,8 +104,15 @@ impl Answer<'_> {
         String::from_utf8_lossy(self.script)
     }
 
+    fn note(&self, exception: &Exception<'_>) {
+        if exception.is(Raise::Memory) {
+            self.state.memory_error.set(true);
+        }
+    }
+
     /// The fault of an application that raised.
     pub fn raised<'py>(&self, exception: &Exception<'py>) -> Fault {
+        self.note(exception);
         let py = exception.value().py();
         if self.state.events.are_wanted(py) {
             // Fails only by another RequestTimeout, for want of memory, or if the module was replaced.
@@ -170,6 +177,7 @@ impl Answer<'_> {
             Err(exception) => Some(exception),
         };
         if let Some(exception) = failed {
+            self.note(&exception);
             let script = self.script();
             let what = format!(
                 "close() of the response of '{script}' raised {}",

@@ -1,5 +1,6 @@
 //! What an interpreter keeps between requests.
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct State {
     pub regular_file: Stored,
     /// Names of the keys that are set for each request.
     pub keys: Keys,
+    /// `MemoryError` has left an application.
+    pub memory_error: Cell<bool>,
 }
 
 /// Interned names.
@@ -133,6 +136,7 @@ impl State {
             regular_file: module.attribute(c"_regular")?.store(),
             scripts: Scripts::new(Case::new(with.python.fold_case), with.script_owner),
             ssl: ssl::Functions::new(py)?,
+            memory_error: Cell::default(),
             keys: Keys {
                 input: key(c"wsgi.input")?,
                 errors: key(c"wsgi.errors")?,
