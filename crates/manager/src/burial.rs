@@ -66,7 +66,7 @@ impl Manager {
         worker.lines.flush(|line| {
             target.line_of(pid, Level::Error, line);
         });
-        worker.tell_dropped();
+        worker.tell_dropped(Instant::now());
         worker.known.limit = self.groups.killed_for_memory(worker.cgroup);
         let kills = memory::kills();
         worker.known.memory = kills > worker.memory_kills.max(self.memory_kills);

@@ -53,7 +53,7 @@ codes! {
         "Tried again after a growing pause; meanwhile requests get 503 with Retry-After.",
         "Look at the limits of httpd's service (TasksMax, LimitNOFILE, MemoryMax).";
     DROPPED_LINES = 409, "Lines of a worker were dropped",
-        "The worker writes faster than lines may go to the log, or the log cannot be written without waiting.",
+        "The worker writes faster than lines may go to the log, or the log cannot be written without waiting, or its disk is full.",
         "The number of lines in the text is lost.",
         "Let the application log less, or to a file of its own.";
     SUCCEEDED = 410, "A manager has died and another one goes on in its place",

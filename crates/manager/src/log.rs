@@ -67,7 +67,8 @@ impl Logs {
         let line = line(&clock::log_time(SystemTime::now()), level, pid, text);
         // The descriptor is shared with httpd, so it must not be made non-blocking; a writable pipe takes one piece.
         match poll::writable(file.as_fd(), Some(Duration::ZERO)) {
-            Ok(true) => fd::write(file, line.as_bytes()).is_ok(),
+            // Less than all of it: the disk is full.
+            Ok(true) => fd::write(file, line.as_bytes()).is_ok_and(|n| n == line.len()),
             _ => false,
         }
     }
@@ -147,10 +148,12 @@ impl Target {
                 .text("code", format!("RW{code:04}").as_bytes())
                 .text("text", text.as_bytes())
         });
-        if self.wants(level) {
-            let text = format!("RW{code:04}: {text}");
-            self.logs.write(self.index, level, process::this(), &text);
-        }
+        self.try_coded(level, code, text);
+    }
+
+    /// As [`coded`](Self::coded), but for the error log alone; `false` if it was lost.
+    pub fn try_coded(&self, level: Level, code: u16, text: &str) -> bool {
+        self.line_of(process::this(), level, &format!("RW{code:04}: {text}"))
     }
 
     /// As [`coded`](Self::coded), with an entry of the table.

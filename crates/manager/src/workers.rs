@@ -429,8 +429,8 @@ impl Manager {
                 let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
                 let had = worker.flow.has_dropped();
                 for piece in lines.flat_map(|line| line.chunks(LINE_MAX)) {
-                    if worker.flow.admits(now) {
-                        worker.target.line_of(worker.pid, level, &escape(piece));
+                    if worker.flow.admits(now) && !worker.target.line_of(worker.pid, level, &escape(piece)) {
+                        worker.flow.lost();
                     }
                 }
                 if !had && worker.flow.has_dropped() {
@@ -593,7 +593,11 @@ impl Manager {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        worker.tell_dropped();
+        if worker.flow.may_tell(now) {
+            if let Some(again) = worker.tell_dropped(now) {
+                self.timers.set(again, Token::Worker(id));
+            }
+        }
         if worker.lost.is_some_and(|at| at <= now) {
             return self.bury(id, None, None);
         }
@@ -721,14 +725,16 @@ impl Worker {
         }
     }
 
-    pub(crate) fn tell_dropped(&mut self) {
-        if let Some(n) = self.flow.take_dropped() {
-            let text = format!(
-                "{n} lines of worker {} were dropped: it writes faster than the log takes",
-                self.pid
-            );
-            self.target.say(Level::Warn, codes::DROPPED_LINES, &text);
-        }
+    /// Tells how many lines were lost; when to try again, if the log does not take that either.
+    pub(crate) fn tell_dropped(&mut self, now: Instant) -> Option<Instant> {
+        let dropped = self.flow.take_dropped()?;
+        let text = format!(
+            "{dropped} lines of worker {} were dropped: it writes faster than the log takes, or the log's disk is full",
+            self.pid
+        );
+        let code = codes::DROPPED_LINES.number;
+        let told = self.target.try_coded(Level::Warn, code, &text);
+        (!told).then(|| self.flow.not_told(dropped, now))
     }
 
     pub(crate) fn read_status(&mut self) {

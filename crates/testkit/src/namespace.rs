@@ -91,6 +91,30 @@ pub fn with_root_directory(work: impl FnOnce(&Path) + Send) {
     hand_on(outcome);
 }
 
+/// Runs `work` with a small disk: an empty file system with room for `bytes` and `files`. As [`with_file_replaced`] otherwise.
+pub fn with_small_disk(bytes: u32, files: u32, work: impl FnOnce(&Path) + Send) {
+    let disk = std::env::temp_dir().join(format!(
+        "rwsgi-disk-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::create_dir(&disk).expect("mkdir");
+    let outcome = privately(|| {
+        let options = format!("mode=0755,size={bytes},nr_inodes={files}");
+        mount(
+            Some("tmpfs"),
+            &disk,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )
+        .expect("tmpfs");
+        work(&disk);
+    });
+    let _ = std::fs::remove_dir(&disk);
+    hand_on(outcome);
+}
+
 fn bind(from: &Path, to: &Path) {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
 }

@@ -18,6 +18,8 @@ pub struct Flow {
     tokens: f64,
     at: Instant,
     dropped: u64,
+    /// Before that it is not tried again to tell of a loss.
+    again: Option<Instant>,
 }
 
 impl Flow {
@@ -27,6 +29,7 @@ impl Flow {
             tokens: BURST,
             at: now,
             dropped: 0,
+            again: None,
         }
     }
 
@@ -56,7 +59,19 @@ impl Flow {
 
     /// How many were dropped, if any, counting anew; ask when `told` was long enough ago.
     pub fn take_dropped(&mut self) -> Option<u64> {
+        self.again = None;
         Some(std::mem::take(&mut self.dropped)).filter(|n| *n > 0)
+    }
+
+    /// So many could not be told of: the log does not take that either. Answers when to try again.
+    pub fn not_told(&mut self, dropped: u64, now: Instant) -> Instant {
+        self.dropped += dropped;
+        *self.again.insert(Self::tell_at(now))
+    }
+
+    /// Whether it may be tried to tell of a loss: no other try is waited for.
+    pub fn may_tell(&self, now: Instant) -> bool {
+        self.again.is_none_or(|again| again <= now)
     }
 
     /// Whether some loss has not been told.
@@ -89,6 +104,11 @@ mod tests {
         assert_eq!(passed, BURST as usize);
         assert!(!flow.is_at_rest(t));
         assert_eq!(flow.take_dropped(), Some(3000));
+        // F41: a full disk takes that neither. It is tried again, once a second.
+        let again = flow.not_told(3000, t);
+        assert!(flow.has_dropped() && !flow.may_tell(t) && flow.may_tell(again));
+        assert_eq!(flow.take_dropped(), Some(3000));
+        assert!(flow.may_tell(t));
         assert_eq!(flow.take_dropped(), None);
         let later = t + Duration::from_secs(1);
         assert_eq!((0..5000).filter(|_| flow.admits(later)).count(), RATE as usize);

@@ -5,6 +5,7 @@
 mod applications;
 mod between;
 mod deploys;
+mod disks;
 mod httpd;
 mod noise;
 mod recycling;
@@ -22,6 +23,7 @@ pub fn tests(topic: &mut Topic) {
     applications::tests(topic);
     between::tests(topic);
     deploys::tests(topic);
+    disks::tests(topic);
     httpd::tests(topic);
     noise::tests(topic);
     recycling::tests(topic);
