@@ -36,6 +36,12 @@ const MANAGER_RESTART: Duration = Duration::from_secs(4);
 /// The same while its socket is out of reach: a manager that starts opens its directory a moment after it has made it.
 const MANAGER_OPENS: Duration = Duration::from_millis(250);
 
+/// So often the manager may go away upon one question before that is taken for the question's doing.
+const GONE_MAX: u32 = 3;
+
+/// So long an application is set aside after that.
+const SET_ASIDE: Duration = Duration::from_secs(30);
+
 /// How often connections are looked through for closed ones, at most.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
@@ -168,6 +174,8 @@ pub struct Pools {
     manager: Vec<u8>,
     generation: u32,
     known: Mutex<HashMap<PoolName, Arc<Pool>>>,
+    /// Applications upon whose question the manager goes away each time, and until when they are not asked for (F29).
+    set_aside: Mutex<HashMap<PoolName, Instant>>,
     tidied: Mutex<Instant>,
     /// What workers write to the error log for requests.
     pub lines: Lines,
@@ -184,7 +192,8 @@ impl Pools {
         Self {
             manager,
             generation,
-            known: Mutex::new(HashMap::new()),
+            known: Mutex::default(),
+            set_aside: Mutex::default(),
             tidied: Mutex::new(Instant::now()),
             lines: Lines::default(),
         }
@@ -195,9 +204,11 @@ impl Pools {
         if let Some(pool) = lock(&self.known).get(name) {
             return Ok(Arc::clone(pool));
         }
+        self.may_be_asked_for(name)?;
         let question = name.question(self.generation, head);
         self.tidy();
-        match self.ask(&question, name.answer_limit(), MANAGER_RESTART)? {
+        let answer = self.ask(&question, name.answer_limit(), MANAGER_RESTART);
+        match answer.map_err(|silence| self.note_silence(name, silence))? {
             Answer::Pool { path } => {
                 let pool = Arc::new(Pool {
                     path,
@@ -216,6 +227,36 @@ impl Pools {
                 "rwsgi-manager answered another question".into(),
             )),
         }
+    }
+
+    /// Whether the manager would live through it, as far as is known.
+    pub(super) fn may_be_asked_for(&self, name: &PoolName) -> Result<(), Fault> {
+        let mut set_aside = lock(&self.set_aside);
+        if set_aside.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        set_aside.retain(|_, until| now < *until);
+        match set_aside.contains_key(name) {
+            true => Err(Fault::ManagerSilent(format!(
+                "this application is set aside: within the last {} s rwsgi-manager has gone away each time when it was asked for",
+                SET_ASIDE.as_secs()
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn note_silence(&self, name: &PoolName, silence: Silence) -> Fault {
+        let mut text = format!("rwsgi-manager cannot be asked: {}", silence.text);
+        if silence.gone >= GONE_MAX {
+            lock(&self.set_aside).insert(name.clone(), Instant::now() + SET_ASIDE);
+            text = format!(
+                "rwsgi-manager has gone away {GONE_MAX} times when it was asked for this application, which is set aside for {} s: report it, with \
+                 the lines of the manager's death",
+                SET_ASIDE.as_secs()
+            );
+        }
+        Fault::ManagerSilent(text)
     }
 
     /// Nobody has taken a request in time: whether that is because no worker has started yet.
@@ -317,24 +358,22 @@ impl Pools {
     }
 
     /// Asks the manager, which has `limit` to answer; tries for `patience` while nobody listens there.
-    fn ask(&self, question: &Ask, limit: Duration, patience: Duration) -> Result<Answer, Fault> {
+    fn ask(&self, question: &Ask, limit: Duration, patience: Duration) -> Result<Answer, Silence> {
         let start = Instant::now();
+        let mut gone = 0;
         loop {
-            match self.ask_once(question, limit) {
+            let silence = match self.ask_once(question, limit) {
                 Ok(packet) => {
-                    return Answer::decode(&packet).map_err(|e| {
-                        Fault::ManagerSilent(format!("rwsgi-manager's answer cannot be read: {e}"))
-                    });
+                    return Answer::decode(&packet)
+                        .map_err(|e| format!("its answer cannot be read: {e}").into());
                 }
-                Err(silence) if start.elapsed() < patience.min(silence.patience) => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(Silence { text, .. }) => {
-                    return Err(Fault::ManagerSilent(format!(
-                        "rwsgi-manager cannot be asked: {text}"
-                    )));
-                }
+                Err(silence) => silence,
+            };
+            gone += silence.gone;
+            if gone >= GONE_MAX || start.elapsed() >= patience.min(silence.patience) {
+                return Err(Silence { gone, ..silence });
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -346,12 +385,15 @@ impl Pools {
             return Err(Silence {
                 text: format!("no answer within {} s", limit.as_secs()),
                 patience: Duration::ZERO,
+                gone: 0,
             });
         }
         let mut packet = vec![0; CONTROL_MAX];
-        let n = message::try_receive(&socket, &mut packet)?;
+        // A manager that dies with the question unread resets the connection, and one that has read it closes it.
+        let n = message::try_receive(&socket, &mut packet).unwrap_or(0);
         if n == 0 {
-            return Err("it closed the connection".to_owned().into());
+            let closed = Silence::from("it closed the connection".to_owned());
+            return Err(Silence { gone: 1, ..closed });
         }
         packet.truncate(n);
         Ok(packet)
@@ -386,12 +428,18 @@ fn restart_of(script: &[u8]) -> i64 {
 struct Silence {
     text: String,
     patience: Duration,
+    /// How often it has gone away with the question.
+    gone: u32,
 }
 
 impl From<String> for Silence {
     fn from(text: String) -> Self {
         let patience = Duration::MAX;
-        Self { text, patience }
+        Self {
+            text,
+            patience,
+            gone: 0,
+        }
     }
 }
 
@@ -403,6 +451,7 @@ impl From<OsError> for Silence {
         Self {
             text: format!("{error}; {OPEN_UP}"),
             patience: MANAGER_OPENS,
+            gone: 0,
         }
     }
 }

@@ -274,6 +274,45 @@ fn a_request_that_was_not_taken_goes_elsewhere() {
     stage.end(worker);
 }
 
+// F29
+#[test]
+fn f29_a_question_that_the_manager_does_not_live_through_is_not_asked_again() {
+    let (stage, worker) = Stage::new(vec![], drop);
+    let asked = listen(
+        SocketKind::SeqPacket,
+        &stage.dir.join("m2").into_os_string().into_encoded_bytes(),
+        ACCESS,
+        5,
+    )
+    .unwrap();
+    std::fs::rename(stage.dir.join("m2"), stage.dir.join("m")).unwrap();
+    // A manager that reads and goes away, as one that dies of what it has read.
+    let manager = std::thread::spawn(move || {
+        let mut times = 0;
+        while readable(&asked, Some(Duration::from_millis(1500))).unwrap() {
+            let child = accept(&asked, Mode::Blocking).unwrap();
+            message::receive(&child, &mut [0; 4096]).unwrap();
+            times += 1;
+        }
+        times
+    });
+    let mut texts = Vec::new();
+    for _ in 0..5 {
+        let Err(Failure::Unanswered(refusal)) = stage.serve(&mut Recorder::default(), LIMITS) else {
+            panic!("it was answered");
+        };
+        assert_eq!((refusal.status, refusal.retry_after.is_some()), (503, true));
+        texts.push(refusal.message.unwrap().text);
+    }
+    assert_eq!(manager.join().unwrap(), 3);
+    assert!(texts[0].contains("has gone away 3 times"), "{texts:?}");
+    assert!(texts[4].contains("is set aside"), "{texts:?}");
+    // Another application is asked for as ever.
+    let other = PoolName::of_group(b"other", b"");
+    assert!(stage.pools.may_be_asked_for(&other).is_ok());
+    stage.end(worker);
+}
+
 #[test]
 fn a_request_that_no_worker_takes_is_given_up_after_connect_timeout() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
