@@ -23,6 +23,8 @@ pub struct RequestClient<'a, 'r> {
     /// What has been received of the body already.
     upload: Option<Upload>,
     body_refusal: Option<u16>,
+    /// How the body goes on behind what was read of it.
+    late: Option<BodyError>,
     answered: bool,
     sent: bool,
     /// httpd's filters took no more: the client is gone, or one of them answers by itself (416).
@@ -45,6 +47,7 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             sendfile,
             upload: None,
             body_refusal: None,
+            late: None,
             answered: false,
             sent: false,
             stopped: false,
@@ -82,6 +85,30 @@ impl<'a, 'r> RequestClient<'a, 'r> {
     /// The status with which the request body is to be refused, if nothing has been sent yet.
     pub fn body_refusal(&self) -> Option<u16> {
         self.body_refusal.filter(|_| !self.sent)
+    }
+}
+
+impl RequestClient<'_, '_> {
+    /// What the application is told.
+    fn body_fault(&mut self, error: BodyError) -> (BodyFault, String) {
+        match error {
+            BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),
+            BodyError::Refused(status) => {
+                self.body_refusal = Some(status);
+                (
+                    BodyFault::TooLarge,
+                    "the request body was refused by httpd (LimitRequestBody, or malformed)".into(),
+                )
+            }
+            BodyError::Answered => {
+                self.answered = true;
+                (
+                    BodyFault::TooLarge,
+                    "the request body was refused by httpd, which has answered".into(),
+                )
+            }
+            BodyError::Gone => (BodyFault::ClientGone, "Connection was terminated".into()),
+        }
     }
 }
 
@@ -125,24 +152,31 @@ impl Client for RequestClient<'_, '_> {
                 BodyRead::More
             });
         }
-        self.request.read_body(limit, into).map_err(|error| match error {
-            BodyError::Slow => (BodyFault::ClientSlow, "the client was slower than Timeout".into()),
-            BodyError::Refused(status) => {
-                self.body_refusal = Some(status);
-                (
-                    BodyFault::TooLarge,
-                    "the request body was refused by httpd (LimitRequestBody, or malformed)".into(),
-                )
+        if let Some(error) = self.late.take() {
+            return Err(self.body_fault(error));
+        }
+        let mut got = 0;
+        let read = self.request.read_body(limit, &mut |bytes| {
+            got += bytes.len();
+            into(bytes);
+        });
+        let mut read = read.map_err(|error| self.body_fault(error))?;
+        // httpd reads a client's socket in small pieces: those that have arrived go together.
+        while read == BodyRead::More && got < limit {
+            let arrived = self.request.read_arrived_body(limit - got, &mut |bytes| {
+                got += bytes.len();
+                into(bytes);
+            });
+            match arrived {
+                Ok(Some(more)) => read = more,
+                Ok(None) => break,
+                Err(error) => {
+                    self.late = Some(error);
+                    break;
+                }
             }
-            BodyError::Answered => {
-                self.answered = true;
-                (
-                    BodyFault::TooLarge,
-                    "the request body was refused by httpd, which has answered".into(),
-                )
-            }
-            BodyError::Gone => (BodyFault::ClientGone, "Connection was terminated".into()),
-        })
+        }
+        Ok(read)
     }
 
     fn start(&mut self, answer: &Response<'_>) -> Result<Promise, String> {

@@ -20,41 +20,64 @@ pub enum BodyError {
 }
 
 const AP_FILTER_ERROR: i32 = -102;
+/// `APR_EAGAIN`, which is the system's, the same number on every Linux.
+const EAGAIN: c::apr_status_t = 11;
 
 impl Request<'_> {
     /// Reads body bytes, at most `limit`, and gives them to `into`, in one or more pieces. Blocks until there is at least one or the end;
     /// the first call makes httpd send `100 Continue` to a client that waits for it.
     pub fn read_body(&self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<BodyRead, BodyError> {
-        let brigade = self.brigade();
         loop {
-            let filters = self.rec().input_filters;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            // SAFETY: H1: the filters and the brigade are this request's.
-            let status = unsafe {
-                c::ap_get_brigade(
-                    filters,
-                    brigade.as_ptr(),
-                    c::AP_MODE_READBYTES,
-                    c::APR_BLOCK_READ,
-                    limit,
-                )
-            };
-            if status != 0 {
-                empty(brigade);
-                self.connection().close_after_response();
-                return Err(body_error(status));
-            }
-            match drain(brigade, into) {
+            match self.fetch_body(c::APR_BLOCK_READ, limit, into) {
                 Ok((true, _)) => return Ok(BodyRead::End),
                 Ok((false, true)) => return Ok(BodyRead::More),
                 Ok((false, false)) => {}
-                Err(status) => {
-                    empty(brigade);
-                    self.connection().close_after_response();
-                    return Err(body_error(status));
-                }
+                Err(status) => return Err(self.body_failed(status)),
             }
         }
+    }
+
+    /// As [`read_body`](Self::read_body), of what is there already; `None` when that is nothing.
+    pub fn read_arrived_body(
+        &self,
+        limit: usize,
+        into: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<BodyRead>, BodyError> {
+        match self.fetch_body(c::APR_NONBLOCK_READ, limit, into) {
+            Ok((true, _)) => Ok(Some(BodyRead::End)),
+            Ok((false, true)) => Ok(Some(BodyRead::More)),
+            Ok((false, false)) | Err(EAGAIN) => Ok(None),
+            Err(status) => Err(self.body_failed(status)),
+        }
+    }
+
+    /// One call of the input filters: whether that was the end, and whether there was something.
+    fn fetch_body(
+        &self,
+        mode: c::apr_read_type_e,
+        limit: usize,
+        into: &mut dyn FnMut(&[u8]),
+    ) -> Result<(bool, bool), c::apr_status_t> {
+        let brigade = self.brigade();
+        let filters = self.rec().input_filters;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // SAFETY: H1: the filters and the brigade are this request's.
+        let status =
+            unsafe { c::ap_get_brigade(filters, brigade.as_ptr(), c::AP_MODE_READBYTES, mode, limit) };
+        let fetched = match status {
+            0 => drain(brigade, into),
+            status => Err(status),
+        };
+        if fetched.is_err() {
+            empty(brigade);
+        }
+        fetched
+    }
+
+    /// No request can follow a body that was not read to its end.
+    fn body_failed(&self, status: c::apr_status_t) -> BodyError {
+        self.connection().close_after_response();
+        body_error(status)
     }
 
     /// Passes pieces of the answer to the client. Data is copied where it is held back, so it need not live longer than the call.

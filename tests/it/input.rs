@@ -18,6 +18,7 @@ pub fn tests(topic: &mut Topic) {
         http2_uploads_arrive,
         a_chunked_body_over_the_limit_is_refused,
         a_client_that_stops_sending_is_given_up,
+        what_comes_before_a_broken_piece_is_read,
     ]);
 }
 
@@ -323,4 +324,40 @@ fn base64(bytes: &[u8]) -> String {
             })
         })
         .collect()
+}
+
+const PIECE_BY_PIECE: &str = r#"
+def application(environ, start_response):
+    seen = []
+    try:
+        while len(seen) < 4:
+            seen.append(environ['wsgi.input'].read(5).decode())
+    except OSError:
+        seen.append('error')
+    open(@SEEN@, 'w').write(' '.join(seen))
+    start_response('200 OK', [])
+    return []
+"#;
+
+/// RFC 9112, 7.1: a size of a piece that is no number. All arrives at once.
+fn what_comes_before_a_broken_piece_is_read(case: &Case) {
+    let builder = case.httpd();
+    let seen = builder.root().join("data/seen");
+    let script = PIECE_BY_PIECE.replace("@SEEN@", &format!("'{}'", seen.display()));
+    let httpd = builder
+        .conf("WSGIChunkedRequest On")
+        .source("/", "pieces.wsgi", &script)
+        .start();
+    let mut raw = httpd.raw();
+    raw.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n6\r\nsecond\r\nZZ\r\n",
+    );
+    let _ = raw.reply();
+    until("the application to have seen it", Duration::from_secs(20), || {
+        std::fs::read_to_string(&seen).is_ok_and(|text| !text.is_empty())
+    });
+    assert_eq!(std::fs::read_to_string(&seen).expect("seen"), "first secon error");
+    if case.theirs() {
+        httpd.announce("WSGI0126");
+    }
 }
