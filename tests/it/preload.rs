@@ -364,7 +364,9 @@ fn a_template_that_dies_is_done_without(case: &Case) {
     let template = Process::read(templates(&httpd)[0]).expect("a template");
     template.signal(Signal::SIGSTOP);
     assert_eq!(httpd.get("/pid").status, 200);
-    httpd.wait_log("it did not fork a worker within 10 s");
+    until("it to be given up", SLOW, || {
+        !httpd.log_with("it did not fork a worker within 10 s").is_empty()
+    });
     httpd.provoked(&[codes::NO_TEMPLATE, codes::FORCE, codes::DEATH]);
     template.signal(Signal::SIGCONT);
 }
@@ -430,7 +432,10 @@ fn a_template_ends_when_its_workers_have_ended(case: &Case) {
     let httpd = ours(case, "min-processes=0 idle-timeout=1").start();
     for round in 1..3 {
         assert_eq!(httpd.get("/pid").status, 200);
-        assert_eq!((templates(&httpd).len(), forked(&httpd).len()), (round, round));
+        // It may answer before the manager has said that it is there.
+        until("one of each", SLOW, || {
+            (templates(&httpd).len(), forked(&httpd).len()) == (round, round)
+        });
         until("nobody to be there", SLOW, || httpd.workers().is_empty());
     }
 }
