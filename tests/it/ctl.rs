@@ -98,8 +98,11 @@ fn what_runs_is_listed_with_its_user_workers_and_use(case: &Case) {
     for url in ["/", "/other"] {
         assert_eq!(httpd.get(url).status, 200);
     }
+    // One that is on its way is listed, and is no process that runs the application yet.
     until("all workers", SOON, || {
-        pids(application(&object(&httpd, &["list"]), "site")).len() == 2
+        let list = object(&httpd, &["list"]);
+        let workers = application(&list, "site")["workers"].as_array().cloned();
+        workers.is_some_and(|all| all.len() == 2 && all.iter().all(|worker| worker["state"] == "ready"))
     });
     let list = object(&httpd, &["list"]);
     assert_eq!(list["schema"], 1);
