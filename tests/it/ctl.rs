@@ -2,7 +2,9 @@
 
 use crate::codes;
 use crate::userdirs::places::{ANN, BOB, USERS, change_account, world};
-use rwsgi_testkit::{Case, Httpd, Process, Signal, Topic, Value, build_dir, httpd_user, json, test, until};
+use rwsgi_testkit::{
+    Case, Httpd, Load, Process, Reply, Signal, Topic, Value, build_dir, httpd_user, json, test, until,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -17,6 +19,11 @@ pub fn tests(topic: &mut Topic) {
         r36_nobody_but_root_may_ask,
         r37_who_is_damaged_silent_or_endless_does_not_hold_the_manager,
         f26_the_next_manager_answers_too,
+        a_restart_loses_no_request_and_leaves_no_old_worker,
+        a_restart_that_fails_leaves_the_old_workers,
+        a_restart_ends_the_pause_of_what_does_not_start,
+        what_is_stopped_starts_again_with_the_next_request,
+        a_service_is_restarted_and_is_not_stopped,
     ]);
 }
 
@@ -76,6 +83,16 @@ fn pids(application: &Value) -> Vec<u32> {
     workers.map(pid).collect()
 }
 
+/// Those that take requests.
+fn ready(application: &Value) -> Vec<u32> {
+    let workers = application["workers"].as_array().expect("workers").iter();
+    let ready = |pid: &u32| {
+        let mut all = workers.clone();
+        all.any(|worker| worker["pid"] == *pid && worker["state"] == "ready" && worker["template"] == false)
+    };
+    pids(application).into_iter().filter(ready).collect()
+}
+
 fn kill(pid: u32, signal: Signal) {
     Process::read(pid).expect("a process").signal(signal);
 }
@@ -100,9 +117,7 @@ fn what_runs_is_listed_with_its_user_workers_and_use(case: &Case) {
     }
     // One that is on its way is listed, and is no process that runs the application yet.
     until("all workers", SOON, || {
-        let list = object(&httpd, &["list"]);
-        let workers = application(&list, "site")["workers"].as_array().cloned();
-        workers.is_some_and(|all| all.len() == 2 && all.iter().all(|worker| worker["state"] == "ready"))
+        ready(application(&object(&httpd, &["list"]), "site")).len() == 2
     });
     let list = object(&httpd, &["list"]);
     assert_eq!(list["schema"], 1);
@@ -495,4 +510,156 @@ fn f26_the_next_manager_answers_too(case: &Case) {
     let list = object(&httpd, &["list"]);
     assert_ne!(list["manager"]["pid"], before);
     assert_eq!(pids(application(&list, "site")), workers);
+}
+
+fn is_ok(reply: &Reply) -> bool {
+    reply.status == 200
+}
+
+/// F22
+fn a_restart_loses_no_request_and_leaves_no_old_worker(case: &Case) {
+    case.needs_ours("it has no such tool");
+    for options in ["threads=2 processes=2", "threads=2 processes=2 preload=On"] {
+        let httpd = case.httpd().daemon(options).app("state.wsgi").start();
+        assert_eq!(httpd.get("/").status, 200);
+        let now = || ready(application(&object(&httpd, &["list"]), "site"));
+        until("two workers", SOON, || now().len() == 2);
+        let load = Load::start(&httpd, "/", 3, is_ok);
+        load.more(20);
+        for _ in 0..2 {
+            let before = now();
+            let done = object(&httpd, &["restart", "site"]);
+            assert_eq!((&done["schema"], &done["order"]), (&json!(1), &json!("restart")));
+            assert_eq!(application(&done, "site")["state"], "serving");
+            let after = now();
+            assert!(
+                !after.is_empty() && after.iter().all(|pid| !before.contains(pid)),
+                "{before:?} {after:?}"
+            );
+            load.more(20);
+            until("two workers", SOON, || now().len() == 2);
+        }
+        assert_eq!(load.stop(), Vec::<String>::new(), "{options}");
+        assert!(
+            !httpd
+                .log_with("rwsgictl: restart process group 'site'")
+                .is_empty()
+        );
+        assert!(
+            shown(&httpd, &["restart", "site", "--user", "nobody-of-this-name"]).contains("nothing to do")
+        );
+        let (status, _, err) = said(&ctl(&httpd, &["restart", "nothing"]));
+        assert_eq!(status, Some(1), "{err}");
+    }
+}
+
+fn a_restart_that_fails_leaves_the_old_workers(case: &Case) {
+    case.needs_ours("it has no such tool");
+    let saying = "import os\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n";
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .source("/", "app.wsgi", saying)
+        .start();
+    let before = httpd.get("/").text();
+    // What it imports is broken now; the script itself is as it was.
+    let broken = format!("raise RuntimeError('broken')\n{saying}");
+    let path = httpd.root().join("scripts/app.wsgi");
+    let modified = path.metadata().and_then(|meta| meta.modified()).expect("a time");
+    std::fs::write(&path, broken).expect("written");
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(modified))
+        .expect("a time");
+    httpd.provoked(&[codes::OLD_VERSION]);
+    httpd.announce_traceback();
+    let (status, _, err) = said(&ctl(&httpd, &["restart", "site"]));
+    assert_eq!(status, Some(8), "{err}");
+    assert!(err.contains("RW0520") && err.contains("app.wsgi"), "{err}");
+    assert_eq!(httpd.get("/").text(), before);
+    let show = object(&httpd, &["show", "site"]);
+    assert_eq!(show["incidents"][0]["code"], "RW0520");
+}
+
+/// R63
+fn a_restart_ends_the_pause_of_what_does_not_start(case: &Case) {
+    case.needs_ours("it has no such tool");
+    let source = "import os\nif os.path.exists(__file__.replace('scripts/app.wsgi', 'data/bad')):\n    os._exit(5)\n\
+        def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'works']\n";
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .file("data/bad", "")
+        .source("/", "app.wsgi", source)
+        .start();
+    httpd.provoked(&[codes::DEATH, codes::BACK_OFF]);
+    until(
+        "a pause that is not over by itself at once",
+        Duration::from_secs(60),
+        || {
+            httpd.get("/");
+            let list = object(&httpd, &["list"]);
+            let wait = application(&list, "site")["next_try_seconds"].as_f64();
+            wait.is_some_and(|wait| wait > 6.0)
+        },
+    );
+    std::fs::remove_file(httpd.data().join("bad")).expect("removed");
+    let done = object(&httpd, &["restart", "site"]);
+    assert_eq!(application(&done, "site")["next_try_seconds"], Value::Null);
+    until("it to be served", SOON, || httpd.get("/").text() == "works");
+}
+
+fn what_is_stopped_starts_again_with_the_next_request(case: &Case) {
+    let world = world(case, "processes=2 threads=2");
+    for user in USERS {
+        world.home(user).app("app.wsgi", "state.wsgi");
+    }
+    world.run(|httpd| {
+        let pid = |user: &str| {
+            httpd.get(&format!("/~{user}/")).json()["pid"]
+                .as_u64()
+                .expect("pid")
+        };
+        let (ann, bob) = (pid("ann"), pid("bob"));
+        let done = object(httpd, &["stop", "~ann"]);
+        let stopped = application(&done, "~ann");
+        assert_eq!(
+            (&stopped["state"], &stopped["workers"]),
+            (&json!("idle"), &json!([]))
+        );
+        let left: Vec<u64> = httpd.workers().iter().map(|worker| worker.pid.into()).collect();
+        assert_eq!(left, [bob]);
+        let again = pid("ann");
+        assert!(again != ann && pid("bob") == bob);
+        // Whoever asks meanwhile is served.
+        let load = Load::start(httpd, "/~ann/", 3, is_ok);
+        for _ in 0..3 {
+            load.more(20);
+            shown(httpd, &["stop", "~ann"]);
+        }
+        load.more(20);
+        assert_eq!(load.stop(), Vec::<String>::new());
+    });
+}
+
+fn a_service_is_restarted_and_is_not_stopped(case: &Case) {
+    case.needs_ours("it has no such tool");
+    let httpd = case
+        .httpd()
+        .file("scripts/service.py", "import time\nwhile True:\n    time.sleep(0.1)\n")
+        .conf("WSGIDaemonProcess svc threads=0\nWSGIImportScript @SCRIPTS@/service.py process-group=svc application-group=%{GLOBAL}")
+        .start();
+    let running = || {
+        let list = object(&httpd, &["list"]);
+        let svc = application(&list, "svc");
+        assert_eq!(svc["service"], true);
+        (svc["state"] == "serving").then(|| pids(svc))
+    };
+    let before = rwsgi_testkit::until_some("the service", SOON, running);
+    let (status, _, err) = said(&ctl(&httpd, &["stop", "svc"]));
+    assert_eq!(status, Some(8), "{err}");
+    shown(&httpd, &["restart", "svc"]);
+    let after = rwsgi_testkit::until_some("the service", SOON, running);
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
 }

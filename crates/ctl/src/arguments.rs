@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::failure;
 
-/// Shows which applications rwsgi knows, what they are doing, and what went wrong.
+/// Shows which applications rwsgi knows, what they are doing, and what went wrong; restarts and stops them.
 ///
 /// It talks to the running manager of an httpd, and only root may.
 #[derive(Debug, Parser)]
@@ -41,6 +41,24 @@ pub enum Verb {
         #[arg(value_name = "GROUP|PID")]
         what: OsString,
     },
+    /// Replaces the workers of a process group without losing a request: new ones have loaded what the old ones have before these end. If they cannot, the old
+    /// ones stay. What waits after failures is tried at once. Comes back when all that is over.
+    Restart(Order),
+    /// Ends the workers of a process group: they finish what they have. The next request starts one.
+    Stop(Order),
+}
+
+/// Whom an order is for.
+#[derive(Debug, Args)]
+pub struct Order {
+    /// Name of a process group; that of a user's applications is ~ and the login name.
+    pub group: OsString,
+    /// Only what runs as this user.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<OsString>,
+    /// Most seconds to wait until it is done.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u32,
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ pub enum Failure {
     Silent(String),
     /// Standard output does not take the answer.
     Output(String),
+    /// What was ordered is not done.
+    NotDone(String),
 }
 
 /// All exit statuses, with what they mean. They do not change; new ones may come.
-pub const STATUSES: [(u8, &str); 8] = [
+pub const STATUSES: [(u8, &str); 9] = [
     (0, "done"),
     (1, "there is no such process group or process"),
     (2, "the command line is wrong"),
@@ -29,6 +31,7 @@ pub const STATUSES: [(u8, &str); 8] = [
     (5, "not permitted: only root may ask"),
     (6, "the manager does not answer, or is of another version"),
     (7, "standard output cannot be written"),
+    (8, "what was ordered is not done, or not in time"),
 ];
 
 /// [`STATUSES`] as the help has them.
@@ -47,6 +50,7 @@ impl Failure {
             Self::Refused(_) => 5,
             Self::Silent(_) => 6,
             Self::Output(_) => 7,
+            Self::NotDone(_) => 8,
         }
     }
 }
@@ -69,6 +73,7 @@ impl fmt::Display for Failure {
             }
             Self::Refused(why) => write!(f, "{why}"),
             Self::Silent(why) => write!(f, "{why}"),
+            Self::NotDone(why) => write!(f, "{why}"),
             Self::Output(why) => write!(f, "standard output cannot be written: {why}"),
         }
     }
@@ -88,9 +93,10 @@ mod tests {
             Failure::Refused(text()),
             Failure::Silent(text()),
             Failure::Output(text()),
+            Failure::NotDone(text()),
         ];
         let statuses: Vec<u8> = all.iter().map(Failure::status).collect();
-        assert_eq!(statuses, [1, 3, 4, 5, 6, 7]);
+        assert_eq!(statuses, [1, 3, 4, 5, 6, 7, 8]);
         for (n, (status, _)) in STATUSES.iter().enumerate() {
             assert_eq!(n, usize::from(*status));
         }

@@ -7,6 +7,7 @@
 //! - `places`: which managers there are; `link`: the connection to one
 //! - [`shown`]: what is shown, in the shape of the JSON; `usage`: what processes use
 //! - [`options`]: what holds for a process group, as options of `WSGIDaemonProcess`
+//! - `orders`: what is done to applications
 //! - `text`: the same for people
 //! - [`manual`]: the page `docs/rwsgictl.md`
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod failure;
 mod link;
 pub mod manual;
 pub mod options;
+mod orders;
 
 mod places;
 pub mod shown;
@@ -31,7 +33,7 @@ use clap::Parser;
 use arguments::{Arguments, Verb};
 use failure::Failure;
 use link::Link;
-use shown::{Detail, Overview};
+use shown::{Detail, Done, Overview};
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
@@ -58,6 +60,8 @@ fn answer(arguments: &Arguments) -> Result<String, Failure> {
                 false => text::overview(&overview),
             })
         }
+        Verb::Restart(order) => done(arguments, &orders::restart(&link, order)?),
+        Verb::Stop(order) => done(arguments, &orders::stop(&link, order)?),
         Verb::Show { what } => {
             let detail = Detail::of(&link, what.as_bytes())?;
             Ok(match arguments.json {
@@ -66,6 +70,13 @@ fn answer(arguments: &Arguments) -> Result<String, Failure> {
             })
         }
     }
+}
+
+fn done(arguments: &Arguments, done: &Done) -> Result<String, Failure> {
+    Ok(match arguments.json {
+        true => json(done),
+        false => text::done(done),
+    })
 }
 
 /// One line, which ends.

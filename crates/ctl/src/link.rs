@@ -83,6 +83,16 @@ impl Link {
         }
     }
 
+    /// `false`: what it was for has gone.
+    pub(crate) fn order(&self, query: &Query) -> Result<bool, Failure> {
+        match self.ask(query)? {
+            Report::Begun => Ok(true),
+            Report::Gone => Ok(false),
+            Report::Declined(why) => Err(Failure::NotDone(escape(&why))),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     fn unexpected(&self) -> Failure {
         self.of_another_version("its answer cannot be read")
     }

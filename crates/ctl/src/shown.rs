@@ -40,6 +40,19 @@ pub struct Detail {
     pub incidents: Vec<Incident>,
 }
 
+/// What `rwsgictl restart` and `rwsgictl stop` show.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Done {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Who was told.
+    pub manager: Manager,
+    /// `restart` or `stop`.
+    pub order: &'static str,
+    /// The applications that it was done to, as they are now.
+    pub applications: Vec<Application>,
+}
+
 /// A manager.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Manager {
@@ -157,6 +170,15 @@ pub struct Incident {
     pub text: String,
 }
 
+impl Application {
+    /// Nothing of it runs any more.
+    pub(crate) fn has_stopped(&mut self) {
+        self.state = pool_word(PoolState::Idle);
+        self.workers.clear();
+        (self.memory, self.cpu_seconds, self.control_group) = (Memory::default(), 0.0, None);
+    }
+}
+
 impl Overview {
     /// All that the manager knows, or what runs as `user`.
     pub(crate) fn of(link: &Link, user: Option<&[u8]>) -> Result<Self, Failure> {
@@ -223,20 +245,25 @@ impl Detail {
 }
 
 /// All that the manager has told.
-struct Known {
+pub(crate) struct Known {
     groups: Vec<GroupReport>,
-    pools: Vec<PoolReport>,
-    workers: Vec<WorkerReport>,
+    pub(crate) pools: Vec<PoolReport>,
+    pub(crate) workers: Vec<WorkerReport>,
 }
 
 impl Known {
-    fn of(link: &Link) -> Result<Self, Failure> {
+    pub(crate) fn of(link: &Link) -> Result<Self, Failure> {
         Ok(Self {
             groups: link.groups()?,
             // A worker that comes meanwhile belongs to a pool that is known, or is not shown; one that goes leaves a pool without it.
             pools: link.pools()?,
             workers: link.workers()?,
         })
+    }
+
+    /// The process group is in the configuration.
+    pub(crate) fn has_group(&self, name: &[u8]) -> bool {
+        self.groups.iter().any(|group| is_named(&group.name, name))
     }
 
     fn applications_of_group(&self, name: &[u8], in_full: bool) -> Vec<Application> {
@@ -251,7 +278,7 @@ impl Known {
     }
 
     /// Those that are wanted, by number of the pool (`None`: it has none) and login name.
-    fn applications(
+    pub(crate) fn applications(
         &self,
         is_wanted: impl Fn(Option<u64>, &[u8]) -> bool,
         in_full: bool,
@@ -304,11 +331,11 @@ impl Known {
 }
 
 /// As it is, or as it is shown.
-fn is_named(name: &[u8], given: &[u8]) -> bool {
+pub(crate) fn is_named(name: &[u8], given: &[u8]) -> bool {
     name == given || escape(name).as_bytes() == given
 }
 
-fn manager(link: &Link) -> Manager {
+pub(crate) fn manager(link: &Link) -> Manager {
     let server = &link.server;
     Manager {
         runtime_dir: link.directory(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::shown::{Application, Detail, Incident, Memory, Overview, Worker};
+use crate::shown::{Application, Detail, Done, Incident, Memory, Overview, Worker};
 
 /// A table with one line per application.
 pub(crate) fn overview(overview: &Overview) -> String {
@@ -19,6 +19,22 @@ pub(crate) fn overview(overview: &Overview) -> String {
         ]
     });
     table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
+}
+
+/// What was done to whom.
+pub(crate) fn done(done: &Done) -> String {
+    match &done.applications[..] {
+        [] => "no application of it runs: nothing to do\n".to_owned(),
+        all => {
+            let did = if done.order == "stop" {
+                "stopped"
+            } else {
+                "restarted"
+            };
+            let line = |a: &Application| format!("{did}: {}  {} ({})\n", a.group, name(a), state(a));
+            all.iter().map(line).collect()
+        }
+    }
 }
 
 /// Everything that is known, application by application.

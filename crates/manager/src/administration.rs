@@ -1,4 +1,4 @@
-//! `ctl.sock`: administrators ask, with `rwsgictl`, what there is.
+//! `ctl.sock`: administrators ask, with `rwsgictl`, what there is, and give orders.
 //!
 //! One question is one packet and has one answer, which is sent at once or not at all: who does not read loses the connection. Nothing is
 //! remembered between two questions, and each turn of the loop reads one of each connection, so that nobody who is slow, silent or endless
@@ -98,7 +98,7 @@ impl Manager {
         }
     }
 
-    fn report(&self, query: &Query) -> Report {
+    fn report(&mut self, query: &Query) -> Report {
         match query {
             Query::Server => Report::Server(self.server_report()),
             Query::Groups { after } => Report::Groups(part(self.group_reports(after))),
@@ -113,6 +113,8 @@ impl Manager {
             Query::Incidents { after } => Report::Incidents(part(self.incident_reports(*after))),
             Query::PoolSettings { pool } => settings(self.settings_of_pool(*pool)),
             Query::GroupSettings { name } => settings(self.settings_of_group(name)),
+            Query::Restart { pool } => self.order_restart(*pool),
+            Query::Stop { pool } => self.order_stop(*pool),
         }
     }
 }

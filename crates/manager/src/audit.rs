@@ -13,6 +13,7 @@
 //! | `leave` | it takes no more requests | `pid`, `why` |
 //! | `kill` | it is killed | `pid`, `why` |
 //! | `end` | it has ended | `pid`, `kind`, `why`, `user_seconds`, `system_seconds`, `max_rss_bytes` |
+//! | `order` | root has told the manager, with `rwsgictl`, to do something with an application | `order`, `group`, `application_group` |
 //! | `message` | a message of the manager at warning or above, as in the error log | `level`, `code`, `text` |
 //! | `stop` | the manager ends its workers | `why` |
 //!

@@ -21,7 +21,7 @@
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
-//! - `administration`, `overview`, `incidents`: what administrators ask, what is, what went wrong
+//! - `administration`, `overview`, `incidents`, `orders`: what administrators ask, what is, what went wrong, what they have done
 //! - [`codes`]: every message at warning or above
 //!
 //! # The journey
@@ -60,6 +60,7 @@ pub mod log;
 pub mod lookup;
 mod lookups;
 mod memory;
+mod orders;
 mod overview;
 pub mod place;
 mod pools;

@@ -34,6 +34,8 @@ pub(crate) struct Renewal {
     pub(crate) version: Version,
     /// That script and all others that the old worker has loaded.
     pub(crate) scripts: Vec<Script>,
+    /// Nothing has changed that is known of: an administrator wants other workers.
+    pub(crate) is_ordered: bool,
 }
 
 /// The changed scripts of one pool.
@@ -78,6 +80,36 @@ impl Renewals {
 }
 
 impl Manager {
+    /// The workers are to be replaced by others that have loaded what they have; `false`: nobody has loaded anything.
+    pub(crate) fn renew_all(&mut self, pool_id: u64) -> bool {
+        let Some(pool) = self.pools.get(&pool_id) else {
+            return false;
+        };
+        if pool.renewals.running.is_some() || pool.renewals.next.is_some() {
+            // That has begun already.
+            return true;
+        }
+        let scripts = self.scripts_in_advance(pool, None, true);
+        let Some(script) = scripts.first() else {
+            return false;
+        };
+        // No version on disk: what fails now is not held against the next that is found there.
+        let version = Version {
+            script: script.path.clone(),
+            mtime: i64::MIN,
+        };
+        if let Some(pool) = self.pools.get_mut(&pool_id) {
+            pool.renewals.failed = None;
+            pool.renewals.next = Some(Renewal {
+                version,
+                scripts,
+                is_ordered: true,
+            });
+        }
+        self.renew(pool_id);
+        true
+    }
+
     /// A worker has found that a script has changed.
     pub(crate) fn on_outdated(&mut self, id: u64, scripts: Vec<Script>, mtime: i64) {
         let Some(worker) = self.workers.get(&id).filter(|w| w.state == State::Ready) else {
@@ -102,7 +134,11 @@ impl Manager {
             _ => {}
         }
         if pool.renewals.running.as_ref() != Some(&version) {
-            pool.renewals.next = Some(Renewal { version, scripts });
+            pool.renewals.next = Some(Renewal {
+                version,
+                scripts,
+                is_ordered: false,
+            });
         }
         self.renew(pool_id);
     }
@@ -137,6 +173,11 @@ impl Manager {
         pool.renewals.running = Some(renewal.version.clone());
         pool.target.note(Level::Info, || {
             let script = escape(&renewal.version.script);
+            if renewal.is_ordered {
+                return format!(
+                    "a worker that loads script '{script}' starts, to take the place of the others"
+                );
+            }
             let or_touched = match pool.settings.place() {
                 Some(_) => {
                     ", its tmp/restart.txt was touched, or packages of its virtual environment have changed"

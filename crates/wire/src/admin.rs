@@ -1,4 +1,4 @@
-//! What the tool for administrators asks the manager, on `ctl.sock`: one question, one answer, each one SEQPACKET packet of at most
+//! What the tool for administrators asks and tells the manager, on `ctl.sock`: one question or order, one answer, each one SEQPACKET packet of at most
 //! [`CONTROL_MAX`](crate::limits::CONTROL_MAX) bytes.
 //!
 //! A list comes in parts: each question names the last entry that is known, and an empty part is the end. So the manager remembers nothing of
@@ -53,6 +53,18 @@ pub enum Query {
         /// Its name.
         name: Vec<u8>,
     },
+    /// The workers of this pool are to be replaced: by one that has loaded what they have, and others after it, before they end; if it cannot load that,
+    /// they stay. [`Report::Begun`], [`Report::Declined`] or [`Report::Gone`].
+    Restart {
+        /// Its number.
+        pool: u64,
+    },
+    /// This pool is to end: its workers finish what they have, and the next request makes another one. [`Report::Begun`], [`Report::Declined`] or
+    /// [`Report::Gone`].
+    Stop {
+        /// Its number.
+        pool: u64,
+    },
 }
 
 impl Query {
@@ -67,6 +79,8 @@ impl Query {
             Self::Incidents { after } => begin(&mut out, 5).put_u64(*after),
             Self::PoolSettings { pool } => begin(&mut out, 6).put_u64(*pool),
             Self::GroupSettings { name } => begin(&mut out, 7).put_bytes(name),
+            Self::Restart { pool } => begin(&mut out, 8).put_u64(*pool),
+            Self::Stop { pool } => begin(&mut out, 9).put_u64(*pool),
         }
         out
     }
@@ -93,6 +107,8 @@ impl Query {
                 7 => Self::GroupSettings {
                     name: f.bytes("group")?.into(),
                 },
+                8 => Self::Restart { pool: f.u64("pool")? },
+                9 => Self::Stop { pool: f.u64("pool")? },
                 found => return unknown(found),
             })
         })
@@ -125,6 +141,10 @@ pub enum Report {
     Incidents(Vec<Incident>),
     /// A process group with all that holds for its workers.
     Settings(Box<Group>),
+    /// What was ordered has begun.
+    Begun,
+    /// What was ordered is not done: why, UTF-8.
+    Declined(Vec<u8>),
 }
 
 /// A manager.
@@ -302,6 +322,11 @@ impl Report {
                 out.put_u8(8);
                 group.put(&mut out);
             }
+            Self::Begun => out.put_u8(9),
+            Self::Declined(why) => {
+                out.put_u8(10);
+                out.put_bytes(why);
+            }
         }
         out
     }
@@ -325,6 +350,8 @@ impl Report {
                 6 => Self::Workers(take_list(f)?),
                 7 => Self::Incidents(take_list(f)?),
                 8 => Self::Settings(Box::new(Group::take(f)?)),
+                9 => Self::Begun,
+                10 => Self::Declined(f.bytes("reason")?.into()),
                 found => return unknown(found),
             })
         })
@@ -526,6 +553,8 @@ mod tests {
             Query::Incidents { after: 3 },
             Query::PoolSettings { pool: 4 },
             Query::GroupSettings { name: b"g".to_vec() },
+            Query::Restart { pool: 5 },
+            Query::Stop { pool: 6 },
         ] {
             let bytes = query.encode();
             assert_eq!(Query::decode(&bytes).unwrap(), query);
@@ -550,6 +579,8 @@ mod tests {
             Report::Workers(vec![worker(), WorkerReport::default()]),
             Report::Incidents(vec![incident, Incident::default()]),
             Report::Settings(Box::default()),
+            Report::Begun,
+            Report::Declined(b"no".to_vec()),
         ] {
             let bytes = report.encode();
             assert_eq!(Report::decode(&bytes).unwrap(), report);
