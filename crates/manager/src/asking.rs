@@ -1,9 +1,10 @@
 //! `manager.sock`: httpd's children ask where a pool is and what a worker died of. And the doors through which they come, and administrators.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rwsgi_os::process::Pid;
+use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{self, Kind, Mode};
 use rwsgi_os::{OwnedFd, file, message};
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
@@ -15,8 +16,12 @@ use crate::codes;
 use crate::runtime_dir::{ASK_SOCKET, CTL_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
-/// Most connections at once; then the one that has been silent for longest makes room, so that nobody can take all places.
+/// Most connections at once; then one of whom has most makes room, so that nobody can take all places.
 const ASKERS_MAX: usize = 1024;
+/// Connections that are accepted in one turn of the loop.
+const WELCOMES: usize = 32;
+/// Questions of one child that are answered in one turn of the loop. Those of others come in between, however many it asks.
+const SHARE: u32 = 4;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 511;
 /// How long the question about a death waits for the death to be known.
@@ -67,9 +72,19 @@ pub(crate) struct Door {
     look: Instant,
 }
 
+/// On whose account a connection goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Account {
+    /// One of httpd's children; the kernel says which.
+    Child(Pid),
+    /// All others of this user together: a child cannot get a larger share by forking.
+    Others(u32),
+}
+
 /// A connected child.
 pub(crate) struct Asker {
     socket: OwnedFd,
+    account: Account,
     waiting: Option<Waiting>,
     /// When it connected or was last heard.
     heard: Instant,
@@ -142,7 +157,7 @@ impl Manager {
 
     pub(crate) fn on_door(&mut self, id: u64) {
         // A bound, so that a flood of connections does not keep the manager from its other work.
-        for _ in 0..16 {
+        for _ in 0..WELCOMES {
             let Some(door) = self.doors.get(&id) else {
                 return;
             };
@@ -200,11 +215,9 @@ impl Manager {
 
     fn welcome(&mut self, socket: OwnedFd) {
         let server = self.config.as_ref().map(|c| c.begin.server_uid);
-        let peer = socket::peer(&socket);
-        let known = peer
-            .as_ref()
-            .is_ok_and(|p| p.uid == 0 || p.uid == self.uid || Some(p.uid) == server);
-        if !known {
+        let peer = socket::peer(&socket).ok();
+        let known = peer.filter(|p| p.uid == 0 || p.uid == self.uid || Some(p.uid) == server);
+        let Some(peer) = known else {
             let uid = peer.map_or(u32::MAX, |p| p.uid);
             if self.may_tell_peer() {
                 let text =
@@ -212,18 +225,22 @@ impl Manager {
                 self.log.say(Level::Warn, codes::FOREIGN_PEER, &text);
             }
             return;
-        }
+        };
         if self.askers.len() >= ASKERS_MAX {
-            let silent = self.askers.iter().min_by_key(|(_, asker)| asker.heard);
-            let silent = silent.map(|(id, _)| *id);
-            silent.and_then(|id| self.askers.remove(&id));
+            self.make_places();
         }
+        let pid = Pid(peer.pid);
+        let account = match process::parent_of(pid) {
+            Some(parent) if parent == self.parent => Account::Child(pid),
+            _ => Account::Others(peer.uid),
+        };
         let id = self.fresh_id();
         if self.watch(&socket, Token::Asker(id)).is_ok() {
             self.askers.insert(
                 id,
                 Asker {
                     socket,
+                    account,
                     waiting: None,
                     heard: Instant::now(),
                 },
@@ -231,10 +248,33 @@ impl Manager {
         }
     }
 
+    /// Closes connections of whom has most: those that have been silent for longest, one in sixteen, so that this is seldom done.
+    fn make_places(&mut self) {
+        let mut places: HashMap<Account, usize> = HashMap::new();
+        for asker in self.askers.values() {
+            *places.entry(asker.account).or_default() += 1;
+        }
+        let Some((account, count)) = places.into_iter().max_by_key(|(_, count)| *count) else {
+            return;
+        };
+        let its = self.askers.iter().filter(|(_, asker)| asker.account == account);
+        let mut its: Vec<(Instant, u64)> = its.map(|(id, asker)| (asker.heard, *id)).collect();
+        its.sort_unstable();
+        for (_, id) in its.into_iter().take(count.div_ceil(16)) {
+            self.askers.remove(&id);
+        }
+    }
+
     pub(crate) fn on_asker(&mut self, id: u64) {
         let Some(asker) = self.askers.get_mut(&id) else {
             return;
         };
+        let asked = self.asked.entry(asker.account).or_default();
+        if *asked >= SHARE {
+            // It is reported again in the next turn.
+            return;
+        }
+        *asked += 1;
         asker.heard = Instant::now();
         let mut buffer = vec![0; CONTROL_MAX];
         let question = match message::receive_packet(&asker.socket, &mut buffer) {

@@ -1,5 +1,6 @@
 //! Pools that have as many workers as requests need: more when requests wait, fewer when workers are idle, none when nobody asks.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rwsgi_os::message;
@@ -256,18 +257,31 @@ impl Manager {
         })
     }
 
-    /// Makes room for another pool: the one that has been empty for longest goes.
-    pub(crate) fn put_one_away(&mut self) {
-        let empty = self
-            .pools
-            .iter()
-            .filter(|(_, pool)| pool.is_current() && !is_asked_for(pool));
-        let oldest = empty
-            .filter_map(|(id, pool)| Some((pool.demand.empty?, *id)))
-            .min();
-        if let Some((_, id)) = oldest {
+    /// Makes room for another pool of a process group: the one that has been empty for longest goes, or else one of who has more than its share.
+    pub(crate) fn put_one_away(&mut self, group: &[u8]) {
+        let empty = self.pools.iter().filter_map(|(id, pool)| {
+            let since = pool.demand.empty.filter(|_| pool.is_current())?;
+            (!is_asked_for(pool)).then_some((since, *id))
+        });
+        let oldest = empty.min().map(|(_, id)| id);
+        if let Some(id) = oldest.or_else(|| self.beyond_its_share(group)) {
             self.retire(id);
         }
+    }
+
+    /// The last pool without a worker of the process group that has most pools, if `group` has fewer: application groups may be anybody's
+    /// invention, process groups are the configuration's.
+    fn beyond_its_share(&self, group: &[u8]) -> Option<u64> {
+        let mut pools: HashMap<&[u8], usize> = HashMap::new();
+        for pool in self.pools.values() {
+            *pools.entry(&pool.settings.group.name).or_default() += 1;
+        }
+        let own = pools.get(group).copied().unwrap_or_default();
+        let (most, count) = pools.into_iter().max_by_key(|(_, count)| *count)?;
+        let its = self.pools.iter().filter(|(_, pool)| {
+            pool.is_current() && pool.settings.group.name == most && pool.workers.is_empty()
+        });
+        its.map(|(id, _)| *id).max().filter(|_| count > own + 1)
     }
 }
 

@@ -268,7 +268,7 @@ impl Manager {
         asked: bool,
     ) -> Result<Vec<u8>, Answer> {
         if self.pools.len() >= POOLS_MAX {
-            self.put_one_away();
+            self.put_one_away(&settings.group.name);
         }
         let Some(config) = &self.config else {
             return Err(later("the manager has no configuration yet"));
@@ -276,7 +276,9 @@ impl Manager {
         if self.pools.len() >= POOLS_MAX || application_group.len() > NAME_MAX {
             let text =
                 "more application groups are in use than the manager keeps, or the name of one is too long";
-            target.say(Level::Error, codes::TOO_MANY_POOLS, text);
+            if self.may_tell_peer() {
+                target.say(Level::Error, codes::TOO_MANY_POOLS, text);
+            }
             return Err(later(text));
         }
         let entrance = match settings.group.is_service() {

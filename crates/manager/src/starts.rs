@@ -24,6 +24,13 @@ pub(crate) const CROWDED_RETRY: u32 = 5;
 /// The log hears once in this time that there are too many workers.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// A look at the queue in vain that takes so long is a long one, and is followed by a rest of so many times as long: thousands may wait in the
+/// queue, and nobody who asks something is to wait for each look.
+const LONG_LOOK: Duration = Duration::from_micros(200);
+const REST: u32 = 10;
+/// And no longer than this: the look may have been long because the machine was busy.
+const LONGEST_REST: Duration = Duration::from_millis(20);
+
 /// What a worker is expected to need at least, bytes.
 const LEAST_MEMORY: u64 = 12 << 20;
 
@@ -49,6 +56,8 @@ pub(crate) struct Starts {
     at_once: usize,
     /// When the queue is looked at again.
     look: Option<Instant>,
+    /// Until then it is not, after a long look in vain.
+    rests: Option<Instant>,
     told: Option<Instant>,
 }
 
@@ -59,6 +68,7 @@ impl Starts {
             queue: Vec::new(),
             at_once: (2 * processors).max(4),
             look: None,
+            rests: None,
             told: None,
         }
     }
@@ -77,11 +87,14 @@ impl Manager {
 
     /// Starts what may start, and gives up for those that have waited too long.
     pub(crate) fn start_waiting(&mut self) {
-        if self.starts.queue.is_empty() {
+        let began = Instant::now();
+        if self.starts.queue.is_empty() || self.starts.rests.is_some_and(|until| began < until) {
             return;
         }
+        let mut in_vain = true;
         let unknown = self.starts_of_unknown();
         while let Some(id) = self.next_start(&unknown) {
+            in_vain = false;
             if self.lacks(id, true) && self.start_worker(id, None) {
                 self.tend(id, false);
             } else {
@@ -90,6 +103,12 @@ impl Manager {
             }
         }
         self.give_up_waiting();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(began);
+        self.starts.rests = (in_vain && took >= LONG_LOOK).then(|| now + (REST * took).min(LONGEST_REST));
+        if let Some(until) = self.starts.rests {
+            self.timers.set(until, Token::Starts);
+        }
     }
 
     /// Takes the pool whose turn it is out of the queue: that of the user with the fewest starts under way, then the first that came.

@@ -17,7 +17,7 @@ use rwsgi_wire::response::Level;
 use crate::administration::Administrators;
 use crate::adoption::Unfit;
 use crate::applications::Patterns;
-use crate::asking::{Asker, Door};
+use crate::asking::{Account, Asker, Door};
 use crate::audit::Record;
 use crate::codes;
 use crate::commit::{Config, Pending};
@@ -158,6 +158,8 @@ pub(crate) struct Manager {
     pub(crate) doors: HashMap<u64, Door>,
     pub(crate) askers: HashMap<u64, Asker>,
     pub(crate) administrators: Administrators,
+    /// Questions answered in this turn of the loop.
+    pub(crate) asked: HashMap<Account, u32>,
     pub(crate) pools: HashMap<u64, Pool>,
     pub(crate) workers: HashMap<u64, Worker>,
     /// Workers that templates are about to fork, under the numbers that they will have.
@@ -263,6 +265,7 @@ impl Manager {
             doors: HashMap::new(),
             askers: HashMap::new(),
             administrators: Administrators::default(),
+            asked: HashMap::new(),
             pools: HashMap::new(),
             workers: HashMap::new(),
             unborn: HashMap::new(),
@@ -289,6 +292,7 @@ impl Manager {
             let wait = self.timers.next_in(Instant::now()).unwrap_or(ROUND);
             self.epoll.wait(&mut found, Some(wait.min(ROUND)))?;
             self.deadman.renew()?;
+            self.asked.clear();
             for event in &found {
                 if let Some(token) = Token::decode(event.token) {
                     self.dispatch(token)?;

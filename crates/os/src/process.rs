@@ -208,20 +208,33 @@ pub fn outlive_parent() -> Result<(), OsError> {
 /// When a process was started, in clock ticks since the machine was, and its real user id, as `/proc` says: with its number they name
 /// one process for ever. ESRCH: there is none.
 pub fn birth(pid: Pid) -> Result<(u64, u32), OsError> {
-    let gone = || OsError::new("read", format!("/proc/{pid}"), libc::ESRCH);
-    let text = |name: &str| -> Result<String, OsError> {
-        let path = format!("/proc/{pid}/{name}");
-        let bytes = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 16));
-        Ok(String::from_utf8_lossy(&bytes.map_err(|_| gone())?).into_owned())
-    };
-    let stat = text("stat")?;
-    // The name is in parentheses and may hold anything; the start is the 20th field behind it.
-    let after = stat.rfind(')').and_then(|end| stat.get(end + 1..));
-    let start = after.and_then(|fields| fields.split_ascii_whitespace().nth(19)?.parse().ok());
-    let status = text("status")?;
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    let uid = ids.and_then(|ids| ids.split_ascii_whitespace().next()?.parse().ok());
-    start.zip(uid).ok_or_else(gone)
+    let start = said_of(pid, "stat").and_then(|stat| behind_the_name(&stat)?.nth(19)?.parse().ok());
+    let uid = said_of(pid, "status").and_then(|status| {
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        ids.split_ascii_whitespace().next()?.parse().ok()
+    });
+    start
+        .zip(uid)
+        .ok_or_else(|| OsError::new("read", format!("/proc/{pid}"), libc::ESRCH))
+}
+
+/// The parent that a process has now, as `/proc` says; `None` when there is no such process.
+pub fn parent_of(pid: Pid) -> Option<Pid> {
+    let stat = said_of(pid, "stat")?;
+    behind_the_name(&stat)?.nth(1)?.parse().ok().map(Pid)
+}
+
+/// What `/proc` says of a process.
+fn said_of(pid: Pid, name: &str) -> Option<String> {
+    let path = format!("/proc/{pid}/{name}");
+    let bytes = file::open(path.as_bytes(), file::Links::Follow).and_then(|f| fd::read_all(&f, 1 << 16));
+    Some(String::from_utf8_lossy(&bytes.ok()?).into_owned())
+}
+
+/// The fields of `stat` behind the name, which is in parentheses and may hold anything: state, parent and, as the 20th, the start.
+fn behind_the_name(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let end = stat.rfind(')')?;
+    Some(stat.get(end + 1..)?.split_ascii_whitespace())
 }
 
 /// Which process a [pidfd](open) names, as `/proc` says; `None` when it has ended and been reaped, or that cannot be known.
@@ -404,6 +417,8 @@ mod tests {
         assert_eq!(own.1, crate::ids::user_ids().real);
         assert_eq!(birth(Pid(i32::MAX)).unwrap_err().errno, libc::ESRCH);
         assert_eq!(named_by(open(this()).unwrap()), Some(this()));
+        assert_eq!(parent_of(this()), Some(parent()));
+        assert_eq!(parent_of(Pid(i32::MAX)), None);
         assert_eq!(named_by(fd::event().unwrap()), None);
     }
 

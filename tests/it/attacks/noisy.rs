@@ -14,6 +14,7 @@ pub fn tests(topic: &mut Topic) {
         r64_a_log_flood_is_not_noticed_by_a_neighbour,
         r64_who_keeps_pythons_lock_is_not_noticed_by_a_neighbour,
         r64_a_crash_loop_is_not_noticed_by_a_neighbour,
+        r64_all_hogs_at_once_are_not_noticed_by_a_neighbour,
     ]);
 }
 
@@ -157,6 +158,7 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         codes::FORCE,
         codes::APPLICATION,
         codes::DROPPED,
+        codes::REQUEST_LIMIT,
     ]);
     httpd.announce_traceback();
     if !httpd.log_with("RW0501").is_empty() {
@@ -235,4 +237,20 @@ fn r64_who_keeps_pythons_lock_is_not_noticed_by_a_neighbour(case: &Case) {
 /// F6, R63, N3
 fn r64_a_crash_loop_is_not_noticed_by_a_neighbour(case: &Case) {
     are_not_noticed(case, &[&["crash", "import"]], PROCESSOR);
+}
+
+/// N3
+fn r64_all_hogs_at_once_are_not_noticed_by_a_neighbour(case: &Case) {
+    let sites: [&[&str]; 8] = [
+        &["bomb"],
+        &["hog"],
+        &["compute"],
+        &["descriptors"],
+        &["errors", "output", "messages"],
+        &["lock"],
+        &["add", "search"],
+        &["crash", "import"],
+    ];
+    // Together less than a processor and fewer than httpd's threads, as is the administrator's to see to.
+    are_not_noticed(case, &sites, "application-cpu-limit=10 request-limit=1");
 }
