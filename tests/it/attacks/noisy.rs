@@ -161,6 +161,8 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         codes::REQUEST_LIMIT,
     ]);
     httpd.announce_traceback();
+    // Each request that is kept waiting has a child of prefork for itself.
+    httpd.announce("AH00161");
     if !httpd.log_with("RW0501").is_empty() {
         httpd.announce("RW0501");
         case.skip("no control groups with all controllers can be made here");
