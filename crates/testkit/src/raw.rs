@@ -102,6 +102,11 @@ impl Raw {
         !self.ended
     }
 
+    /// Reads once, for whoever asks for it later.
+    pub fn read_ahead(&mut self) {
+        self.fill();
+    }
+
     /// Reads status line and headers.
     pub fn head(&mut self) -> Head {
         self.try_head()

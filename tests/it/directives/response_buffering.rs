@@ -337,8 +337,11 @@ fn f41_no_room_for_an_answer_loses_none_of_it(case: &Case) {
         }
         for length in ["", "&length"] {
             let said = httpd.log_with("RW0314").len();
-            let reader = Slow::start(&httpd, &format!("/down?bytes={count}{length}"));
+            let mut reader = Slow::start(&httpd, &format!("/down?bytes={count}{length}"));
+            // What went wrong while a part was sent is told when that has gone.
             until("the child to have no room", LONG, || {
+                std::thread::sleep(Duration::from_millis(50));
+                reader.0.read_ahead();
                 httpd.log_with("RW0314").len() > said
             });
             assert!(is_whole(&reader.rest(), count), "{is_missing} {length}");
