@@ -117,7 +117,8 @@ fn what_runs_is_listed_with_its_user_workers_and_use(case: &Case) {
     }
     // One that is on its way is listed, and is no process that runs the application yet.
     until("all workers", SOON, || {
-        ready(application(&object(&httpd, &["list"]), "site")).len() == 2
+        let list = object(&httpd, &["list"]);
+        ["site", "other"].map(|group| ready(application(&list, group)).len()) == [2, 1]
     });
     let list = object(&httpd, &["list"]);
     assert_eq!(list["schema"], 1);
