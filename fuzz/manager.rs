@@ -8,11 +8,12 @@ use rwsgi_manager::audit::{Audit, Record as Event};
 use rwsgi_manager::entry::Entry;
 use rwsgi_manager::interpreters;
 use rwsgi_manager::kept::{FromKeeper, ToKeeper};
-use rwsgi_manager::lines::{LINE_MAX, Lines};
+use rwsgi_manager::lines::Lines;
 use rwsgi_manager::place::{Owner, Place};
 use rwsgi_manager::report::{self, Reader};
 use rwsgi_os::fake::Fake;
 use rwsgi_os::fd;
+use rwsgi_wire::flow::LINE_MAX;
 
 // The manager keeps what a record is to itself.
 #[path = "../crates/manager/src/records.rs"]
