@@ -83,9 +83,6 @@ const WELL: &str =
 /// Nobody waits longer than this by itself on a machine that others use, too.
 const NOTHING: Duration = Duration::from_millis(50);
 
-/// Whose noise it is that the neighbour waits for cannot be told beside other tests; that it is served can.
-const SERVED: Duration = Duration::from_secs(2);
-
 /// The time that so many of 100 requests to the neighbour take at most.
 fn at_most(httpd: &Httpd, of_100: usize, length: Duration) -> Duration {
     let (begin, mut times) = (Instant::now(), Vec::new());
@@ -181,11 +178,7 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         let quiet = at_most(&httpd, of_100, length);
         let loud = at_most_beside(&httpd, sites, of_100, case.rounds(1, 3) as u32 * length);
         println!("{of_100} of 100 requests: {quiet:?} in quiet, {loud:?} beside {sites:?}");
-        let most = match of_100 {
-            99 => (2 * quiet).max(NOTHING),
-            _ => SERVED,
-        };
-        if loud < most {
+        if loud < (2 * quiet).max(NOTHING) {
             return httpd;
         }
         seen.push((quiet, loud));

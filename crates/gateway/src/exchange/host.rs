@@ -157,6 +157,11 @@ impl Exchange for Carrier {
         }
     }
 
+    fn flush_soon(&self, _last: bool) -> Result<Flushed, Gone> {
+        // Only the thread of the request may call httpd, and it is about to go on.
+        self.flush(Wait::No)
+    }
+
     fn write(&self, data: &[u8]) -> Result<(), Gone> {
         self.deliver(data, true)
     }

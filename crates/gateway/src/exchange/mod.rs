@@ -10,6 +10,9 @@ use std::os::fd::BorrowedFd;
 
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Level, Log, Origin};
 
+/// So many bytes of small blocks wait for others at most.
+pub const HOLD: usize = 64 << 10;
+
 /// The other side is gone: nobody waits for this answer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
@@ -59,10 +62,7 @@ pub trait Exchange: Send + Sync {
     fn flush(&self, wait: Wait) -> Result<Flushed, Gone>;
     /// As [`flush`](Self::flush) without waiting, but what follows soon may go out together with it: within about a millisecond it is on its way,
     /// whatever the caller does meanwhile. `last`: nothing but the end can follow.
-    fn flush_soon(&self, last: bool) -> Result<Flushed, Gone> {
-        let _ = last;
-        self.flush(Wait::No)
-    }
+    fn flush_soon(&self, last: bool) -> Result<Flushed, Gone>;
     /// Sends what is held back and then `data`, without copying it. Blocks.
     fn write(&self, data: &[u8]) -> Result<(), Gone>;
     /// Sends what is held back and then part of a regular file, which is the rest of the answer. With `part.wait` nothing reads the file

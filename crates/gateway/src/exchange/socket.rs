@@ -14,7 +14,7 @@ use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, File, Log, Taken, Want};
 
 use super::prompt::{self, PROMPT, Waiting};
-use super::{BodyFailure, Exchange, Flushed, Gone, Wait};
+use super::{BodyFailure, Exchange, Flushed, Gone, HOLD, Wait};
 
 /// This process is a copy that the application made by forking. The connections are the original's.
 static IS_COPY: AtomicBool = AtomicBool::new(false);
@@ -39,9 +39,6 @@ pub fn bear(on: bool) {
 pub fn is_copy() -> bool {
     IS_COPY.load(Ordering::Relaxed)
 }
-
-/// So many bytes that may wait a little are sent at once.
-const HOLD: usize = 64 << 10;
 
 /// A connection of an httpd child; the exchange under way on it.
 pub struct Connection {

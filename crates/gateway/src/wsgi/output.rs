@@ -7,7 +7,7 @@ use rwsgi_wire::response::Response;
 use super::request::Meter;
 use super::validate::{Status, Violation, content_length, is_content_length};
 use crate::cpython::Attached;
-use crate::exchange::{Exchange, Flushed, Gone, Wait};
+use crate::exchange::{Exchange, Flushed, Gone, HOLD, Wait};
 
 /// State of the answer.
 #[derive(Default)]
@@ -47,8 +47,6 @@ pub enum Length {
 
 /// From this size on a block is sent from where it lies, without the GIL.
 const LARGE: usize = 32 << 10;
-/// So many bytes of small blocks are held back at most.
-const HOLD: usize = 64 << 10;
 
 impl Output {
     /// `start_response` was called and may still replace the head.
