@@ -80,24 +80,39 @@ const USERS: [&str; 4] = ["games", "bin", "mail", "lp"];
 const WELL: &str =
     "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'well']\n";
 
-/// Nobody waits longer than this by itself on a machine that others use, too.
+/// Nobody waits longer than this by itself on a machine on which other tests run, too.
 const NOTHING: Duration = Duration::from_millis(50);
 
-/// The time that so many of 100 requests to the neighbour take at most.
-fn at_most(httpd: &Httpd, of_100: usize, length: Duration) -> Duration {
-    let (begin, mut times) = (Instant::now(), Vec::new());
-    while begin.elapsed() < length || times.len() < 100 {
-        let since = Instant::now();
-        let reply = httpd.get("/well");
-        assert_eq!((reply.status, &reply.text()[..]), (200, "well"));
-        times.push(since.elapsed());
+/// The time that so many of 100 requests take at most.
+#[derive(Clone, Copy, Debug)]
+struct Waited {
+    /// To the neighbour.
+    site: Duration,
+    /// To httpd alone, for a file: what the machine keeps everybody waiting, whoever answers. A wake-up on a processor that somebody computes on
+    /// may wait for the kernel's tick (4 ms with 250 Hz), whatever that somebody's weight is.
+    file: Duration,
+}
+
+/// By turns.
+fn at_most(httpd: &Httpd, of_100: usize, length: Duration) -> Waited {
+    let (begin, mut site, mut file) = (Instant::now(), Vec::new(), Vec::new());
+    while begin.elapsed() < length || site.len() < 100 {
+        for (path, answer, times) in [("/well", "well", &mut site), ("/file.txt", "file", &mut file)] {
+            let since = Instant::now();
+            let reply = httpd.get(path);
+            assert_eq!((reply.status, &reply.text()[..]), (200, answer));
+            times.push(since.elapsed());
+        }
     }
-    times.sort_unstable();
-    times[times.len() * of_100 / 100]
+    let [site, file] = [site, file].map(|mut times| {
+        times.sort_unstable();
+        times[times.len() * of_100 / 100]
+    });
+    Waited { site, file }
 }
 
 /// The same while the sites make noise.
-fn at_most_beside(httpd: &Httpd, sites: &[&[&str]], of_100: usize, length: Duration) -> Duration {
+fn at_most_beside(httpd: &Httpd, sites: &[&[&str]], of_100: usize, length: Duration) -> Waited {
     let is_over = AtomicBool::new(false);
     let paths = |short: bool| {
         let all = sites.iter().enumerate().flat_map(|(number, noises)| {
@@ -136,6 +151,7 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         .file("scripts/noise.wsgi", NOISE)
         .file("scripts/crash.wsgi", CRASH)
         .file("scripts/well.wsgi", WELL)
+        .file("www/file.txt", "file")
         .conf("WSGIDaemonProcess well user=daemon group=daemon threads=2")
         .conf("WSGIScriptAlias /well @SCRIPTS@/well.wsgi process-group=well application-group=a");
     for (number, user) in (0..sites.len()).zip(USERS.iter().cycle()) {
@@ -178,7 +194,9 @@ fn are_not_noticed(case: &Case, sites: &[&[&str]], limits: &str) -> Httpd {
         let quiet = at_most(&httpd, of_100, length);
         let loud = at_most_beside(&httpd, sites, of_100, case.rounds(1, 3) as u32 * length);
         println!("{of_100} of 100 requests: {quiet:?} in quiet, {loud:?} beside {sites:?}");
-        if loud < (2 * quiet).max(NOTHING) {
+        // In the ordinary suite, other tests are at work as well.
+        let others = NOTHING * case.rounds(1, 0) as u32;
+        if loud.site < others.max(2 * quiet.site).max(2 * loud.file) {
             return httpd;
         }
         seen.push((quiet, loud));
