@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::poll::readable;
 use rwsgi_os::process::{self, End, Pid};
 use rwsgi_os::signal::Signal;
-use rwsgi_os::{OsError, OwnedFd, fd, message};
+use rwsgi_os::{OsError, OwnedFd, fd, memory, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::bytes::Fields;
 use rwsgi_wire::control::{Group, ToHttpd};
@@ -288,6 +288,7 @@ impl Manager {
             self.log.say(Level::Error, codes::NO_CONFIGURATION, &text);
             self.forget(CONFIG_ID);
         }
+        memory::give_back();
     }
 
     /// Everything that was adopted goes on.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use rwsgi_os::file::{self, Links};
-use rwsgi_os::{OsError, OwnedFd, message};
+use rwsgi_os::{OsError, OwnedFd, memory, message};
 use rwsgi_wire::base::{self, Base};
 use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
@@ -36,12 +36,13 @@ pub(crate) enum Pending {
 pub(crate) struct Received {
     begin: Begin,
     logs: Rc<Logs>,
-    groups: Vec<Group>,
+    /// In boxes: a list of ten thousand that grows would be copied, and be in memory twice.
+    groups: Vec<Box<Group>>,
     bases: Vec<Base>,
 }
 
 impl Received {
-    pub(crate) fn new(begin: Begin, logs: Rc<Logs>, groups: Vec<Group>, bases: Vec<Base>) -> Self {
+    pub(crate) fn new(begin: Begin, logs: Rc<Logs>, groups: Vec<Box<Group>>, bases: Vec<Base>) -> Self {
         Self {
             begin,
             logs,
@@ -135,7 +136,7 @@ impl Settings {
 }
 
 /// Tells configurations apart, in the audit log.
-fn hash_of(groups: &[Group]) -> u64 {
+fn hash_of(groups: &[Box<Group>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     groups.hash(&mut hasher);
     hasher.finish()
@@ -203,7 +204,7 @@ impl Manager {
             }
             FromHttpd::Group(group) => {
                 if let Pending::Open(received) = &mut self.pending {
-                    received.groups.push(*group);
+                    received.groups.push(group);
                 }
             }
             FromHttpd::Base(base) => {
@@ -218,6 +219,8 @@ impl Manager {
                     if done.is_ok() {
                         self.keep_config(&messages, &logs);
                     }
+                    drop(messages);
+                    memory::give_back();
                     self.answer(match done {
                         Ok(()) => ToHttpd::Ready,
                         Err(text) => {
@@ -295,7 +298,7 @@ impl Manager {
             .into_iter()
             .map(|group| {
                 let target = target(group.log, group.log_level);
-                let settings = common.settings(group);
+                let settings = common.settings(*group);
                 (settings.group.name.clone(), (Rc::new(settings), target))
             })
             .collect();

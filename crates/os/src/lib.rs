@@ -6,7 +6,7 @@
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`walk`]: directories by descriptor; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
 //! - [`process`], [`spawn`], [`fork`], [`signal`], [`ids`], [`users`], [`capability`], [`cgroup`]
-//! - [`clock`]: local time for log lines; [`deadman`]: the end of who hangs; [`dl`]: shared libraries; [`shared`]: memory that processes share
+//! - [`clock`]: local time for log lines; [`deadman`]: the end of who hangs; [`dl`]: shared libraries; [`memory`]: what was freed; [`shared`]: memory that processes share
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
 //! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks for an exec is
@@ -27,6 +27,7 @@ pub mod fd;
 pub mod file;
 pub mod fork;
 pub mod ids;
+pub mod memory;
 pub mod message;
 pub mod poll;
 pub mod process;
