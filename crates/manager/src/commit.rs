@@ -36,13 +36,12 @@ pub(crate) enum Pending {
 pub(crate) struct Received {
     begin: Begin,
     logs: Rc<Logs>,
-    /// In boxes: a list of ten thousand that grows would be copied, and be in memory twice.
-    groups: Vec<Box<Group>>,
+    groups: Vec<Group>,
     bases: Vec<Base>,
 }
 
 impl Received {
-    pub(crate) fn new(begin: Begin, logs: Rc<Logs>, groups: Vec<Box<Group>>, bases: Vec<Base>) -> Self {
+    pub(crate) fn new(begin: Begin, logs: Rc<Logs>, groups: Vec<Group>, bases: Vec<Base>) -> Self {
         Self {
             begin,
             logs,
@@ -136,7 +135,7 @@ impl Settings {
 }
 
 /// Tells configurations apart, in the audit log.
-fn hash_of(groups: &[Box<Group>]) -> u64 {
+fn hash_of(groups: &[Group]) -> u64 {
     let mut hasher = DefaultHasher::new();
     groups.hash(&mut hasher);
     hasher.finish()
@@ -204,7 +203,7 @@ impl Manager {
             }
             FromHttpd::Group(group) => {
                 if let Pending::Open(received) = &mut self.pending {
-                    received.groups.push(group);
+                    received.groups.push(*group);
                 }
             }
             FromHttpd::Base(base) => {
@@ -298,7 +297,7 @@ impl Manager {
             .into_iter()
             .map(|group| {
                 let target = target(group.log, group.log_level);
-                let settings = common.settings(*group);
+                let settings = common.settings(group);
                 (settings.group.name.clone(), (Rc::new(settings), target))
             })
             .collect();

@@ -170,11 +170,11 @@ impl Manager {
 }
 
 /// A configuration as the messages that make it.
-pub(crate) fn messages(begin: &Begin, groups: &[Box<Group>], bases: &[Base]) -> Vec<u8> {
+pub(crate) fn messages(begin: &Begin, groups: &[Group], bases: &[Base]) -> Vec<u8> {
     let mut out = Vec::new();
     out.put_bytes(&FromHttpd::Begin(begin.clone()).encode());
     for group in groups {
-        out.put_bytes(&FromHttpd::Group(group.clone()).encode());
+        out.put_bytes(&FromHttpd::Group(Box::new(group.clone())).encode());
     }
     for base in bases {
         out.put_bytes(&FromHttpd::Base(Box::new(base.clone())).encode());
@@ -183,7 +183,7 @@ pub(crate) fn messages(begin: &Begin, groups: &[Box<Group>], bases: &[Base]) -> 
 }
 
 /// The way back.
-pub(crate) fn from_messages(bytes: &[u8]) -> Result<(Begin, Vec<Box<Group>>, Vec<Base>), WireError> {
+pub(crate) fn from_messages(bytes: &[u8]) -> Result<(Begin, Vec<Group>, Vec<Base>), WireError> {
     let short = || WireError::Short {
         field: "configuration",
     };
@@ -194,7 +194,7 @@ pub(crate) fn from_messages(bytes: &[u8]) -> Result<(Begin, Vec<Box<Group>>, Vec
     let (mut groups, mut bases) = (Vec::new(), Vec::new());
     while !f.is_empty() {
         match FromHttpd::decode(f.bytes("group")?)? {
-            FromHttpd::Group(group) => groups.push(group),
+            FromHttpd::Group(group) => groups.push(*group),
             FromHttpd::Base(base) => bases.push(*base),
             _ => return Err(short()),
         }
@@ -212,11 +212,9 @@ mod tests {
             generation: 7,
             ..Begin::default()
         };
-        let groups = ["a", "b"].map(|name| {
-            Box::new(Group {
-                name: name.into(),
-                ..Group::default()
-            })
+        let groups = ["a", "b"].map(|name| Group {
+            name: name.into(),
+            ..Group::default()
         });
         let bases = [Base {
             pattern: b"/home/*/public_wsgi".to_vec(),
