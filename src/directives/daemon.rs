@@ -104,7 +104,7 @@ options! {
     locale: Text = "locale";
 
     /// Priority of the workers: a nice value from -20 (first) to 19 (last). Default 0: as httpd. A negative one needs an httpd started as
-    /// root.
+    /// root. With control groups (see "Limits" below) it is that of an application as a whole as soon as workers of several users run.
     cpu_priority: Priority = "cpu-priority";
 
     /// Stack of a request thread in bytes. Default 0: 8 MiB. At least 256 KiB are used.
@@ -274,7 +274,9 @@ libraries keep of random numbers or process numbers is theirs to renew there, to
 **Limits.** `memory-limit`, `virtual-memory-limit` and `cpu-time-limit` are about each process. The options that begin with `application-` and `user-` are about processes \
 together, and need control groups: an httpd started as root, and either version 2, delegated (`Delegate=yes` in the systemd unit of httpd), or version 1. Without them \
 workers run without these limits, and the log says why (RW0501). A changed limit holds for running workers at once, at a graceful restart, and replaces none. The log has a line \
-when a limit begins to bite (RW0502 to RW0504).\n",
+when a limit begins to bite (RW0502 to RW0504). Control groups also make users equal: as soon as workers of several users run, each user gets the same \
+part of the processor time that is short, whatever the number of processes, or more and less by the `cpu-priority` of its applications; httpd's \
+threads compete with all workers together, not with each.\n",
     set,
 };
 

@@ -13,9 +13,12 @@ pub fn tests(topic: &mut Topic) {
         r65_what_has_left_the_session_ends_with_its_application,
         r65_what_has_left_the_session_lives_while_another_worker_does,
         r65_the_next_manager_goes_on_with_the_groups_of_workers,
+        r71_who_is_not_in_the_group_of_a_worker_is_not_gone_on_with,
         r65_what_a_killed_manager_left_is_ended_by_the_next,
         r65_what_a_dead_httpd_left_is_ended_by_the_next,
         r65_version_2_kills_at_once,
+        r65_users_share_processor_time_however_many_processes_they_have,
+        r65_priorities_count_between_users_too,
         r65_without_control_groups_everything_works_and_it_is_said,
     ]);
 }
@@ -37,6 +40,14 @@ def application(environ, start_response):
                 os.execv("/bin/sleep", ["sleep", "1000"])
             os._exit(0)
         answer = os.read(ours, 20).decode()
+    elif how == "burn":
+        for _ in range(int(environ["QUERY_STRING"])):
+            if not os.fork():
+                # The kernel may share between sessions, too.
+                os.setsid()
+                os.closerange(0, 1000)
+                while True:
+                    pass
     elif how == "exit":
         os._exit(3)
     elif how == "groups":
@@ -230,6 +241,28 @@ fn r65_the_next_manager_goes_on_with_the_groups_of_workers(case: &Case) {
     until("the old group to go", SLOW, || applications(&tree) != groups);
 }
 
+/// R71: workers cannot leave their group, so who is elsewhere is somebody else, whatever else is as it was.
+fn r71_who_is_not_in_the_group_of_a_worker_is_not_gone_on_with(case: &Case) {
+    let httpd = site(case, "threads=2").start();
+    let worker = pid_at(&httpd, "/");
+    let tree = trees(case, &httpd).remove(0);
+    httpd.provoked(&[codes::MANAGER, codes::DEATH]);
+    next_manager(&httpd, &[]);
+    assert_eq!(pid_at(&httpd, "/"), worker);
+    let elsewhere = tree.join("1-stranger");
+    std::fs::create_dir_all(&elsewhere).expect("a group");
+    std::fs::write(elsewhere.join("cgroup.procs"), worker.to_string()).expect("write");
+    next_manager(&httpd, &[]);
+    let line = httpd.wait_log("RW0411").text;
+    assert!(
+        line.contains(&worker.to_string()) && line.contains("it is killed"),
+        "{line}"
+    );
+    until("the process to end", SLOW, || is_gone(worker));
+    until("another worker", SLOW, || httpd.get("/").status == 200);
+    assert_ne!(pid_at(&httpd, "/"), worker);
+}
+
 /// N5
 fn r65_what_a_killed_manager_left_is_ended_by_the_next(case: &Case) {
     let httpd = site(case, "threads=2").start();
@@ -302,4 +335,129 @@ fn r65_without_control_groups_everything_works_and_it_is_said(case: &Case) {
     assert_eq!(httpd.get("/").status, 200);
     assert!(!is_gone(daemon));
     Process::read(daemon).expect("the daemon").signal(Signal::SIGKILL);
+}
+
+/// More process groups, each with its user and options, at an URL of their name.
+fn others(mut builder: Builder, groups: &[(&str, &str, &str)]) -> Builder {
+    for (name, user, options) in groups {
+        builder = builder.conf(&format!(
+            "WSGIDaemonProcess {name} user={user} group={user} home=/ threads=2 {options}\n\
+             WSGIScriptAlias /{name} @SCRIPTS@/app.wsgi process-group={name} application-group=a"
+        ));
+    }
+    builder
+}
+
+/// The directory of the group in which a process competes for processor time, of whichever version, if that is one of ours.
+fn competes_in(case: &Case, httpd: &Httpd, pid: u32) -> Option<PathBuf> {
+    let of_time = |tree: &&PathBuf| tree.join("cpu.shares").exists() || tree.join("cpu.weight").exists();
+    let Some(tree) = httpd.control_groups().iter().find(of_time) else {
+        case.skip("processor time cannot be shared between groups here");
+    };
+    applications(tree)
+        .into_iter()
+        .find(|group| members_of(group).contains(&pid))
+}
+
+/// Hundredths of a second that processes have computed.
+fn computed(pids: &[u32]) -> u64 {
+    let of = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace();
+        fields
+            .skip(11)
+            .take(2)
+            .filter_map(|number| number.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    pids.iter().map(of).sum()
+}
+
+/// N3
+fn r65_users_share_processor_time_however_many_processes_they_have(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it makes no control groups");
+    let httpd = others(
+        case.httpd().daemon("user=games group=games threads=2"),
+        &[("other", "bin", "min-processes=0")],
+    )
+    .source("/", "app.wsgi", APP)
+    .start();
+    let one = pid_at(&httpd, "/");
+    trees(case, &httpd);
+    assert_eq!(
+        competes_in(case, &httpd, one),
+        None,
+        "a user alone competes as its processes do"
+    );
+    let other = pid_at(&httpd, "/other");
+    let [many, few] = [one, other].map(|pid| competes_in(case, &httpd, pid).expect("a group"));
+    let tree = many.parent().and_then(|user| user.parent()).expect("the tree");
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if let Ok(share) = std::fs::read_to_string(tree.join("cpu.shares")) {
+        let share: usize = share.trim().parse().expect("a number");
+        assert_eq!(
+            share,
+            1024 * processors,
+            "all workers together, beside each thread of httpd's"
+        );
+    }
+    pid_at(&httpd, &format!("/burn?{}", 8 * processors));
+    pid_at(&httpd, &format!("/other/burn?{processors}"));
+    let [many, few] = [many, few].map(|group| members_of(&group));
+    assert_eq!((many.len(), few.len()), (8 * processors + 1, processors + 1));
+    let begin = (computed(&many), computed(&few));
+    let so_far = || (computed(&many) - begin.0, computed(&few) - begin.1);
+    until("two seconds to be computed", SLOW, || {
+        so_far().0 + so_far().1 > 200
+    });
+    let (many, few) = so_far();
+    assert!(
+        many <= 3 * few,
+        "eight times as many processes have computed {many} and {few} hundredths of a second"
+    );
+}
+
+fn r65_priorities_count_between_users_too(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it makes no control groups");
+    let builder = case
+        .httpd()
+        .daemon("user=games group=games threads=2 cpu-priority=5");
+    let more = [
+        ("other", "bin", "cpu-priority=-3"),
+        ("third", "games", "cpu-priority=10"),
+    ];
+    let httpd = others(builder, &more).source("/", "app.wsgi", APP).start();
+    let pids = ["/", "/other", "/third"].map(|path| pid_at(&httpd, path));
+    trees(case, &httpd);
+    let share = |group: &std::path::Path| {
+        let read = |file: &str| std::fs::read_to_string(group.join(file));
+        let text = read("cpu.shares")
+            .or_else(|_| read("cpu.weight.nice"))
+            .expect("a share");
+        let number: i32 = text.trim().parse().expect("a number");
+        // A share of version 1, as a nice value.
+        if group.join("cpu.shares").exists() {
+            (1024.0 / f64::from(number)).log(1.25).round() as i32
+        } else {
+            number
+        }
+    };
+    let groups = pids.map(|pid| competes_in(case, &httpd, pid).expect("a group"));
+    assert_eq!(groups.each_ref().map(|group| share(group)), [5, -3, 10]);
+    let users = groups
+        .each_ref()
+        .map(|group| share(group.parent().expect("a user's")));
+    assert_eq!(users, [5, -3, 5], "that of its first application");
+    // The first of the user ends.
+    assert_eq!(httpd.get("/exit").status, 502);
+    httpd.provoked(&[codes::DEATH]);
+    httpd.rewrite_conf(|conf| conf.replacen(" cpu-priority=5", " cpu-priority=12", 1));
+    httpd.graceful();
+    let user = groups[0].parent().expect("a user's").to_path_buf();
+    until("the user to be less urgent", SLOW, || share(&user) == 10);
 }

@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         r64_processor_time_of_a_user_is_limited,
         r64_processor_time_of_a_user_is_limited_for_workers_that_are_just_starting,
         changed_limits_hold_at_once_and_replace_no_worker,
+        limits_hold_again_when_a_user_comes_back,
         limits_that_cannot_be_kept_are_told_of_once,
     ]);
 }
@@ -249,6 +250,29 @@ fn changed_limits_hold_at_once_and_replace_no_worker(case: &Case) {
     assert!(cpu == "-1" || cpu.starts_with("max"), "{cpu}");
     assert_eq!(text(&httpd, "/one"), pid);
     httpd.provoked(&[codes::LIMIT]);
+}
+
+/// R64: the group of a user without applications is removed, and made anew for the next.
+fn limits_hold_again_when_a_user_comes_back(case: &Case) {
+    let on_demand = "min-processes=0 idle-timeout=1";
+    let httpd = start(case, &format!("user-processes-limit=60 {on_demand}"), on_demand);
+    let users = || {
+        httpd
+            .control_groups()
+            .iter()
+            .flat_map(|tree| groups_below(tree))
+            .collect::<Vec<_>>()
+    };
+    text(&httpd, "/one");
+    for _ in 0..2 {
+        until("the user to be gone", SLOW, || users().is_empty());
+        text(&httpd, "/one");
+        let limits: Vec<_> = users()
+            .iter()
+            .filter_map(|user| std::fs::read_to_string(user.join("pids.max")).ok())
+            .collect();
+        assert_eq!(limits, ["60\n"]);
+    }
 }
 
 /// R65

@@ -223,7 +223,8 @@ impl Manager {
             }
         };
         // One that has ended and is not reaped yet is still who it was, and the keeper will tell how it ended.
-        let is_known = is_who_it_was(record, &process);
+        let is_known = is_who_it_was(record, &process)
+            && (!record.ready || self.groups.holds(&record.cgroup, record.pid));
         let over =
             left.end.is_some() || (!is_known && readable(&process, Some(Duration::ZERO)).unwrap_or(true));
         if !self.pools.contains_key(&record.pool) || !(over || is_known) {
@@ -305,7 +306,7 @@ impl Manager {
 }
 
 /// The process is the one that the record names: by number, by the time it was started, by its user. (Before it is ready it may still be
-/// root on its way.)
+/// root on its way, and outside of its control group.)
 fn is_who_it_was(record: &WorkerRecord, process: &OwnedFd) -> bool {
     process::named_by(process) == Some(record.pid)
         && process::birth(record.pid).is_ok_and(|(start, uid)| {

@@ -61,9 +61,9 @@ codes! {
         "Workers and the requests in them go on; requests that need a worker to be started wait for a moment.",
         "Find out who killed it (memory, an operator), or report the crash.";
     NOT_ADOPTED = 411, "A worker is not gone on with",
-        "Process id, time of start or user of a process are not those that an earlier manager has noted.",
+        "Process id, time of start, user or control group of a process are not those that an earlier manager has noted.",
         "Its connection is closed; another worker takes its place.",
-        "Report this: nobody but root could have changed what is noted.";
+        "Nobody but root could have changed what is noted, or moved a worker to another control group. If you did not, report this.";
     NOT_KEPT = 412, "Something would be lost with the manager",
         "The system refuses to pass descriptors to the keeper: too many of them are on their way, or open.",
         "It goes on, and ends if the manager dies.",

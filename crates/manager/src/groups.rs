@@ -30,6 +30,8 @@ pub(crate) struct Groups {
     pub(crate) applications: HashMap<u64, Application>,
     /// What is known of limits on users with applications.
     pub(crate) users: HashMap<u32, Watch>,
+    /// Users compete for processor time as such.
+    pub(crate) shares: bool,
     /// Whose limits cannot be kept and why, as told last.
     pub(crate) told: Option<(String, String)>,
     /// When it is looked at what limits have done.
@@ -48,6 +50,8 @@ pub(crate) struct Application {
     /// Those in the group, or on their way into it.
     pub(crate) workers: HashSet<Pid>,
     pub(crate) quotas: Quotas,
+    /// `cpu-priority` of its workers.
+    pub(crate) nice: i8,
     pub(crate) watch: Watch,
     pub(crate) target: Target,
     /// All in it have been killed: no worker enters it any more.
@@ -74,6 +78,7 @@ impl Groups {
             why_not: None,
             applications: HashMap::new(),
             users: HashMap::new(),
+            shares: false,
             told: None,
             watch: None,
             ending: Vec::new(),
@@ -153,6 +158,7 @@ impl Groups {
             .concat(),
             workers: HashSet::new(),
             quotas: settings.quotas,
+            nice: group.bounds.priority,
             watch: Watch::default(),
             target: target.clone(),
             is_doomed: false,
@@ -192,6 +198,7 @@ impl Groups {
             name: name.to_vec(),
             workers: HashSet::new(),
             quotas: settings.quotas,
+            nice: settings.group.bounds.priority,
             // What was told already is not told again.
             watch: Watch::since(self.events_of(name)),
             target: target.clone(),
@@ -201,7 +208,18 @@ impl Groups {
         self.applications.insert(id, application);
         // What fails now is tried again with the configuration.
         let _ = self.apply(id);
+        if self.shares {
+            let _ = self.share_processor_time(&[name.to_vec()]);
+        }
         Some(id)
+    }
+
+    /// The process is in the group that is called so; where it was in none, or there are none, nothing is asked of it.
+    pub(crate) fn holds(&self, name: &[u8], process: Pid) -> bool {
+        let Some(first) = self.branches.first().filter(|_| !name.is_empty()) else {
+            return true;
+        };
+        cgroup::members(&first.group(name)).contains(&process)
     }
 
     /// `<user>/<application>`; empty for none.
@@ -211,7 +229,7 @@ impl Groups {
     }
 
     fn make(&self, application: &Application) -> Result<(), OsError> {
-        for branch in self.branches.iter().filter(|b| !b.on_demand) {
+        for branch in self.branches.iter().filter(|b| !b.on_demand || self.shares) {
             let user = branch.group(user_of(&application.name));
             if let Err(e) = cgroup::make(&user) {
                 // Somebody has removed the tree.
@@ -231,7 +249,8 @@ impl Groups {
             return Ok(Vec::new());
         };
         let quotas = &application.quotas;
-        let shares = quotas.application.cpu > 0 || self.user_quota(application.uid).cpu > 0;
+        let limited = quotas.application.cpu > 0 || self.user_quota(application.uid).cpu > 0;
+        let shares = self.shares || limited;
         let branches = self.branches.iter().filter(|b| !b.on_demand || shares);
         branches
             .map(|b| cgroup::door(&b.group(&application.name)))
@@ -266,8 +285,11 @@ impl Groups {
             .iter()
             .map(|b| (b.version, b.group(&application.name)))
             .collect();
+        let uid = application.uid;
         self.applications.remove(&id);
         self.end(groups);
+        // What remains of the user may be less urgent. If it cannot be told now, it is with the next application.
+        let _ = self.weigh(uid);
     }
 
     fn end(&mut self, groups: Vec<(Version, Vec<u8>)>) {
@@ -308,11 +330,16 @@ impl Groups {
     }
 
     /// Removes the groups of users that have no application any more. The kernel refuses the others.
-    fn remove_users(&self) {
+    fn remove_users(&mut self) {
         for branch in &self.branches {
             for user in cgroup::children(&branch.root) {
-                if !self.applications.values().any(|a| user_of(&a.name) == user) {
-                    let _ = cgroup::remove(&branch.group(&user));
+                if self.applications.values().any(|a| user_of(&a.name) == user) {
+                    continue;
+                }
+                let uid = id_of(&user).and_then(|id| u32::try_from(id).ok());
+                if let (Ok(()), Some(uid)) = (cgroup::remove(&branch.group(&user)), uid) {
+                    // A group that is made anew has none of the limits.
+                    self.users.remove(&uid);
                 }
             }
         }
@@ -374,7 +401,7 @@ fn application_name(id: u64, process_group: &[u8]) -> Vec<u8> {
     [id.to_string().as_bytes(), b"-", &plain(process_group)[..]].concat()
 }
 
-/// The number that the name of an application's group begins with.
+/// The number that the name of a group begins with.
 fn id_of(name: &[u8]) -> Option<u64> {
     let digits = name.split(|b| *b == b'-').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()

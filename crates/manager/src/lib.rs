@@ -17,7 +17,7 @@
 //! - `applications`, `lookups`: applications below bases, and who their users are ([`account`]; [`lookup`]: the same program started anew per name);
 //!   [`place`], [`interpreters`]: what is looked at as the user before one runs
 //! - `templates`: workers that fork others
-//! - `tree`, `groups`, `quotas`: control groups, where there are some, and the limits on them
+//! - `tree`, `groups`, `quotas`, `shares`: control groups, where there are some, the limits on them, and processor time between users
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
 //! - [`audit`]: the same and more, for machines
@@ -71,6 +71,7 @@ mod renewals;
 pub mod report;
 mod runtime_dir;
 mod services;
+mod shares;
 mod starts;
 pub mod supervise;
 mod templates;

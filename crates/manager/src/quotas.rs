@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rwsgi_os::OsError;
-use rwsgi_os::cgroup::{self, Controller, Events, Limit, Version};
+use rwsgi_os::cgroup::{self, Controller, Events, Limit};
 use rwsgi_wire::quota::{Quota, Quotas};
 use rwsgi_wire::response::Level;
 
@@ -37,6 +37,8 @@ pub(crate) struct Watch {
     fatal: Option<(Instant, String)>,
     /// Memory could not be limited as far as it should be, and this was told.
     is_late: bool,
+    /// The nice value that its share of processor time is that of.
+    pub(crate) nice: i8,
 }
 
 /// A time in which a limit bites.
@@ -129,6 +131,7 @@ impl Groups {
             return Ok(());
         };
         let uid = application.uid;
+        self.share_between_users()?;
         let user = self.user_quota(uid);
         self.apply_to_user(uid, user)?;
         let own: Vec<u64> = self
@@ -140,7 +143,7 @@ impl Groups {
         for id in own {
             self.apply_to_application(id, user)?;
         }
-        Ok(())
+        self.weigh(uid)
     }
 
     fn apply_to_user(&mut self, uid: u32, quota: Quota) -> Result<(), OsError> {
@@ -223,33 +226,6 @@ impl Groups {
             Err(e) if e.is_not_found() && b.on_demand => Ok(()),
             other => other,
         })
-    }
-
-    /// The processes of an application compete for processor time as a group, from now on.
-    fn share_processor_time(&mut self, names: &[Vec<u8>]) -> Result<(), OsError> {
-        self.branches.iter_mut().for_each(|b| b.add_processor_time());
-        for name in names {
-            for branch in &self.branches {
-                let (user, group) = (branch.group(user_of(name)), branch.group(name));
-                if branch.version == Version::Two {
-                    branch.pass_on(&user);
-                } else if branch.on_demand {
-                    cgroup::make(&user)?;
-                    cgroup::make(&group)?;
-                    let known = self.branches.first().map(|first| first.group(name));
-                    let run = cgroup::members(&known.unwrap_or_default());
-                    let there = cgroup::members(&group);
-                    // A worker on its way into its groups has the doors that were needed when it began.
-                    let own = self.applications.values().filter(|a| a.name == *name);
-                    let all = own.flat_map(|a| a.workers.iter().copied()).chain(run);
-                    for pid in all.filter(|pid| !there.contains(pid)) {
-                        // It may end meanwhile.
-                        let _ = cgroup::write(&group, "cgroup.procs", &pid.to_string());
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What all workers and their children use; `None` where that is not known.
@@ -515,6 +491,7 @@ impl Manager {
             for application in self.groups.applications.values_mut() {
                 if application.is_of(settings, &pool.application_group) {
                     application.quotas = settings.quotas;
+                    application.nice = settings.group.bounds.priority;
                     application.target = pool.target.clone();
                 }
             }

@@ -69,6 +69,13 @@ pub(crate) fn make(httpd: Pid, delegated: &[u8]) -> Result<(Vec<Branch>, Vec<Vec
             .ok_or_else(|| format!("another manager has {}", String::from_utf8_lossy(&root)))?;
         // Long the default, and without it a limit does not hold for groups below.
         let _ = cgroup::write(&root, "memory.use_hierarchy", "1");
+        if hierarchy.version == Version::One && hierarchy.controllers.contains(&Controller::Cpu) {
+            // httpd's threads compete with the tree as a whole: each of them gets at least half of a processor, whatever workers do, and they
+            // the other. With version 2 httpd is a group, too, and has as much as the tree.
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            let share = processors.saturating_mul(cgroup::SHARE).to_string();
+            let _ = cgroup::write(&root, "cpu.shares", &share);
+        }
         left.extend(leftovers(&base, name.as_bytes()));
         let branch = Branch {
             version: hierarchy.version,

@@ -274,17 +274,20 @@ pub fn kill(group: &[u8], version: Version) {
     // Nobody can fork any more, where this controller is.
     let _ = write(group, "pids.max", "0");
     for some in members(group).chunks(512) {
-        let held: Vec<_> = some
-            .iter()
-            .filter_map(|pid| Some((*pid, process::open(*pid).ok()?)))
-            .collect();
-        // A number may have got another owner before it was opened. Whose number is among the members now, and who still lives, has had it
-        // all the while: it is a member.
-        let still = members(group);
-        for (pid, process) in held {
-            if still.contains(&pid) {
-                let _ = process::signal(&process, Signal::KILL);
-            }
+        kill_listed(group, some);
+    }
+}
+
+/// Kills those of whom these were the numbers a moment ago, if they are members still.
+pub(crate) fn kill_listed(group: &[u8], listed: &[Pid]) {
+    let open = |pid: &Pid| Some((*pid, process::open(*pid).ok()?));
+    let held: Vec<_> = listed.iter().filter_map(open).collect();
+    // A number may have got another owner before it was opened. Whose number is among the members now, and who still lives, has had it all
+    // the while: it is a member.
+    let still = members(group);
+    for (pid, process) in held {
+        if still.contains(&pid) {
+            let _ = process::signal(&process, Signal::KILL);
         }
     }
 }
@@ -357,6 +360,21 @@ fn set_memory_of_one(group: &[u8], text: &str) -> Result<(), OsError> {
             Ok(()) => Ok(()),
             Err(_) => alone(text),
         },
+    }
+}
+
+/// What a group's share of processor time is with version 1 (`cpu.shares`) when nothing is said, and that of a process beside it.
+pub const SHARE: usize = 1024;
+
+/// When others want processor time, too, the group gets as much as one process with this nice value would. With version 2 the kernel reckons,
+/// with version 1 it is reckoned here as the kernel has it for processes: each step is a quarter more.
+pub fn set_share(group: &[u8], version: Version, nice: i8) -> Result<(), OsError> {
+    match version {
+        Version::Two => write(group, "cpu.weight.nice", &nice.to_string()),
+        Version::One => {
+            let share = (SHARE as f64 * 1.25_f64.powi(-i32::from(nice))).round();
+            write(group, "cpu.shares", &format!("{share}"))
+        }
     }
 }
 
@@ -529,6 +547,23 @@ mod tests {
                 .unwrap_err()
                 .is_not_found()
         );
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    // R65
+    #[test]
+    fn shares_are_those_of_processes_with_that_nice_value() {
+        let (path, group) = double(&["cpu.shares", "cpu.weight.nice"]);
+        // The second are those of the kernel's table for processes.
+        for (nice, kernel) in [(-20, 88761), (-10, 9548), (0, 1024), (5, 335), (19, 15)] {
+            set_share(&group, Version::One, nice).unwrap();
+            let share: i64 = read(&group, "cpu.shares").unwrap().trim().parse().unwrap();
+            assert!((share - kernel).abs() * 50 <= kernel, "{nice}: {share} {kernel}");
+            std::fs::write(path.join("cpu.shares"), "").unwrap();
+            set_share(&group, Version::Two, nice).unwrap();
+            assert_eq!(read(&group, "cpu.weight.nice").unwrap(), nice.to_string());
+            std::fs::write(path.join("cpu.weight.nice"), "").unwrap();
+        }
         std::fs::remove_dir_all(path).unwrap();
     }
 

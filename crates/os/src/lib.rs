@@ -29,6 +29,8 @@ pub mod fork;
 pub mod ids;
 pub mod memory;
 pub mod message;
+#[cfg(test)]
+mod numbers;
 pub mod poll;
 pub mod process;
 pub mod rlimit;
