@@ -11,6 +11,7 @@ mod noisy;
 mod racer;
 mod rogue_child;
 mod sockets;
+mod systemd;
 
 use rwsgi_testkit::{Builder, Case, Topic};
 
@@ -25,6 +26,7 @@ pub fn tests(topic: &mut Topic) {
     racer::tests(topic);
     rogue_child::tests(topic);
     sockets::tests(topic);
+    systemd::tests(topic);
 }
 
 /// A user and group that every Debian and Fedora has, and that are nobody's login.
