@@ -84,13 +84,6 @@ fn one(
     let options = raw.options.over(&defaults());
     refuse_services(&options, &subject)?;
     refuse_open_files(&options, &subject)?;
-    if options.preload == Some(true) {
-        return Err(subject.refuse(
-            "preload=On",
-            "is not built for applications of users",
-            "remove it",
-        ));
-    }
     let mut group = Group::of(&options, &subject, python_home)?;
     group.settings.python = python::of_group(main, &raw.pattern, &options, None);
     Ok(Base {
@@ -225,10 +218,11 @@ mod tests {
     #[test]
     fn what_is_written_counts_more_than_the_defaults() {
         let line = "/srv/www/* processes=1 min-processes=1 umask=0077 queue-timeout=0 python-home=/venv user-log='' \
-                    deny-users=bob,eve root-owned-scripts=On python-versions=/opt/a:/opt/b suspended-shells=/bin/no user-processes=0 min-uid=500 max-uid=501";
+                    deny-users=bob,eve root-owned-scripts=On python-versions=/opt/a:/opt/b suspended-shells=/bin/no user-processes=0 min-uid=500 max-uid=501 preload=On";
         let base = read(&[line], 0).unwrap().remove(0);
         let settings = &base.group.settings;
         assert_eq!((settings.processes, settings.scale.min_processes), (1, 1));
+        assert!(settings.template);
         assert_eq!((settings.umask, base.group.queue_timeout), (Some(0o077), None));
         assert_eq!(settings.python_home, b"/venv");
         let rules = &base.rules;
@@ -258,7 +252,6 @@ mod tests {
             ("/home/u*/w", "exactly one '*'"),
             ("/home/../*", "no clean path"),
             ("/home/* threads=0", "/home/* threads=0 would make services"),
-            ("/home/* preload=On", "preload=On is not built"),
             ("/home/* umask=0", "umask=0000 lets applications"),
             ("/home/* umask=0075", "umask=0075 lets applications"),
             ("/home/* min-uid=9 max-uid=8", "min-uid=9 is more than max-uid=8"),

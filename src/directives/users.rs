@@ -194,11 +194,14 @@ script a `process-group=`, that process group runs the script, as its own user. 
 do `WSGIApplicationGroup`, `WSGIRestrictProcess` and `WSGIDispatchScript`.\n\n\
 **What users may say** in `.htaccess` is in `WSGIUserOptions`. Nothing there chooses who runs an application. Scripts of users that httpd \
 would ask in its own children (`WSGIAccessScript` and others in `.htaccess`) are refused with 500 while there is a `WSGIUserProcess`.\n\n\
+**Preloading.** With `preload=On` each application has a template, as with `WSGIDaemonProcess`: a process of its user that has loaded the script and forks \
+the workers. Who the user is, is looked at before each worker; whose the script and its directories are, before each template. A template ends with its \
+last worker, and is not counted by `user-processes`: a user has at most one besides the workers of each application that runs.\n\n\
 **Options.** The options of `WSGIDaemonProcess` about how workers run are taken here, too, and hold for each application: they are what an application \
 has and the most that it can get. Different are the defaults of these: `processes=2 min-processes=0 threads=5 idle-timeout=300 startup-timeout=30 \
 queue-timeout=10 request-timeout=60 graceful-timeout=30 umask=0027 user-request-limit=25%`. Not taken are those that say who the workers are or that are one group's alone: \
 `user`, `group`, `supplementary-groups`, `script-user`, `script-group`, `socket-user`, `chroot`, `home`, `display-name`, `python-eggs`, \
-`server-metrics`; and `threads=0` and `preload=On`. The process group of an application is called `~` and the user's name, its application group is the path of \
+`server-metrics`; and `threads=0`. The process group of an application is called `~` and the user's name, its application group is the path of \
 its script.\n",
     set: set_base,
 };

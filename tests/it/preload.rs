@@ -39,12 +39,12 @@ fn ours(case: &Case, options: &str) -> Builder {
 }
 
 /// Those that have been started, by the log.
-fn templates(httpd: &Httpd) -> Vec<u32> {
+pub fn templates(httpd: &Httpd) -> Vec<u32> {
     pids(httpd, "template ")
 }
 
 /// Workers that templates have forked.
-fn forked(httpd: &Httpd) -> Vec<u32> {
+pub fn forked(httpd: &Httpd) -> Vec<u32> {
     let lines = httpd.log_with(", forked by template ");
     lines
         .iter()

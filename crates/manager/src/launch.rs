@@ -13,6 +13,7 @@ use rwsgi_wire::identity::{Groups, Identity};
 use rwsgi_wire::script::Script;
 
 use crate::entry::Entry;
+use crate::place::Place;
 use crate::pools::Pool;
 use crate::renewals::Renewal;
 use crate::supervise::Manager;
@@ -206,10 +207,13 @@ impl Pool {
         let group = self.settings.group.preload.iter();
         let configured = group.filter(|p| p.application_group == self.application_group);
         let asked = self.templates.asked.iter().filter(|_| is_template);
+        // Below a base it is known what requests will be for.
+        let place = self.settings.place().filter(|_| is_template);
+        let own = place.map(Place::script_path);
         let loaded = renewal.map_or(&self.renewals.scripts, |r| &r.scripts);
         let mut scripts = loaded.clone();
         let fatal = self.renewals.fatal.iter().map(|version| &version.script);
-        for path in configured.map(|p| &p.script).chain(asked).chain(fatal) {
+        for path in configured.map(|p| &p.script).chain(asked).chain(&own).chain(fatal) {
             if scripts.iter().all(|script| script.path != *path) {
                 scripts.push(Script::at(path));
             }

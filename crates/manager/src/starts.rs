@@ -190,16 +190,24 @@ impl Manager {
         unknown
     }
 
-    /// C25: how many workers each user has below a base that limits them.
+    /// C25: how many workers each user has below a base that limits them. A template that loads has the place of the worker that comes after it.
     fn shares(&self) -> HashMap<Share, usize> {
         let mut shares = HashMap::new();
-        for worker in self.workers.values().filter(|w| w.takes_a_place()) {
-            let pool = self.pools.get(&worker.pool).filter(|pool| pool.is_current());
+        let loads = |w: &Worker| w.is_template && w.is_starting() && w.renewal.is_none();
+        let workers = self.workers.values().filter(|w| w.takes_a_place() || loads(w));
+        for pool in workers.map(|w| w.pool).chain(self.being_forked()) {
+            let pool = self.pools.get(&pool).filter(|pool| pool.is_current());
             if let Some((share, _)) = pool.and_then(Pool::share) {
                 *shares.entry(share).or_default() += 1;
             }
         }
         shares
+    }
+
+    /// The pools of workers that are being forked and take nobody's place.
+    fn being_forked(&self) -> impl Iterator<Item = u64> + '_ {
+        let unborn = self.unborn.values().filter(|unborn| unborn.renewal.is_none());
+        unborn.map(|unborn| unborn.pool)
     }
 
     /// A user's idle workers make room for the user's other applications.
@@ -236,7 +244,8 @@ impl Manager {
         let most = self.config.as_ref().map_or(0, |c| c.begin.max_workers) as usize;
         let is_current = |w: &Worker| self.pools.get(&w.pool).is_some_and(Pool::is_current);
         let counts = |w: &&Worker| w.takes_a_place() && is_current(w) && !self.is_service(w.pool);
-        most > 0 && self.workers.values().filter(counts).count() >= most
+        let count = || self.workers.values().filter(counts).count() + self.being_forked().count();
+        most > 0 && count() >= most
     }
 
     /// One more worker would need more memory than there may be. How much it will need is not known: what the others do, on average, and

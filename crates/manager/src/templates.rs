@@ -82,7 +82,7 @@ pub(crate) struct Unborn {
     template: u64,
     control: OwnedFd,
     output: OwnedFd,
-    renewal: Option<Renewal>,
+    pub(crate) renewal: Option<Renewal>,
     until: Instant,
 }
 
@@ -344,16 +344,22 @@ impl Manager {
         self.drain(id, LeaveReason::IdleTimeout);
     }
 
-    /// Remembers since when a template has nothing to do.
+    /// Remembers since when a template has nothing to do. One of a user ends at once: the place of its worker may be another application's
+    /// already, and a user with many applications is not to have a template of each.
     pub(crate) fn note_unneeded(&mut self, pool_id: u64) {
+        let forks = self.unborn.values().any(|unborn| unborn.pool == pool_id);
         let Some(pool) = self.pools.get_mut(&pool_id).filter(|p| p.is_elastic()) else {
             return;
         };
         let Some(template) = pool.templates.there else {
             return;
         };
-        let others = pool.workers.iter().any(|worker| *worker != template);
-        let unneeded = !others && pool.demand.wanted == 0 && pool.settings.scale.idle_timeout > 0;
+        let others = forks || pool.workers.iter().any(|worker| *worker != template);
+        let idle = !others && pool.demand.wanted == 0;
+        if idle && pool.settings.application.is_some() {
+            return self.dismiss(template, pool_id);
+        }
+        let unneeded = idle && pool.settings.scale.idle_timeout > 0;
         if !unneeded {
             pool.templates.unneeded = None;
         } else if pool.templates.unneeded.is_none() {

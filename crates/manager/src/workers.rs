@@ -145,7 +145,7 @@ impl Worker {
         self.state == State::Ready && self.is_live()
     }
 
-    fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         matches!(self.state, State::Entering | State::Booting)
     }
 

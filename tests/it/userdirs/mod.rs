@@ -7,6 +7,7 @@ mod mapping;
 mod name_service;
 mod people;
 pub mod places;
+mod preload;
 mod refusals;
 mod rights;
 mod tuning;
@@ -16,6 +17,7 @@ pub fn tests(topic: &mut Topic) {
     mapping::tests(topic);
     name_service::tests(topic);
     people::tests(topic);
+    preload::tests(topic);
     refusals::tests(topic);
     rights::tests(topic);
     tuning::tests(topic);
