@@ -2,8 +2,11 @@
 //! All of it is ours: the original's daemons start with httpd and stay.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Load, Process, Raw, Reply, Topic, test, until};
+use rwsgi_testkit::{
+    Builder, Case, Httpd, Load, Process, Raw, Reply, Topic, test, until, with_file_replaced,
+};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,7 @@ pub fn tests(topic: &mut Topic) {
         a_group_that_cannot_start_is_tried_only_when_asked_for,
         a_graceful_restart_keeps_what_is_idle_idle,
         a_changed_idle_timeout_replaces_no_worker,
+        f42_idle_workers_make_room_when_the_machine_has_little_memory,
     ]);
 }
 
@@ -354,4 +358,41 @@ fn a_changed_idle_timeout_replaces_no_worker(case: &Case) {
     until("the worker to end", SLOW, || is_gone(worker));
     httpd.wait_log("leaves: no request came for idle-timeout");
     assert_eq!(starts(&httpd), 1);
+}
+
+/// F42: for who is wanted, and nobody is turned away when nobody is idle.
+fn f42_idle_workers_make_room_when_the_machine_has_little_memory(case: &Case) {
+    case.needs_ours("its daemons start with httpd and stay");
+    case.needs_root();
+    const SCARCE: &str =
+        "MemTotal:       4000000 kB\nMemFree:          10000 kB\nMemAvailable:    150000 kB\n";
+    with_file_replaced(Path::new("/proc/meminfo"), SCARCE, || {
+        let group = |n| {
+            format!(
+                "WSGIDaemonProcess g{n} min-processes=0 threads=1\n\
+                 WSGIScriptAlias /g{n} @SCRIPTS@/life.wsgi process-group=g{n}\n"
+            )
+        };
+        let httpd = case
+            .httpd()
+            .bare()
+            .script("life.wsgi")
+            .log_level("info rwsgi:debug")
+            .conf(&(0..3).map(group).collect::<String>())
+            .start();
+        let first = pid(&httpd, "/g0/pid");
+        until("it to be idle", SLOW, || {
+            !httpd.log_with(&format!("worker {first} is idle")).is_empty()
+        });
+        let mut busy = httpd.raw_get("/g1/wait");
+        until("the idle one to make room", SLOW, || is_gone(first));
+        httpd.wait_log("leaves: it was idle, and another application needs a worker");
+        until("the request to run", SLOW, || {
+            httpd.data().join("started").exists()
+        });
+        let third = pid(&httpd, "/g2/pid");
+        assert_eq!(httpd.workers().len(), 2, "worker {third} beside the busy one");
+        std::fs::write(httpd.data().join("go"), "").expect("go");
+        assert_eq!(busy.reply().head.status, 200);
+    });
 }

@@ -210,7 +210,7 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
 
     fn set_limits(&mut self) -> Result<(), OsError> {
         let (bounds, system) = (&self.entry.bounds, &mut *self.system);
-        system.be_spared_no_more()?;
+        system.be_killed_first()?;
         system.set_limit(Resource::Core, 0, 0)?;
         let (soft, hard) = self.entry.descriptors;
         system.set_limit(Resource::Descriptors, soft, hard)?;

@@ -36,7 +36,7 @@ const CHANGING: [&str; 17] = [
     "join_group",
     "join_group",
     "umask",
-    "be_spared_no_more",
+    "be_killed_first",
     "set_limit",
     "set_limit",
     "new_session",
@@ -97,7 +97,7 @@ fn the_python_is_looked_for_only_as_the_user() {
 fn whichever_call_fails_nothing_after_it_is_tried_and_the_step_is_named() {
     let steps = [
         ("join_group", Step::Confinement, 500),
-        ("be_spared_no_more", Step::Limits, 420),
+        ("be_killed_first", Step::Limits, 420),
         ("set_limit", Step::Limits, 420),
         ("new_session", Step::Session, 421),
         ("capabilities", Step::Capabilities, 467),

@@ -21,6 +21,21 @@ pub fn kills() -> u64 {
     total
 }
 
+/// Less than a twentieth of the machine's memory is to be had without taking it from somebody. `false` where that cannot be seen.
+pub fn is_scarce() -> bool {
+    is_scarce_by(&read(b"/proc/meminfo"))
+}
+
+fn is_scarce_by(text: &str) -> bool {
+    const SPARE: u64 = 20;
+    let value = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    };
+    let both = value("MemTotal:").zip(value("MemAvailable:"));
+    both.is_some_and(|(total, available)| available < total / SPARE)
+}
+
 /// What a process has in memory, without what it shares, bytes; 0 when it has gone.
 pub fn resident(pid: Pid) -> u64 {
     /// Of every machine that this runs on; a larger one makes the figure too small.
@@ -56,6 +71,15 @@ mod tests {
     fn a_process_needs_memory_of_its_own() {
         assert!(resident(rwsgi_os::process::this()) > 100_000);
         assert_eq!(resident(Pid(i32::MAX)), 0);
+    }
+
+    // F42
+    #[test]
+    fn memory_is_scarce_below_a_twentieth() {
+        let machine =
+            |available| format!("MemTotal:  2000 kB\nMemFree: 1 kB\nMemAvailable:   {available} kB\n");
+        assert!(is_scarce_by(&machine(99)) && !is_scarce_by(&machine(100)));
+        assert!(!is_scarce_by("MemTotal: 2000 kB\nMemFree: 1 kB\n") && !is_scarce_by(""));
     }
 
     #[test]

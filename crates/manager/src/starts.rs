@@ -120,7 +120,8 @@ impl Manager {
             return None;
         }
         let full = self.is_full() || self.is_short_of_memory();
-        if full {
+        // Where the machine has little memory left, one that nobody uses goes for one that is wanted, and nobody is turned away for it.
+        if full || memory::is_scarce() {
             self.make_room();
         }
         let shares = self.shares();

@@ -187,8 +187,8 @@ impl System for Fake {
     fn join_group(&mut self, door: i32) -> Result<(), OsError> {
         self.turn("join_group", door).map(drop)
     }
-    fn be_spared_no_more(&mut self) -> Result<(), OsError> {
-        self.turn("be_spared_no_more", "").map(drop)
+    fn be_killed_first(&mut self) -> Result<(), OsError> {
+        self.turn("be_killed_first", "").map(drop)
     }
     fn umask(&mut self, mask: u32) {
         self.calls.push(format!("umask({mask:03o})"));

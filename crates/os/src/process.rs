@@ -102,6 +102,12 @@ pub fn signal_child(child: Pid, signal: Signal) -> Result<(), OsError> {
     }
 }
 
+/// Whether a process has this number, be it one that has ended and was not reaped (`kill` with signal 0).
+pub fn exists(pid: Pid) -> bool {
+    // SAFETY: two integers.
+    pid.0 > 0 && (unsafe { libc::kill(pid.0, 0) } == 0 || OsError::last("kill", "").errno != libc::ESRCH)
+}
+
 /// A child that has ended, leaving it to be reaped (`waitid` with WNOWAIT). `None`: none has, or there are no children.
 pub fn ended_child() -> Result<Option<Pid>, OsError> {
     // SAFETY: all zeroes is a valid siginfo_t.
@@ -360,17 +366,22 @@ pub fn change_root(path: &[u8]) -> Result<(), OsError> {
     change_directory(b"/")
 }
 
-/// If the kernel would spare this process when memory runs out (`/proc/self/oom_score_adj` below 0), it is as everybody else from now
-/// on. Without `/proc` nothing is done.
-pub fn be_spared_no_more() -> Result<(), OsError> {
+/// From now on the kernel takes this process, and what it starts, before the one that has started it, when memory runs out: as if it used a
+/// fifth of the machine's more (`/proc/self/oom_score_adj`; below 0 counts as 0). Where that cannot be written nothing is done, unless the
+/// kernel would spare this process.
+pub fn be_killed_first() -> Result<(), OsError> {
     const PATH: &[u8] = b"/proc/self/oom_score_adj";
+    const MORE: i32 = 200;
+    const MOST: i32 = 1000;
     let read = file::open(PATH, file::Links::Follow).and_then(|opened| fd::read_all(&opened, 64));
-    match read {
-        Ok(score) if score.starts_with(b"-") => {
-            let opened = file::open_to_write(PATH)?;
-            fd::write_all(&opened, b"0")
-        }
-        _ => Ok(()),
+    let Ok(score) = read else {
+        return Ok(());
+    };
+    let score = String::from_utf8_lossy(&score).trim().parse().unwrap_or(0);
+    let higher = MOST.min(MORE + 0.max(score)).to_string();
+    match file::open_to_write(PATH).and_then(|opened| fd::write_all(&opened, higher.as_bytes())) {
+        Err(_) if score >= 0 => Ok(()),
+        other => other,
     }
 }
 

@@ -25,7 +25,7 @@ pub trait System {
     fn drop_bounding_set(&mut self) -> Result<(), OsError>;
     fn capabilities(&mut self) -> Result<Sets, OsError>;
     fn drop_capabilities(&mut self) -> Result<(), OsError>;
-    fn be_spared_no_more(&mut self) -> Result<(), OsError>;
+    fn be_killed_first(&mut self) -> Result<(), OsError>;
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError>;
     fn set_group(&mut self, gid: u32) -> Result<(), OsError>;
     fn set_user(&mut self, uid: u32) -> Result<(), OsError>;
@@ -94,8 +94,8 @@ impl System for Real {
     fn drop_capabilities(&mut self) -> Result<(), OsError> {
         capability::set(Sets::default())
     }
-    fn be_spared_no_more(&mut self) -> Result<(), OsError> {
-        process::be_spared_no_more()
+    fn be_killed_first(&mut self) -> Result<(), OsError> {
+        process::be_killed_first()
     }
     fn set_groups(&mut self, groups: &[u32]) -> Result<(), OsError> {
         ids::set_groups(groups)

@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         r11_a_worker_shares_no_memory_that_can_be_written,
         r12_nothing_of_whoever_started_httpd_reaches_a_worker,
         r18_privileged_groups_do_not_come_by_accident,
+        f42_the_kernel_takes_workers_before_httpd_and_its_manager,
     ]);
 }
 
@@ -154,13 +155,34 @@ fn r12_nothing_of_whoever_started_httpd_reaches_a_worker(case: &Case) {
     let file = |name: &str| {
         std::fs::read_to_string(format!("/proc/{}/{name}", workers[0].pid)).expect("a file of the process")
     };
-    assert_eq!(file("oom_score_adj").trim(), "0");
+    assert_eq!(file("oom_score_adj").trim(), "200");
     let limits = file("limits");
     let core = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max core file size"));
     let core: Vec<&str> = core.expect("a limit").split_whitespace().take(2).collect();
     assert_eq!(core, ["0", "0"]);
+}
+
+/// F42: by a fifth of the machine's memory, whatever httpd has been given.
+fn f42_the_kernel_takes_workers_before_httpd_and_its_manager(case: &Case) {
+    case.needs_ours("its daemons are equal to httpd's children");
+    let score = |pid: u32| -> i32 {
+        let text =
+            std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a file of the process");
+        text.trim().parse().expect("a number")
+    };
+    for (given, expected) in [("300", 500), ("900", 1000)] {
+        let httpd = hosted(case, "threads=2")
+            .app("hello.wsgi")
+            .launched_by(&["choom", "-n", given, "--"])
+            .start();
+        assert_eq!(httpd.get("/").status, 200);
+        let of_workers: Vec<i32> = httpd.workers().iter().map(|worker| score(worker.pid)).collect();
+        assert_eq!(of_workers, [expected]);
+        assert_eq!(score(httpd.manager().expect("a manager").pid).to_string(), given);
+        httpd.stop();
+    }
 }
 
 /// R18, C10
