@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll};
+use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{
     Kind as SocketKind, Mode, connect, set_receive_timeout, set_send_buffer, set_send_timeout, unread_by_peer,
 };
@@ -21,7 +22,7 @@ use super::intake::{Intake, Room};
 /// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
 pub const AFTER_CLIENT_END: Duration = Duration::from_secs(1);
 
-/// How often a client without a socket of its own (HTTP/2) is asked whether it is gone.
+/// How often a client without a socket of its own (HTTP/2) is asked whether it is gone, and it is looked whether the worker is still there.
 const TICK: Duration = Duration::from_secs(1);
 
 /// So long a wait looks at the worker only: most answers are there by then, and to watch two sockets costs as much again as the answer.
@@ -272,7 +273,7 @@ impl Link {
             }
             let turn = match client.ended {
                 Some(at) => left.min(AFTER_CLIENT_END.saturating_sub(now.duration_since(at))),
-                None if client.socket.is_none() => left.min(TICK),
+                None if client.socket.is_none() || self.worker.is_some() => left.min(TICK),
                 None => left,
             };
             let worker = Watch::new(self.socket.as_fd(), Events::READ);
@@ -298,7 +299,20 @@ impl Link {
                     }
                 }
             }
+            if self.is_orphaned() {
+                return Ok(Waited::Closed);
+            }
         }
+    }
+
+    /// The worker has ended, and has left its side of the connection to a process that it has forked, so that it is not closed (F15). What it has
+    /// said has been received.
+    fn is_orphaned(&self) -> bool {
+        let pid = self
+            .worker
+            .as_ref()
+            .and_then(|worker| i32::try_from(worker.pid).ok());
+        pid.is_some_and(|pid| !process::exists(Pid(pid))) && !self.has_more()
     }
 
     /// Whether more bytes can be received now.

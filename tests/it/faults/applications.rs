@@ -10,6 +10,7 @@ pub fn tests(topic: &mut Topic) {
         f08_a_loop_in_one_thread_leaves_the_others_alone,
         f12_a_worker_that_stood_still_gives_nobody_a_late_answer,
         f15_what_an_application_does_to_its_process_costs_that_process_at_most,
+        f15_a_daemon_that_keeps_what_its_worker_had_open_keeps_nobody_waiting,
         f16_a_worker_without_descriptors_left_makes_room_for_another,
         f23_a_request_that_outlives_the_time_of_its_worker_is_told_and_alone,
     ]);
@@ -44,6 +45,15 @@ def daemonise():
             time.sleep(600)
         os._exit(0)
     os.wait()
+def cling():
+    """A daemon that has all of this process's descriptors, also that of this request."""
+    if os.fork() == 0:
+        os.setsid()
+        while not os.path.exists(os.path.join(DATA, "go")):
+            time.sleep(0.1)
+        os._exit(0)
+    open(os.path.join(DATA, "clings"), "w").write(str(os.getpid()))
+    hang()
 def signals():
     # Past Python, which lets only the main thread do so.
     for number in (1, 2, 10, 12, 15):
@@ -166,6 +176,23 @@ fn f15_what_an_application_does_to_its_process_costs_that_process_at_most(case: 
     });
     assert_eq!(httpd.get("/pid").status, 200);
     httpd.provoked(&[&["RW0625"]]);
+}
+
+/// F15: its request is over when it is, not at socket-timeout. The other worker keeps the control group, if there are any.
+fn f15_a_daemon_that_keeps_what_its_worker_had_open_keeps_nobody_waiting(case: &Case) {
+    case.needs_ours("its children wait for socket-timeout");
+    let httpd = start(case, "processes=2 threads=2 socket-timeout=30");
+    let mut raw = httpd.raw_get("/cling");
+    until("the request to hang", SLOW, || {
+        httpd.data().join("hangs").exists()
+    });
+    let worker = std::fs::read_to_string(httpd.data().join("clings")).expect("a file");
+    let worker = Process::read(worker.parse().expect("a pid")).expect("a worker");
+    worker.signal(Signal::SIGKILL);
+    assert_eq!(raw.reply().head.status, 502);
+    httpd.wait_log("was killed by signal 9");
+    assert_ne!(pid(&httpd), worker.pid);
+    std::fs::write(httpd.data().join("go"), "").expect("go");
 }
 
 /// F16
