@@ -199,7 +199,7 @@ options! {
     inactivity_timeout: Seconds = "inactivity-timeout";
 
     /// Most time from the first request until a script is loaded, and from the start of a worker until it is ready. Default 0: no limit, and
-    /// 5 minutes. Then the log gets the stacks of all threads, requests are answered 504, and the worker is replaced.
+    /// 5 minutes. Then the log gets the stacks of all threads, requests are answered 503 with `Retry-After`, and the worker is replaced.
     startup_timeout: Seconds = "startup-timeout";
 
     /// Most time for which nothing may be able to take Python's lock (the GIL). Default 300; 0: no limit. Then the log gets the stacks of all

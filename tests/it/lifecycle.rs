@@ -1,7 +1,7 @@
 //! When workers are replaced, and that nobody waits for the wrong one: ages, idleness, signals, Python's lock.
 
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Load, Process, Reply, Signal, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Load, Process, Reply, Signal, Topic, test, until, until_some};
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -16,6 +16,7 @@ pub fn tests(topic: &mut Topic) {
         f25_who_waits_for_a_long_start_is_told_when_to_come_again,
         f25_who_waits_for_the_first_load_is_told_when_to_come_again,
         deadlock_timeout_replaces_a_worker_whose_lock_is_kept,
+        f09_while_pythons_lock_is_kept_requests_go_to_another_worker,
         a_stopped_worker_is_replaced,
         sigusr1_ends_an_idle_worker,
         sigusr1_waits_for_requests_under_way,
@@ -153,8 +154,9 @@ fn startup_timeout_replaces_a_worker_that_does_not_load_its_script(case: &Case) 
         .start();
     let reply = httpd.get("/");
     // The original ends the process: its client sees the worker die.
-    assert_eq!(reply.status, if case.theirs() { 502 } else { 504 });
+    assert_eq!(reply.status, if case.theirs() { 502 } else { 503 });
     if !case.theirs() {
+        assert_eq!(reply.header("retry-after"), Some("5"));
         httpd.wait_log("RW0701");
         httpd.wait_log("in <module>");
         httpd.announce_traceback();
@@ -249,6 +251,34 @@ fn deadlock_timeout_replaces_a_worker_whose_lock_is_kept(case: &Case) {
         httpd.announce_traceback();
     }
     httpd.provoked(&[codes::LIFE, codes::FORCE]);
+}
+
+/// F9: a worker sees it after a tenth of deadlock-timeout, and takes part again when it is over.
+fn f09_while_pythons_lock_is_kept_requests_go_to_another_worker(case: &Case) {
+    case.needs_ours("it takes what comes");
+    let httpd = life(case, "processes=2 threads=2 deadlock-timeout=10").start();
+    let mut keeper = httpd.raw_get("/keep_the_lock?seconds=8");
+    let line = until_some("it to be seen", SLOW, || {
+        httpd
+            .log_with(" takes no new requests: nothing could take Python's lock")
+            .pop()
+    });
+    let raws: Vec<_> = (0..8).map(|_| httpd.raw_get("/pid")).collect();
+    for mut raw in raws {
+        let reply = raw.reply();
+        assert_eq!(reply.head.status, 200);
+        let pid = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(
+            !line.text.contains(&format!("worker {pid} takes")),
+            "{}",
+            line.text
+        );
+    }
+    assert!(httpd.log_with(" takes requests again").is_empty());
+    assert_eq!(keeper.reply().head.status, 200);
+    until("it to take part again", SLOW, || {
+        !httpd.log_with(" takes requests again").is_empty()
+    });
 }
 
 /// F12

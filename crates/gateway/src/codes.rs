@@ -153,7 +153,7 @@ codes! {
         "Look at the stacks in the log: the thread that is in a C call without a Python frame below it, or the one that should not wait there.";
     NOT_STARTED = 701, "no script was loaded within startup-timeout",
         "Importing the application takes too long, hangs, or fails again and again.",
-        "504 for requests under way; the worker is replaced.",
+        "503 with Retry-After for requests that wait for it; the worker is replaced.",
         "Look at the stacks in the log and at the messages before; raise startup-timeout if the import needs the time.";
     SERVICE_FAILED = 710, "a script of a service failed",
         "A script that WSGIImportScript runs in a process group with threads=0 raised, called sys.exit() with a status, or could not be loaded.",

@@ -185,7 +185,8 @@ numbered! {
         Internal = 8,
         /// From the manager: no worker could be started in time, because of how many there are already. 503 with Retry-After.
         Crowded = 9,
-        /// From the manager: no worker of this pool has loaded the application yet, and one is on its way. 503 with Retry-After.
+        /// No worker of this pool has loaded the application yet, and one is on its way, or will be: this one's time is over. 503 with
+        /// Retry-After.
         Starting = 10,
     }
 }

@@ -85,6 +85,7 @@ impl Limits {
     fn lock(&mut self, worker: &Worker) {
         let life = &worker.start.life;
         let still = self.stillness.look(&worker.pulse, life);
+        hold(worker, still);
         if seconds(life.deadlock_timeout).is_none_or(|limit| still < limit) {
             return;
         }
@@ -95,7 +96,8 @@ impl Limits {
         );
         worker.control.say(Level::Error, &text);
         stacks::show_all();
-        give_up_all(worker, &codes::DEADLOCKED, "Python's lock (GIL) is not free");
+        let why = "Python's lock (GIL) is not free";
+        give_up_all(worker, &codes::DEADLOCKED, AbortReason::Timeout, why);
         worker.leave(LeaveReason::DeadlockTimeout);
         process::exit_now(1)
     }
@@ -120,23 +122,42 @@ impl Limits {
         );
         worker.control.say(Level::Error, &text);
         stacks::show_all();
-        give_up_all(worker, &codes::NOT_STARTED, "its script is not loaded yet");
+        // Nothing of the application has run, and the next worker may load it.
+        let why = "its script is not loaded yet";
+        give_up_all(worker, &codes::NOT_STARTED, AbortReason::Starting, why);
         worker.leave(LeaveReason::StartupTimeout);
     }
+}
+
+/// While nothing can take Python's lock, no request begins here: other workers may have it, or the one that comes after this.
+fn hold(worker: &Worker, still: Duration) {
+    let held = still >= worker.start.life.pulse();
+    if !worker.seats.hold(held) {
+        return;
+    }
+    let text = match held {
+        true => format!(
+            "worker {} takes no new requests: nothing could take Python's lock (GIL) for {} s",
+            worker.pid,
+            still.as_secs()
+        ),
+        false => format!("worker {} takes requests again", worker.pid),
+    };
+    worker.control.say(Level::Info, &text);
 }
 
 /// Timers are not more exact than this.
 const PRECISION: Duration = Duration::from_millis(10);
 
 /// Breaks off all requests under way.
-fn give_up_all(worker: &Worker, code: &Code, why: &str) {
+fn give_up_all(worker: &Worker, code: &Code, reason: AbortReason, why: &str) {
     for request in worker.seats.overdue(Duration::ZERO, None) {
         let text = format!(
             "{code}: the request is given up after {:.0} s: {why}",
             request.age.as_secs_f64()
         );
         request.connection.log(Level::Error, text.as_bytes());
-        request.connection.break_off(AbortReason::Timeout, "");
+        request.connection.break_off(reason, "");
     }
 }
 

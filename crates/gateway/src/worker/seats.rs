@@ -20,6 +20,8 @@ pub struct Seats {
 struct Table {
     seats: Vec<Seat>,
     draining: bool,
+    /// No request begins for now.
+    held: bool,
     /// The acceptor waits for room.
     wants_room: bool,
     /// Counts changes, to tell which seat was used most recently.
@@ -100,6 +102,7 @@ impl Seats {
             table: Mutex::new(Table {
                 seats,
                 draining: false,
+                held: false,
                 wants_room: false,
                 clock: 0,
                 activity: None,
@@ -198,9 +201,9 @@ impl Seats {
     pub fn begin(&self, index: usize, thread: Option<i64>, counts: bool) -> bool {
         let mut table = self.lock();
         table.note_activity(counts);
-        let draining = table.draining;
+        let (draining, held) = (table.draining, table.held);
         match table.seats.get_mut(index) {
-            Some(seat) if !draining && !seat.recalled => {
+            Some(seat) if !draining && !held && !seat.recalled => {
                 seat.state = State::Busy {
                     since: Instant::now(),
                     interrupted: None,
@@ -235,6 +238,17 @@ impl Seats {
             reusable: !draining && !overdue,
             interrupted,
         }
+    }
+
+    /// Lets no request begin for now, or lets them again: those that come are for other workers, or wait where these find them. Whether that is
+    /// news.
+    pub fn hold(&self, held: bool) -> bool {
+        let mut table = self.lock();
+        let is_news = std::mem::replace(&mut table.held, held) != held;
+        if is_news && !held {
+            self.tell_room(&mut table);
+        }
+        is_news
     }
 
     /// Lets no request begin any more, and closes the idle connections.
@@ -357,6 +371,9 @@ impl Table {
 
     /// The seat that would get a new connection: the free one used last, else the one whose connection has been idle longest.
     fn room(&self) -> Option<usize> {
+        if self.held {
+            return None;
+        }
         let seats = || {
             self.seats
                 .iter()
@@ -413,6 +430,27 @@ mod tests {
     fn is_closed(theirs: &OwnedFd) -> bool {
         rwsgi_os::poll::writable(theirs, Some(Duration::ZERO)).unwrap()
             && rwsgi_os::message::try_send(theirs, &[0]).is_err()
+    }
+
+    // F9
+    #[test]
+    fn a_worker_that_is_held_takes_nothing_until_it_is_let_go() {
+        let seats = Seats::new(2);
+        let (first, _theirs) = connection();
+        seats.seat(|| Some(first));
+        assert!(seats.next_connection(1).is_some());
+        assert!(seats.hold(true) && !seats.hold(true));
+        seats.seat(|| unreachable!("accepted while it is held"));
+        assert!(!seats.begin(0, None, true) && !seats.begin(1, None, true));
+        assert!(seats.hold(false) && !seats.hold(false));
+        assert!(seats.begin(1, None, true));
+        let (second, _theirs) = connection();
+        let mut accepted = false;
+        seats.seat(|| {
+            accepted = true;
+            Some(second)
+        });
+        assert!(accepted);
     }
 
     #[test]
