@@ -29,6 +29,7 @@ pub mod embedded;
 pub mod environment;
 pub mod exchange;
 pub mod metrics;
+mod own_log;
 pub mod script;
 pub mod threads;
 pub mod worker;

@@ -403,15 +403,9 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         let Some(place) = self.entry.place.as_ref().filter(|_| self.is_user) else {
             return;
         };
-        if place.user_log.is_empty() {
+        let path = place.log_of(&self.entry.user_home);
+        if path.is_empty() {
             return;
-        }
-        let path = [&self.entry.user_home[..], b"/", &place.user_log].concat();
-        if let Some(end) = path.iter().rposition(|b| *b == b'/') {
-            // It may be there, and where it cannot be made neither can the log.
-            let _ = self
-                .system
-                .make_directory(path.get(..end).unwrap_or_default(), 0o700);
         }
         let line = format!(
             "[{}] RW{:04}: {}: {}\n",

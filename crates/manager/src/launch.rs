@@ -191,6 +191,11 @@ impl Manager {
                 Some(place) if place.root_owned => ScriptOwner::UserOrRoot,
                 Some(_) => ScriptOwner::User,
             },
+            user_log: pool
+                .settings
+                .place()
+                .map(|place| place.log_of(&g.user_home))
+                .unwrap_or_default(),
             outlives,
             httpd: self
                 .config
@@ -213,7 +218,12 @@ impl Pool {
         let loaded = renewal.map_or(&self.renewals.scripts, |r| &r.scripts);
         let mut scripts = loaded.clone();
         let fatal = self.renewals.fatal.iter().map(|version| &version.script);
-        for path in configured.map(|p| &p.script).chain(asked).chain(&own).chain(fatal) {
+        for path in configured
+            .map(|p| &p.script)
+            .chain(asked)
+            .chain(&own)
+            .chain(fatal)
+        {
             if scripts.iter().all(|script| script.path != *path) {
                 scripts.push(Script::at(path));
             }

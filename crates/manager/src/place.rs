@@ -67,6 +67,14 @@ impl Place {
         }
     }
 
+    /// The log of the user with this home, absolute; empty for none.
+    pub fn log_of(&self, home: &[u8]) -> Vec<u8> {
+        match &self.user_log[..] {
+            b"" => Vec::new(),
+            log => [home, b"/", log].concat(),
+        }
+    }
+
     /// The script, absolute.
     pub fn script_path(&self) -> Vec<u8> {
         [&self.path()[..], b"/", &self.script].concat()

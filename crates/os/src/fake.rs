@@ -320,11 +320,6 @@ impl System for Fake {
     fn enter(&mut self, directory: &Vec<u8>) -> Result<(), OsError> {
         self.turn("enter", String::from_utf8_lossy(directory)).map(drop)
     }
-    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError> {
-        let path = String::from_utf8_lossy(path).into_owned();
-        self.turn("make_directory", format_args!("{path} {mode:o}"))
-            .map(drop)
-    }
     fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError> {
         let (path, line) = (String::from_utf8_lossy(path), String::from_utf8_lossy(line));
         let text = format!("{path}: {line}");

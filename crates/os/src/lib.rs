@@ -31,6 +31,7 @@ pub mod memory;
 pub mod message;
 #[cfg(test)]
 mod numbers;
+pub mod own_log;
 pub mod poll;
 pub mod process;
 pub mod rlimit;

@@ -8,7 +8,7 @@ use crate::process::Pid;
 use crate::rlimit::Resource;
 use crate::signal::Signal;
 use crate::walk::Kind;
-use crate::{OsError, OwnedFd, capability, cgroup, fd, file, ids, process, rlimit, walk};
+use crate::{OsError, OwnedFd, capability, cgroup, fd, file, ids, own_log, process, rlimit, walk};
 
 /// One method per call; each documented at the face of the same name.
 #[allow(missing_docs)]
@@ -51,7 +51,6 @@ pub trait System {
     fn status(&mut self, opened: &Self::Opened) -> Result<Status, OsError>;
     fn read(&mut self, opened: &Self::Opened, limit: usize) -> Result<Vec<u8>, OsError>;
     fn enter(&mut self, directory: &Self::Opened) -> Result<(), OsError>;
-    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError>;
     fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError>;
     fn close_from(&mut self, first: u32) -> Result<(), OsError>;
     fn exec(&mut self, program: &[u8], arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> OsError;
@@ -171,11 +170,8 @@ impl System for Real {
     fn enter(&mut self, directory: &OwnedFd) -> Result<(), OsError> {
         walk::enter(directory)
     }
-    fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<(), OsError> {
-        file::make_directory(path, mode)
-    }
     fn append(&mut self, path: &[u8], line: &[u8]) -> Result<(), OsError> {
-        fd::write_all(file::open_to_append(path, 0o640)?, line)
+        own_log::append(path, line)
     }
     fn close_from(&mut self, first: u32) -> Result<(), OsError> {
         fd::close_from(first)

@@ -697,6 +697,8 @@ pub struct Start {
     pub template: bool,
     /// Whose its scripts must be.
     pub script_owner: ScriptOwner,
+    /// The log of its user, absolute, which gets what the log of the group gets from it; empty for none.
+    pub user_log: Vec<u8>,
     /// Once it is ready it does not end with the manager any more, but when its control connection does.
     pub outlives: bool,
     /// As in [`Begin`], when the worker was started.
@@ -768,6 +770,7 @@ impl ToWorker {
                 out.put_u8(s.renews.into());
                 out.put_u8(s.template.into());
                 out.put_u8(s.script_owner as u8);
+                out.put_bytes(&s.user_log);
                 out.put_u8(s.outlives.into());
                 s.httpd.put(&mut out);
             }
@@ -818,6 +821,7 @@ impl ToWorker {
                         renews: f.bool("renews")?,
                         template: f.bool("template")?,
                         script_owner: ScriptOwner::from_wire(f.u8("script owner")?)?,
+                        user_log: f.bytes("user log")?.into(),
                         outlives: f.bool("outlives")?,
                         httpd: Httpd::take(f)?,
                     }))
@@ -1120,6 +1124,7 @@ mod tests {
             threads: 15,
             preload: vec![script.clone(), Script::at(b"/y")],
             script_owner: ScriptOwner::UserOrRoot,
+            user_log: b"/home/ann/logs/wsgi.log".to_vec(),
             ..Start::default()
         };
         let keep = ToWorker::Keep {

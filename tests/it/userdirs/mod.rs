@@ -5,6 +5,7 @@ use rwsgi_testkit::Topic;
 mod life;
 mod mapping;
 mod name_service;
+mod own_log;
 mod people;
 pub mod places;
 mod preload;
@@ -16,6 +17,7 @@ pub fn tests(topic: &mut Topic) {
     life::tests(topic);
     mapping::tests(topic);
     name_service::tests(topic);
+    own_log::tests(topic);
     people::tests(topic);
     preload::tests(topic);
     refusals::tests(topic);

@@ -39,7 +39,8 @@ fn r09_the_template_of_an_application_is_its_users(case: &Case) {
     let world = world(case, "preload=On");
     let home = world.home(USERS[0]);
     home.file("app.wsgi", SCRIPT);
-    home.file("alien/app.wsgi", SCRIPT).give("alien/app.wsgi", BOB);
+    home.open_file("alien/app.wsgi", SCRIPT)
+        .give("alien/app.wsgi", BOB);
     world.run(|httpd| {
         let it = about(httpd, "/~ann/");
         let template = templates(httpd)[0];
@@ -69,7 +70,9 @@ fn c25_a_template_ends_with_its_last_worker_and_counts_until_it_has_one(case: &C
         let second = about(httpd, "/~ann/b/");
         assert_ne!(second["imported_by"], first["imported_by"]);
         // No worker ends for being idle here: it has made room, and its template has nothing to fork for.
-        until("the end of the first template", SLOW, || is_gone(templates(httpd)[0]));
+        until("the end of the first template", SLOW, || {
+            is_gone(templates(httpd)[0])
+        });
         assert!(!is_gone(templates(httpd)[1]));
         // All at once: one worker at a time, and never more than one template that waits for its turn beside its own.
         std::thread::scope(|scope| {

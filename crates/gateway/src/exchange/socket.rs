@@ -15,6 +15,7 @@ use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, File, Log, Taken, Want
 
 use super::prompt::{self, PROMPT, Waiting};
 use super::{BodyFailure, Exchange, Flushed, Gone, HOLD, Wait};
+use crate::own_log;
 
 /// This process is a copy that the application made by forking. The connections are the original's.
 static IS_COPY: AtomicBool = AtomicBool::new(false);
@@ -392,6 +393,7 @@ impl Exchange for Connection {
     }
 
     fn log_line(&self, log: &Log<'_>) {
+        own_log::note(log.level, true, log.text);
         if is_copy() {
             to_standard_error(log);
             return;

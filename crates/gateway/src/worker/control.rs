@@ -12,6 +12,7 @@ use rwsgi_wire::limits::{CONTROL_MAX, TEXT_MAX};
 use rwsgi_wire::response::{Level, Log};
 use rwsgi_wire::script::Script;
 
+use crate::own_log;
 use crate::wsgi::lines::{Block, cut};
 use crate::wsgi::request::ProcessLog;
 
@@ -59,6 +60,7 @@ impl Control {
     /// Waits for the settings.
     pub fn begin(socket: OwnedFd) -> Result<(Self, Start), String> {
         let start = settings(&socket)?;
+        own_log::open(&start.user_log);
         let control = Self {
             socket,
             level: start.log_level,
@@ -254,6 +256,7 @@ impl ProcessLog for Control {
     }
 
     fn log(&self, log: &Log<'_>) {
+        own_log::note(log.level, self.wants(log.level), log.text);
         if !self.wants(log.level) {
             return;
         }
