@@ -14,6 +14,7 @@ pub fn tests(topic: &mut Topic) {
         numbers_name_users_and_groups,
         supplementary_groups_are_exactly_the_given_ones,
         supplementary_groups_come_from_the_group_database,
+        r16_who_has_gone_since_the_configuration_was_read_runs_nothing,
         a_worker_cannot_gain_privileges,
         c26_a_worker_that_is_not_who_was_ordered_runs_nothing_of_the_site,
         a_worker_has_only_the_intended_descriptors,
@@ -110,6 +111,38 @@ fn supplementary_groups_come_from_the_group_database(case: &Case) {
             "{seen:?}"
         );
     });
+}
+
+/// R16
+fn r16_who_has_gone_since_the_configuration_was_read_runs_nothing(case: &Case) {
+    case.needs_root();
+    case.needs_ours("its workers are forked with the ids of the configuration");
+    let passwd = Path::new("/etc/passwd");
+    let others = std::fs::read_to_string(passwd).expect("/etc/passwd");
+    let with = |entry: &str| format!("{others}{entry}");
+    let before = with("rwsgi-gone:x:61299:60:::/bin/sh\n");
+    let changes = [
+        (others.clone(), "does not exist any more"),
+        (with("rwsgi-gone:x:61300:60:::/bin/sh\n"), "has uid 61300 now"),
+    ];
+    for (after, why) in changes {
+        with_file_replaced(passwd, &before, || {
+            let httpd = case
+                .httpd()
+                .daemon(&format!("user=rwsgi-gone group={GROUP} home=/ min-processes=0"))
+                .app("hello.wsgi")
+                .start();
+            std::fs::write(passwd, &after).expect("the accounts");
+            let reply = httpd.get("/");
+            assert_eq!(reply.status, 503);
+            assert!(reply.header("retry-after").is_some());
+            let line = httpd.wait_log("RW0455").text;
+            let expected = format!("rwsgi-gone, which had uid 61299 when the configuration was read, {why}");
+            assert!(line.contains(&expected), "{line}");
+            assert!(httpd.workers().is_empty());
+            httpd.provoked(&[codes::BACK_OFF]);
+        });
+    }
 }
 
 /// R24

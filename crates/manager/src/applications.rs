@@ -245,12 +245,15 @@ impl Manager {
     /// Whether what is known of a pool's user is fresh enough to start a worker; has it looked up if not. The error is a sentence: it
     /// could not be.
     pub(crate) fn knows_user(&mut self, pool: u64) -> Result<bool, String> {
-        let application = self
-            .pools
-            .get(&pool)
-            .and_then(|pool| pool.settings.application.as_ref());
-        let Some(user) = application.map(|application| application.user.clone()) else {
+        let Some(settings) = self.pools.get(&pool).map(|pool| Rc::clone(&pool.settings)) else {
             return Ok(true);
+        };
+        let Some(user) = settings
+            .application
+            .as_ref()
+            .map(|application| application.user.clone())
+        else {
+            return self.knows_account(&settings.group);
         };
         match self.lookups.fresh(&user).as_deref() {
             Some(Found::Account(_)) => Ok(true),
@@ -264,6 +267,28 @@ impl Manager {
                 Ok(false)
             }
         }
+    }
+
+    /// The same of the user of a process group, whose ids are those of the configuration: nobody runs as somebody who has gone since. A name
+    /// service that cannot say whether that is so stops nobody.
+    fn knows_account(&mut self, group: &Group) -> Result<bool, String> {
+        if !self.root || group.user.is_empty() {
+            return Ok(true);
+        }
+        let changed = match self.lookups.fresh(&group.user).as_deref() {
+            Some(Found::Account(account)) if account.uid == group.uid => return Ok(true),
+            Some(Found::Failure(_)) => return Ok(true),
+            Some(Found::Account(account)) => format!("has uid {} now", account.uid),
+            Some(Found::Nobody) => "does not exist any more".to_owned(),
+            None => {
+                self.look_up(&group.user);
+                return Ok(false);
+            }
+        };
+        let (user, uid) = (escape(&group.user), group.uid);
+        Err(format!(
+            "the user {user}, which had uid {uid} when the configuration was read, {changed}: remove the process group, or restart httpd gracefully, which reads anew who the user is"
+        ))
     }
 }
 

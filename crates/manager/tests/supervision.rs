@@ -427,8 +427,8 @@ fn a_worker_has_the_users_identity_six_descriptors_and_an_environment_from_nothi
     for word in [
         "PATH=/usr/local/sbin:",
         "HOME=/",
-        "USER=somebody",
-        "LOGNAME=somebody",
+        "USER=nobody",
+        "LOGNAME=nobody",
         "SHELL=/bin/sh",
     ] {
         assert!(environment.contains(word), "{environment}");
@@ -573,6 +573,7 @@ fn r60_a_user_starts_one_worker_on_demand_at_a_time_and_all_together_start_so_ma
         .map(|n| {
             let mut group = httpd.group(&format!("g{n}"), &home);
             (group.uid, group.gid) = (30_000 + n % users, 30_000 + n % users);
+            group.user.clear();
             group.processes = 2;
             if n % 2 == 0 {
                 group.scale.min_processes = 0;

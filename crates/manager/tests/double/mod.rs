@@ -133,7 +133,7 @@ impl Httpd {
                 ids::group_ids().effective
             },
             groups: Vec::new(),
-            user: b"somebody".to_vec(),
+            user: b"nobody".to_vec(),
             user_home: b"/".to_vec(),
             shell: b"/bin/sh".to_vec(),
             processes: 1,
