@@ -41,8 +41,8 @@ options! {
     /// The user's own log, a path below the home directory: what the error log has of the user's applications, that is, what they write to
     /// `wsgi.errors`, `sys.stdout`, `sys.stderr` and by `logging`, tracebacks, and why one was not started. Written as the user, and made with mode
     /// 0640; its directory is made if the one above is there. From 10 MiB on it is renamed to end with `.1`, in place of the one before; who moves
-    /// it away gets a new one. At most 1,000 lines a second of each process in the long run; what does not fit on the disk is counted in the next line that does. Not
-    /// in it is what libraries and other programs write to descriptors 1 and 2. Default `logs/wsgi.log`. Empty: none.
+    /// it away gets a new one. At most 1,000 lines a second of each process in the long run; what does not fit on the disk is counted in the next line that does.
+    /// What libraries and other programs write to descriptors 1 and 2, and what a worker died of, comes a second later and without what is more than 64 KiB at a time. Default `logs/wsgi.log`. Empty: none.
     user_log: BelowHome = "user-log";
 }
 

@@ -15,6 +15,7 @@ use crate::deaths::{self, Cause};
 use crate::journey::Step;
 use crate::lines::escape;
 use crate::memory;
+use crate::notes;
 use crate::supervise::{Manager, Token};
 use crate::workers::{State, Worker};
 
@@ -34,7 +35,10 @@ impl Manager {
                     let (end, usage) = process::reap_with_usage(pid).ok().flatten().unzip();
                     self.bury(id, end, usage);
                 }
-                None => drop(process::reap(pid)),
+                None => {
+                    self.notes.ended(pid);
+                    let _ = process::reap(pid);
+                }
             }
             strays = true;
         }
@@ -63,9 +67,14 @@ impl Manager {
             }
         }
         let target = worker.target.clone();
+        let own_log = &mut worker.own_log;
         worker.lines.flush(|line| {
             target.line_of(pid, Level::Error, line);
+            if let Some(own_log) = own_log {
+                own_log.push_str(&notes::line(pid, line));
+            }
         });
+        self.note(worker.pool, &worker.own_log.take().unwrap_or_default());
         worker.tell_dropped(Instant::now());
         worker.known.limit = self.groups.killed_for_memory(worker.cgroup);
         let kills = memory::kills();

@@ -14,7 +14,7 @@ const SETTINGS_MAX: usize = 1 << 20;
 /// Exit status of a journey that ended at a refusal; the supervisor has been told why.
 const REFUSED: u8 = 78;
 
-/// Makes the journey with the settings on [`SETTINGS_FD`], telling of it on [`STATUS_FD`].
+/// Makes the journey, or leaves a note, with the settings on [`SETTINGS_FD`], telling of it on [`STATUS_FD`].
 pub fn main() -> ExitCode {
     let (status, entry) = match prepare() {
         Ok(both) => both,
@@ -25,6 +25,12 @@ pub fn main() -> ExitCode {
         }
     };
     signal::reset();
+    if !entry.note.is_empty() {
+        return match journey::leave_note(&mut Real, &entry) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(REFUSED),
+        };
+    }
     journey::travel(&mut Real, &entry, |event| {
         // A manager that no longer listens has ended, and the step about the parent finds that out.
         let _ = fd::write_all(&status, &report::encode(event));

@@ -52,6 +52,8 @@ pub struct Entry {
     pub locale: Vec<u8>,
     /// The application below a base that is to be run; `None`: the group is the administrator's.
     pub place: Option<Place>,
+    /// Nothing is to be run: this is to be appended to the log of the application's user.
+    pub note: Vec<u8>,
 }
 
 impl Entry {
@@ -86,6 +88,7 @@ impl Entry {
         if let Some(place) = &self.place {
             place.put(&mut out);
         }
+        out.put_bytes(&self.note);
         out
     }
 
@@ -119,6 +122,7 @@ impl Entry {
                 true => Some(Place::take(&mut f)?),
                 false => None,
             },
+            note: f.bytes("note")?.into(),
         };
         f.end()?;
         Ok(entry)
@@ -148,6 +152,7 @@ mod tests {
                 script: b"app.wsgi".to_vec(),
                 ..Place::default()
             }),
+            note: b"a line\n".to_vec(),
             ..Entry::default()
         };
         assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rwsgi_os::process::Pid;
+use rwsgi_os::process::{self, Pid};
 use rwsgi_wire::admin::WORDS_MAX;
 use rwsgi_wire::control::DeathKind;
 use rwsgi_wire::response::Level;
 
 use crate::deaths::Cause;
+use crate::notes;
 use crate::supervise::Manager;
 use crate::workers::Worker;
 
@@ -63,9 +64,13 @@ impl Incidents {
 }
 
 impl Manager {
-    /// A message about the death of a worker goes to the log, and is remembered.
+    /// A message about the death of a worker goes to the log, to that of its user, and is remembered.
     pub(crate) fn died(&mut self, worker: &Worker, cause: &Cause, level: Level, code: u16, text: &str) {
         worker.target.coded(level, code, text);
+        self.note(
+            worker.pool,
+            &notes::line(process::this(), &format!("RW{code:04}: {text}")),
+        );
         self.remember(worker.pool, Some((worker.pid, cause.kind)), code, text);
     }
 

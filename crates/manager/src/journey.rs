@@ -139,8 +139,26 @@ pub fn travel<S: System>(system: &mut S, entry: &Entry, witness: impl FnMut(&Eve
     }
 }
 
+/// Becomes the user as [`travel`] does, and appends the note to the user's log, whatever there is to run.
+pub fn leave_note<S: System>(system: &mut S, entry: &Entry) -> Result<(), Refusal> {
+    let mut journey = Journey {
+        system,
+        entry,
+        witness: |_: &Event| {},
+        is_user: false,
+    };
+    journey.become_user()?;
+    if let Some(place) = &entry.place {
+        // The administrator's log has it in any case.
+        let _ = journey
+            .system
+            .append(&place.log_of(&entry.user_home), &entry.note);
+    }
+    Ok(())
+}
+
 impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
-    fn run(&mut self) -> Result<std::convert::Infallible, Refusal> {
+    fn become_user(&mut self) -> Result<(), Refusal> {
         self.step(Step::Confinement, Self::confinement)?;
         self.step(Step::Limits, Self::limits)?;
         self.step(Step::Session, Self::session)?;
@@ -156,6 +174,11 @@ impl<S: System, W: FnMut(&Event)> Journey<'_, S, W> {
         self.step(Step::Privileges, Self::privileges)?;
         self.step(Step::Parent, Self::parent)?;
         self.is_user = true;
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<std::convert::Infallible, Refusal> {
+        self.become_user()?;
         let application = self.step(Step::Application, Self::application)?;
         let program = self.step(Step::Python, |j| j.python(application.as_ref()))?;
         let environment = self.step(Step::Environment, Self::environment)?;

@@ -350,3 +350,33 @@ fn what_is_refused_as_the_user_is_noted_in_the_users_own_log() {
     travel(&mut fake, &entry, |_| {});
     assert!(!fake.names().contains(&"append"));
 }
+
+// R28: as the user or not at all.
+#[test]
+fn a_note_is_left_by_who_has_become_the_user_and_nothing_else_is_done() {
+    let (mut fake, mut entry) = application();
+    entry.note = b"a line\n".to_vec();
+    leave_note(&mut fake, &entry).unwrap();
+    assert_eq!(
+        fake.calls.last().unwrap(),
+        "append(/home/ann/logs/wsgi.log: a line\n)"
+    );
+    let names = fake.names();
+    let place = |name: &str| names.iter().position(|n| *n == name);
+    assert!(place("set_user") < place("can_regain_root") && place("can_regain_root") < place("append"));
+    for name in ["component", "exec", "enter", "root_directory"] {
+        assert_eq!(place(name), None, "{name}");
+    }
+    for call in [
+        "set_groups",
+        "set_group",
+        "set_user",
+        "drop_capabilities",
+        "no_new_privileges",
+    ] {
+        let (mut fake, _) = application();
+        fake.fails = Some((call, 1));
+        assert!(leave_note(&mut fake, &entry).is_err(), "{call}");
+        assert!(!fake.names().contains(&"append"), "{call}");
+    }
+}

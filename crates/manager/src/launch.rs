@@ -12,6 +12,7 @@ use rwsgi_wire::control::{Start, ToWorker};
 use rwsgi_wire::identity::{Groups, Identity};
 use rwsgi_wire::script::Script;
 
+use crate::commit::Settings;
 use crate::entry::Entry;
 use crate::place::Place;
 use crate::pools::Pool;
@@ -62,7 +63,7 @@ impl Manager {
         let settings = fd::memory_file("rwsgi-settings")?;
         let entry = Entry {
             doors: u32::try_from(doors.len()).unwrap_or(u32::MAX),
-            ..self.entry_of(pool)
+            ..self.entry_of(&pool.settings)
         };
         fd::write_all(&settings, &entry.encode())?;
         let listener = pool
@@ -119,8 +120,8 @@ impl Manager {
         }
     }
 
-    fn entry_of(&self, pool: &Pool) -> Entry {
-        let g = &pool.settings.group;
+    pub(crate) fn entry_of(&self, settings: &Settings) -> Entry {
+        let g = &settings.group;
         Entry {
             manager: process::this().0.unsigned_abs(),
             doors: 0,
@@ -128,7 +129,7 @@ impl Manager {
             uid: g.uid,
             gid: g.gid,
             groups: g.groups.clone(),
-            server_uid: pool.settings.server_uid,
+            server_uid: settings.server_uid,
             user: g.user.clone(),
             user_home: g.user_home.clone(),
             shell: g.shell.clone(),
@@ -142,7 +143,8 @@ impl Manager {
             python: g.python.clone(),
             lang: g.lang.clone(),
             locale: g.locale.clone(),
-            place: pool.settings.place().cloned(),
+            place: settings.place().cloned(),
+            note: Vec::new(),
         }
     }
 

@@ -20,7 +20,7 @@
 //! - `tree`, `groups`, `quotas`, `shares`: control groups, where there are some, the limits on them, and processor time between users
 //! - [`enter`]: the same program started anew per worker; [`journey`]: its steps from root to the user's Python; [`python`]: which Python
 //! - [`back_off`], [`deaths`], [`log`], [`lines`]: delays, causes of death, log lines
-//! - [`audit`]: the same and more, for machines
+//! - [`audit`]: the same and more, for machines; `notes`: what users' own logs get of it
 //! - `administration`, `overview`, `incidents`, `orders`: what administrators ask, what is, what went wrong, what they have done
 //! - [`codes`]: every message at warning or above
 //!
@@ -60,6 +60,7 @@ pub mod log;
 pub mod lookup;
 mod lookups;
 mod memory;
+mod notes;
 mod orders;
 mod overview;
 pub mod place;

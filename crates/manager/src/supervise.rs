@@ -28,6 +28,7 @@ use crate::keeper::{MISUSED, OF_ANOTHER_VERSION};
 use crate::keeping::CONFIG_ID;
 use crate::log::{Logs, Target};
 use crate::lookups::Lookups;
+use crate::notes::Notes;
 use crate::pools::Pool;
 use crate::starts::Starts;
 use crate::templates::Unborn;
@@ -85,6 +86,8 @@ pub(crate) enum Token {
     Keeper,
     /// A connected administrator.
     Administrator(u64),
+    /// Lines for users' logs.
+    Notes,
 }
 
 const ID_BITS: u32 = 56;
@@ -107,6 +110,7 @@ impl Token {
             Self::Groups => (12, 0),
             Self::Keeper => (13, 0),
             Self::Administrator(id) => (14, id),
+            Self::Notes => (15, 0),
         };
         (kind << ID_BITS) | id
     }
@@ -129,6 +133,7 @@ impl Token {
             12 => Self::Groups,
             13 => Self::Keeper,
             14 => Self::Administrator(id),
+            15 => Self::Notes,
             _ => return None,
         })
     }
@@ -174,6 +179,7 @@ pub(crate) struct Manager {
     pub(crate) lookups: Lookups,
     pub(crate) patterns: Patterns,
     pub(crate) groups: Groups,
+    pub(crate) notes: Notes,
     /// Kills for want of memory that have been told already.
     pub(crate) memory_kills: u64,
     /// When a foreign or malformed peer was last told of; they could flood the log.
@@ -278,6 +284,7 @@ impl Manager {
             lookups: Lookups::default(),
             patterns: Patterns::default(),
             groups,
+            notes: Notes::default(),
             memory_kills: crate::memory::kills(),
             told_peer: None,
             last_id: CONFIG_ID,
@@ -327,7 +334,7 @@ impl Manager {
             Token::Lookup(id) => self.on_lookup(id),
             Token::Keeper => self.on_keeper()?,
             // Timers only.
-            Token::Starts | Token::Groups => {}
+            Token::Starts | Token::Groups | Token::Notes => {}
         }
         Ok(())
     }
@@ -341,6 +348,7 @@ impl Manager {
             Token::Worker(id) => self.wake_worker(id),
             Token::Lookup(id) => self.wake_lookup(id),
             Token::Groups => self.tend_groups(),
+            Token::Notes => self.write_notes(),
             Token::Control
             | Token::Parent
             | Token::Signals

@@ -20,6 +20,7 @@ use crate::lines::{Lines, escape};
 use crate::loads::Loads;
 use crate::log::Target;
 use crate::memory;
+use crate::notes;
 use crate::records::WorkerRecord;
 use crate::renewals::{Renewal, Version};
 use crate::report;
@@ -94,6 +95,8 @@ pub(crate) struct Worker {
     control: OwnedFd,
     output: Option<OwnedFd>,
     pub(crate) lines: Lines,
+    /// Of its output, what its user's own log is to get; `None` where there is none.
+    pub(crate) own_log: Option<String>,
     flow: Flow,
     status: Option<OwnedFd>,
     report: report::Reader,
@@ -232,6 +235,7 @@ impl Manager {
             pool.templates.begins(id);
         }
         let target = pool.target.clone();
+        let has_own_log = pool.has_own_log();
         let is_forked = ends.status.is_none();
         let _ = ends
             .status
@@ -245,6 +249,7 @@ impl Manager {
             State::Entering
         };
         worker.cgroup = ends.cgroup;
+        worker.own_log = has_own_log.then(String::new);
         worker.status = ends.status;
         worker.deadline = Some(self.start_deadline(pool_id, worker.since));
         self.insert_worker(id, worker);
@@ -302,6 +307,7 @@ impl Manager {
     ) {
         let mut worker = Worker::new(record.pool, person, control, output, self.log.clone());
         if let Some(pool) = self.pools.get(&record.pool) {
+            worker.own_log = pool.has_own_log().then(String::new);
             let (settings, target) = (&pool.settings, &pool.target);
             let name = &record.cgroup;
             worker.cgroup = self.groups.adopt(settings, &pool.application_group, target, name);
@@ -651,9 +657,11 @@ impl Manager {
         };
         let had = worker.flow.has_dropped();
         worker.read_output();
+        let (pool, own) = (worker.pool, worker.own_log.as_mut().map(std::mem::take));
         if !had && worker.flow.has_dropped() {
             self.timers.set(Flow::tell_at(Instant::now()), Token::Worker(id));
         }
+        self.note(pool, &own.unwrap_or_default());
     }
 
     /// News from a worker's journey.
@@ -678,6 +686,7 @@ impl Worker {
             control,
             output: Some(output),
             lines: Lines::default(),
+            own_log: None,
             flow: Flow::new(now),
             status: None,
             report: report::Reader::default(),
@@ -710,8 +719,15 @@ impl Worker {
             Ok(n) if n > 0 => {
                 let now = Instant::now();
                 let (flow, target, pid) = (&mut self.flow, &self.target, self.pid);
+                let own_log = &mut self.own_log;
                 self.lines.push(buffer.get(..n).unwrap_or_default(), |line| {
-                    if flow.admits(now) && !target.line_of(pid, Level::Error, line) {
+                    if !flow.admits(now) {
+                        return;
+                    }
+                    if let Some(own_log) = own_log {
+                        own_log.push_str(&notes::line(pid, line));
+                    }
+                    if !target.line_of(pid, Level::Error, line) {
                         flow.lost();
                     }
                 });

@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         what_an_application_writes_and_its_tracebacks_are_in_its_users_log,
         f19_a_version_that_does_not_load_is_explained_to_its_user,
+        what_goes_past_python_and_what_a_worker_dies_of_is_in_its_users_log,
         a_log_that_is_moved_away_is_made_anew,
         f41_r75_a_log_on_a_full_disk_keeps_nobody_waiting,
         r75_a_log_that_is_no_file_keeps_nobody_waiting,
@@ -109,6 +110,59 @@ fn f19_a_version_that_does_not_load_is_explained_to_its_user(case: &Case) {
         });
         httpd.announce_traceback();
         httpd.provoked(&[codes::OLD_VERSION, codes::APPLICATION]);
+    });
+}
+
+const RUDE: &str = r#"
+import os
+def application(environ, start_response):
+    os.write(2, b"past Python\n")
+    os.system("echo by a program; echo and its errors >&2")
+    if environ["PATH_INFO"] == "/die":
+        os.write(1, b"without an end of its line")
+        os.kill(os.getpid(), 9)
+    start_response("200 OK", [])
+    return [b"%d" % os.getpid()]
+"#;
+
+/// F17: the manager has it, which is root: it is written by a process that is the user.
+fn what_goes_past_python_and_what_a_worker_dies_of_is_in_its_users_log(case: &Case) {
+    let world = world(case, "processes=1");
+    let (ann, bob) = (world.home(USERS[0]), world.home(USERS[1]));
+    ann.file("app.wsgi", RUDE);
+    bob.file("app.wsgi", TALKER);
+    world.run(|httpd| {
+        let pid = httpd.get("/~ann/").text();
+        assert_eq!(httpd.get("/~bob/").status, 200);
+        until("its output", SLOW, || {
+            read(&ann, "wsgi.log").contains("and its errors")
+        });
+        assert_eq!(httpd.get("/~ann/die").status, 502);
+        until("its end", SLOW, || {
+            read(&ann, "wsgi.log").contains(" was killed by signal 9")
+        });
+        let text = read(&ann, "wsgi.log");
+        for words in [
+            "past Python",
+            "by a program",
+            "and its errors",
+            "without an end of its line",
+        ] {
+            assert!(
+                text.contains(&format!(" [pid {pid}] {words}\n")),
+                "{words}: {text}"
+            );
+            httpd.wait_log(words);
+        }
+        assert!(
+            text.contains(&format!("RW0453: worker {pid} was killed by signal 9")),
+            "{text}"
+        );
+        assert!(!read(&bob, "wsgi.log").contains(&pid));
+        let status = std::fs::metadata(ann.path().join("logs/wsgi.log")).expect("the log");
+        assert_eq!((status.uid(), status.mode() & 0o7777), (ANN, 0o640));
+        httpd.announce_traceback();
+        httpd.provoked(&[codes::DEATH]);
     });
 }
 
