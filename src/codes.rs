@@ -117,6 +117,10 @@ codes! {
         "a value in .htaccess is beyond what the WSGIUserProcess of the directory allows; the message has both",
         "the application has what is allowed",
         "lower the value, or raise that of WSGIUserProcess";
+    SOCKETS = 62, "The directory for the sockets of workers is not usable",
+        "the directory that WSGISocketPrefix names a path in does not exist, or others than root can change it; said by the test of a configuration only",
+        "the test fails, or warns if the directory may still be made; httpd would not start, and a restart would keep the configuration that is in force",
+        "create the directory, or name another path with WSGISocketPrefix";
     REQUEST_LIMIT = 75, "An application or a user has as many requests under way as it may have",
         "request-limit or user-request-limit of a WSGIDaemonProcess, or WSGIEmbeddedRequestLimit, is reached; the sentence says which, and whose",
         "503 with Retry-After at once for further ones; other applications and users are served as ever. A line of level notice says when it is over, and how many were refused",

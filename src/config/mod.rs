@@ -10,6 +10,7 @@ pub mod python;
 pub mod remarks;
 pub mod remembered;
 pub mod resolve;
+pub mod sockets;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -8,6 +8,7 @@ use crate::config::identity::{Account, Accounts, Facts};
 use crate::config::privileged;
 use crate::config::remarks::{Remark, remarks};
 use crate::config::resolve::{Written, resolve};
+use crate::config::sockets::{self, Trouble};
 use crate::directives::script::{Alias, Pattern};
 use crate::httpd::{self, BesideUs, Level, Pool, Regex, RunState, Server, Terminal, Verdict};
 use crate::log::log;
@@ -83,8 +84,25 @@ pub fn check_config(pconf: Pool<'_>, main: Server<'_>) -> Verdict {
     }
     if RunState::is_dry_run() {
         remark(main);
+        return look_at_sockets(main);
     }
     Verdict::Ok
+}
+
+/// Says what the manager would not take, to who tests a configuration: at a restart it keeps what it has.
+fn look_at_sockets(main: Server<'_>) -> Verdict {
+    let Some(config) = main.config() else {
+        return Verdict::Ok;
+    };
+    let needs_manager = !config.site.groups.is_empty() || !config.site.bases.is_empty();
+    let trouble = sockets::trouble(&config.site.socket_prefix).filter(|_| needs_manager);
+    let (level, text, verdict) = match trouble {
+        None => return Verdict::Ok,
+        Some(Trouble::Missing(text)) => (Level::Warning, text, Verdict::Ok),
+        Some(Trouble::Open(text)) => (Level::Crit, text, REFUSED),
+    };
+    log!(Terminal(main), level, codes::SOCKETS, "{text}");
+    verdict
 }
 
 /// Says, once for each start and restart, what does not do what its name says.

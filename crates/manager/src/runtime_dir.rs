@@ -186,9 +186,7 @@ fn refuse_unless_safe_above(path: &[u8], shown: &str) -> Result<(), String> {
     let Ok(status) = file::status_of(above) else {
         return Ok(());
     };
-    let sticky = status.mode & 0o1000 != 0;
-    let own = ids::user_ids().effective;
-    if (status.mode & 0o022 != 0 && !sticky) || (status.uid != 0 && status.uid != own) {
+    if status.is_open_to_others(ids::user_ids().effective) {
         return Err(format!(
             "the directory of {shown} can be changed by others than root: set WSGISocketPrefix to a path in a directory that only root may write"
         ));

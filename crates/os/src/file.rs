@@ -41,6 +41,12 @@ impl Status {
         self.mode & libc::S_IFMT == libc::S_IFSOCK
     }
 
+    /// A directory in which others than root and this user can exchange what is there.
+    pub fn is_open_to_others(&self, user: u32) -> bool {
+        let is_sticky = self.mode & 0o1000 != 0;
+        (self.mode & 0o022 != 0 && !is_sticky) || (self.uid != 0 && self.uid != user)
+    }
+
     fn from(s: &libc::stat) -> Self {
         Self {
             identity: (s.st_dev, s.st_ino),

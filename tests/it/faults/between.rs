@@ -170,6 +170,20 @@ fn f39_whatever_is_wrong_with_a_configuration_is_found_by_its_test(case: &Case) 
         // Who runs is not touched by that.
         assert_eq!(httpd.get("/").status, 200);
     }
+    // What the manager alone would refuse, and what may still be made.
+    let open = httpd.root().join("open");
+    std::fs::create_dir(&open).expect("mkdir");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("chmod");
+    let (passed, said) = tested(&format!("{good}\nWSGISocketPrefix open/wsgi\n"));
+    assert!(
+        !passed && said.contains("RW0062") && said.contains("can be changed by others"),
+        "{said}"
+    );
+    let (passed, said) = tested(&format!("{good}\nWSGISocketPrefix nowhere/wsgi\n"));
+    assert!(
+        passed && said.contains("RW0062") && said.contains("does not exist"),
+        "{said}"
+    );
     let text = good.clone();
     httpd.rewrite_conf(|_| text);
     httpd.graceful();
