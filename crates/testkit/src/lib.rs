@@ -39,7 +39,7 @@ pub use family::{Process, processes_running};
 pub use http::{Reply, Request};
 pub use httpd::Httpd;
 pub use load::Load;
-pub use namespace::{with_file_replaced, with_root_directory, with_small_disk};
+pub use namespace::{with_file_added, with_file_replaced, with_root_directory, with_small_disk};
 pub use nix::sys::signal::Signal;
 pub use places::{apps_python, apps_venv, build_dir, repository, test_file};
 pub use poll::{until, until_some};

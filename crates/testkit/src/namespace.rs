@@ -6,6 +6,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -57,6 +58,32 @@ pub fn with_file_replaced(path: &Path, content: impl AsRef<[u8]>, work: impl FnO
         work();
     });
     let _ = std::fs::remove_file(&stand_in);
+    hand_on(outcome);
+}
+
+/// Runs `work` where the directory of `path` has this file, too: a copy of the directory has it, which takes its place. As
+/// [`with_file_replaced`] otherwise.
+pub fn with_file_added(path: &Path, content: impl AsRef<[u8]>, work: impl FnOnce() + Send) {
+    let directory = path.parent().expect("a directory");
+    let copy = std::env::temp_dir().join(format!(
+        "rwsgi-copy-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    let done = Command::new("cp").arg("-a").arg(directory).arg(&copy).status();
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "cp {}",
+        directory.display()
+    );
+    let added = copy.join(path.file_name().expect("a name"));
+    std::fs::write(&added, content).expect("write a file");
+    std::fs::set_permissions(&added, Permissions::from_mode(0o644)).expect("chmod");
+    let outcome = privately(|| {
+        bind(&copy, directory);
+        work();
+    });
+    let _ = std::fs::remove_dir_all(&copy);
     hand_on(outcome);
 }
 

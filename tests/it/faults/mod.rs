@@ -4,6 +4,7 @@
 
 mod applications;
 mod between;
+mod clock;
 mod deploys;
 mod disks;
 mod httpd;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub fn tests(topic: &mut Topic) {
     applications::tests(topic);
     between::tests(topic);
+    clock::tests(topic);
     deploys::tests(topic);
     disks::tests(topic);
     httpd::tests(topic);
