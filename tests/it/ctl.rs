@@ -3,7 +3,8 @@
 use crate::codes;
 use crate::userdirs::places::{ANN, BOB, USERS, change_account, world};
 use rwsgi_testkit::{
-    Case, Httpd, Load, Process, Reply, Signal, Topic, Value, build_dir, httpd_user, json, test, until,
+    Case, Httpd, Load, Process, Reply, Signal, Topic, Value, build_dir, httpd_user, json, repository, test,
+    until,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -25,6 +26,7 @@ pub fn tests(topic: &mut Topic) {
         what_is_stopped_starts_again_with_the_next_request,
         a_service_is_restarted_and_is_not_stopped,
     ]);
+    topic.once(test![what_is_installed_lies_below_destdir_and_works_there]);
 }
 
 const SOON: Duration = Duration::from_secs(15);
@@ -670,4 +672,41 @@ fn a_service_is_restarted_and_is_not_stopped(case: &Case) {
     shown(&httpd, &["restart", "svc"]);
     let after = rwsgi_testkit::until_some("the service", SOON, running);
     assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+}
+
+/// As packages are made: `make install DESTDIR=…`, of which this is the half after the build.
+fn what_is_installed_lies_below_destdir_and_works_there(case: &Case) {
+    case.needs_ours("it has neither tool nor manager");
+    let place = std::env::temp_dir().join(format!(
+        "rwsgi-install-{}-{}",
+        std::process::id(),
+        rwsgi_testkit::mpm()
+    ));
+    let mut install = Command::new(repository().join("scripts/install.sh"));
+    install.env("DESTDIR", &place).env("BUILD", build_dir());
+    let (status, out, err) = said(&install.output().expect("install.sh"));
+    assert_eq!(status, Some(0), "{out}{err}");
+    let asked = |name: &str| {
+        let apxs = std::env::var("APXS").unwrap_or_else(|_| "apxs".into());
+        let (_, out, _) = said(&Command::new(apxs).args(["-q", name]).output().expect("apxs"));
+        place.join(out.trim().trim_start_matches('/'))
+    };
+    let tool = asked("SBINDIR").join("rwsgictl");
+    let (status, out, _) = said(&Command::new(&tool).arg("--version").output().expect("rwsgictl"));
+    assert!(
+        status == Some(0) && out.contains(env!("CARGO_PKG_VERSION")),
+        "{status:?} {out}"
+    );
+    let modules = asked("LIBEXECDIR");
+    for part in ["mod_rwsgi.so", "rwsgi-manager", "_rwsgi.abi3.so"] {
+        let (installed, built) = (modules.join(part), build_dir().join(part));
+        let read = |path: &Path| std::fs::read(path).expect("a part");
+        assert!(read(&installed) == read(&built), "{part}");
+    }
+    let left: Vec<_> = std::fs::read_dir(&modules)
+        .expect("a directory")
+        .flatten()
+        .collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+    std::fs::remove_dir_all(&place).expect("remove");
 }
