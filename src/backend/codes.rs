@@ -76,6 +76,11 @@ codes! {
         "The file in WSGISpoolDirectory that holds it cannot be read: the disk fails, or somebody has cut the file.",
         "The client sees an aborted answer.",
         "Look for errors of the file system.";
+    LOOKS_LIMIT = 316, "As many requests as may wait for a user's directory do",
+        "The file system of the directory does not answer, or takes long; user-request-limit of the WSGIUserProcess is the limit on those who wait.",
+        "503 with Retry-After at once for further requests below that directory; other users are served as ever. A line of level notice says when it is \
+         over, and how many were refused.",
+        "Mend the file system, or unmount it with umount -f; those who wait go on by themselves.";
     LINES_DROPPED = 320, "Lines of requests were dropped",
         "The requests of a process group write more to wsgi.errors, sys.stderr or logging than goes to the error log: 5,000 lines at once and 1,000 a \
          second in the long run by each of httpd's children, where 3,000 bytes of a line count as one.",

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use once_cell::sync::OnceCell;
 use rwsgi_os::{OsError, fd};
+use rwsgi_wire::code::Code;
 
 use crate::backend::caps::{Caps, Change, Limited, Most, Place, Shape, Who};
 use crate::backend::pools::PoolName;
@@ -68,7 +69,17 @@ struct Asking<'a> {
     of_user: Cap,
     /// What sets the limit of the application.
     option: &'static str,
+    /// What the requests that count do, and the code of the message that there are too many.
+    what: (&'static str, Code),
 }
+
+/// They have a worker, or wait for one.
+const UNDER_WAY: (&str, Code) = ("under way", codes::REQUEST_LIMIT);
+/// They wait for a file system.
+const LOOKING: (&str, Code) = (
+    "that wait for the user's directory",
+    crate::backend::codes::LOOKS_LIMIT,
+);
 
 /// Lets a request in, or says in how many seconds it may come again. Without limits there is no place to keep.
 pub fn admit(request: &Request<'_>, group: &Group, pool: &PoolName) -> Result<Option<Place<'static>>, u32> {
@@ -78,6 +89,7 @@ pub fn admit(request: &Request<'_>, group: &Group, pool: &PoolName) -> Result<Op
         of_application: group.request_limit,
         of_user: group.user_request_limit,
         option: "request-limit",
+        what: UNDER_WAY,
     };
     enter(request, &asking)
 }
@@ -95,6 +107,23 @@ pub fn admit_embedded(
         of_application: limit,
         of_user: Cap::None,
         option: "WSGIEmbeddedRequestLimit",
+        what: UNDER_WAY,
+    };
+    enter(request, &asking)
+}
+
+/// As [`admit`], for as long as it is looked what a path below the directory of a user is. That takes no time, unless the user's file system hangs:
+/// then a thread of httpd sleeps there for each request, and no signal wakes it.
+pub fn admit_look(request: &Request<'_>, group: &Group, user: &[u8]) -> Result<Option<Place<'static>>, u32> {
+    // Apart from those that are under way, since what is in `public/` is served beside them. No user has a name with a slash.
+    let looking = [b"/", user].concat();
+    let asking = Asking {
+        pool: &PoolName::of_group(b"", &looking),
+        user: &looking,
+        of_application: Cap::None,
+        of_user: group.user_request_limit,
+        option: "request-limit",
+        what: LOOKING,
     };
     enter(request, &asking)
 }
@@ -137,7 +166,10 @@ fn say(request: &Request<'_>, asking: &Asking<'_>, most: Most, change: &Change) 
                 group => format!("of the process group '{}'", group.escape_debug()),
             }
         ),
-        Limited::User => format!("the user '{}'", String::from_utf8_lossy(asking.user)),
+        Limited::User => {
+            let user = String::from_utf8_lossy(asking.user);
+            format!("the user '{}'", user.trim_start_matches('/'))
+        }
     };
     match change {
         Change::Reached(of) => {
@@ -145,11 +177,12 @@ fn say(request: &Request<'_>, asking: &Asking<'_>, most: Most, change: &Change) 
                 Limited::Application => (asking.option, most.application),
                 Limited::User => ("user-request-limit", most.user),
             };
+            let (what, code) = asking.what;
             log!(
                 request,
                 Level::Warning,
-                codes::REQUEST_LIMIT,
-                "{} has {} requests under way, as many as {option} allows; others are answered 503 until some of them have ended",
+                code,
+                "{} has {} requests {what}, as many as {option} allows; others are answered 503 until some of them have ended",
                 whose(of),
                 most.unwrap_or_default()
             );

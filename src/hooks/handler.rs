@@ -401,7 +401,7 @@ fn serve_by_pool(
 }
 
 /// As many requests are under way as may be.
-fn come_again(request: &Request<'_>, seconds: u32) -> Verdict {
+pub(super) fn come_again(request: &Request<'_>, seconds: u32) -> Verdict {
     request.add_header(b"Retry-After", seconds.to_string().as_bytes(), true);
     Verdict::Status(503)
 }

@@ -9,6 +9,8 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::admission::admit_look;
+use super::handler::come_again;
 use super::{ALIAS_NOTE, SCRIPT_HANDLER};
 use crate::codes;
 use crate::config::{Base, ServerConfig};
@@ -39,7 +41,7 @@ pub fn map_to_storage(request: &Request<'_>) -> Verdict {
         return Verdict::Declined;
     }
     let path = single_slashes(request.filename());
-    let Some((_, place)) = base_of(config, &path) else {
+    let Some(((_, base), place)) = base_of(config, &path) else {
         return Verdict::Declined;
     };
     if !place.is_clean() {
@@ -57,7 +59,13 @@ pub fn map_to_storage(request: &Request<'_>) -> Verdict {
         rest: if is_bare { b"/" } else { place.rest },
         ..place
     };
-    match find(&Disk, &place, matches!(request.method(), b"GET" | b"HEAD")) {
+    let looking = match admit_look(request, &base.group, place.user) {
+        Ok(looking) => looking,
+        Err(seconds) => return come_again(request, seconds),
+    };
+    let found = find(&Disk, &place, matches!(request.method(), b"GET" | b"HEAD"));
+    drop(looking);
+    match found {
         Found::Script {
             script,
             path_info,

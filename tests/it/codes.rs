@@ -76,4 +76,10 @@ pub const NO_ROOM: &[&str] = &["RW0078"];
 pub const LIMIT: &[&str] = &["RW0502", "RW0503", "RW0504"];
 
 /// Lines of requests, or of a worker, were dropped.
-pub const DROPPED: &[&str] = &["RW0320", "RW0409"];
+pub const DROPPED: &[&str] = &["RW0320", "RW0409", "RW0472"];
+
+/// A worker was killed and does not end.
+pub const UNDYING: &[&str] = &["RW0471"];
+
+/// As many requests as may wait for the directory of a user do.
+pub const HANGS: &[&str] = &["RW0316"];

@@ -61,7 +61,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 }
 
 /// What it prints.
-fn shown(httpd: &Httpd, arguments: &[&str]) -> String {
+pub fn shown(httpd: &Httpd, arguments: &[&str]) -> String {
     let (status, out, err) = said(&ctl(httpd, arguments));
     assert_eq!((status, &err[..]), (Some(0), ""), "{arguments:?}");
     out

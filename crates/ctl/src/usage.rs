@@ -30,8 +30,9 @@ pub(crate) fn of_worker(worker: &WorkerReport, in_full: bool) -> Usage {
     let usage = Usage {
         memory: Memory {
             rss_bytes: read("status").and_then(|text| kilobytes(&text, "VmRSS:")),
-            pss_bytes: read("smaps_rollup")
-                .filter(|_| in_full)
+            pss_bytes: in_full
+                .then(|| read("smaps_rollup"))
+                .flatten()
                 .and_then(|text| kilobytes(&text, "Pss:")),
         },
         cpu_seconds: read("stat").and_then(|text| cpu_seconds(&text)),

@@ -17,20 +17,24 @@
 //! | `message` | a message of the manager at warning or above, as in the error log | `level`, `code`, `text` |
 //! | `stop` | the manager ends its workers | `why` |
 //!
+//! `lost` and `unwritten` say how many lines are missing before this one: those for which there was no room, and those that the disk did not take.
 //! Events of a worker also have `group`, `application_group`, `uid` and `gid`.
 
 use std::cell::Cell;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::usage::Usage;
-use rwsgi_os::{clock, fd};
+use rwsgi_os::{clock, fd, poll};
 
 use crate::lines::escape;
 use crate::pools::Pool;
 use crate::supervise::Manager;
+
+/// Longest text in a line, bytes. A line has three long ones at most, and goes into a pipe in one piece.
+const VALUE_MAX: usize = 1200;
 
 thread_local! {
     /// Of the manager's one thread; lines are counted through all configurations.
@@ -55,7 +59,7 @@ impl Audit {
         Self(file)
     }
 
-    /// Writes one line. When that fails (a full disk) the next line says how many are missing.
+    /// Writes one line, unless it would have to wait. The next one says how many are missing.
     pub fn record(&self, record: &Record) {
         let id = LINES.replace(LINES.get() + 1) + 1;
         let mut line = format!(
@@ -69,7 +73,8 @@ impl Audit {
             let _ = write!(line, ",\"lost\":{}", LOST.get());
         }
         line.push_str("}\n");
-        let written = fd::write(&self.0, line.as_bytes()).is_ok_and(|n| n == line.len());
+        let written = poll::writable(&self.0, Some(Duration::ZERO)) == Ok(true)
+            && fd::write(&self.0, line.as_bytes()).is_ok_and(|n| n == line.len());
         LOST.set(if written { 0 } else { LOST.get() + 1 });
     }
 }
@@ -88,7 +93,12 @@ impl Record {
     #[must_use]
     pub fn text(mut self, name: &'static str, value: &[u8]) -> Self {
         let _ = write!(self.0, ",\"{name}\":\"");
+        let end = self.0.len() + VALUE_MAX;
         for c in escape(value).chars() {
+            if self.0.len() >= end {
+                self.0.push('…');
+                break;
+            }
             match c {
                 '"' | '\\' => {
                     self.0.push('\\');
@@ -179,7 +189,7 @@ mod tests {
         fd::set_nonblocking(&write_end, true).unwrap();
         let audit = Audit::new(write_end);
         let big = Record::new("message").text("text", &[b'x'; 4000]);
-        for _ in 0..40 {
+        for _ in 0..200 {
             audit.record(&big);
         }
         assert!(LOST.get() > 0);

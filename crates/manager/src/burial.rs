@@ -17,6 +17,7 @@ use crate::lines::escape;
 use crate::memory;
 use crate::notes;
 use crate::supervise::{Manager, Token};
+use crate::undying::Kill;
 use crate::workers::{State, Worker};
 
 impl Manager {
@@ -103,6 +104,7 @@ impl Manager {
         self.tell_death(pid);
         if let Some(pool) = self.pools.get_mut(&worker.pool) {
             pool.workers.remove(&id);
+            pool.undying -= u32::from(worker.kill == Kill::InVain);
             pool.templates.forget(id);
         }
         self.groups.left(worker.cgroup, pid);
@@ -115,6 +117,10 @@ impl Manager {
     fn after_death(&mut self, worker: &Worker, cause: &Cause) {
         let (pid, pool, target) = (worker.pid, worker.pool, &worker.target);
         let why = format!("worker {pid} {}", cause.text);
+        if worker.kill == Kill::InVain {
+            // What that means has been told and done.
+            return target.note(Level::Notice, || format!("{why}, and has ended at last"));
+        }
         if worker.half_born {
             return target.note(Level::Info, || format!("{why}, with the manager that started it"));
         }

@@ -213,6 +213,18 @@ codes! {
     OUT_OF_REACH = 470, "Sockets are out of httpd's reach",
         "A directory above the sockets is closed to httpd's user, so its children cannot ask for workers.", "Requests for workers get 503.",
         "Let that user pass through the directory (chmod o+x), or set WSGISocketPrefix to a path elsewhere.";
+    NOT_ENDED = 471, "Worker was killed and does not end",
+        "It sleeps in the kernel, where no signal ends it: mostly on a file system whose server has gone (NFS, FUSE), or on a broken disk.",
+        "It keeps its place in the numbers of workers until it ends. Its pool may start as many others as it has processes; requests that it was running end at their time limits.",
+        "Mend the file system, or unmount it with umount -f; the worker then ends by itself, which is told as a notice.";
+    LINES_LOST = 472, "Lines of a log were dropped",
+        "The log could not be written: its disk is full or hangs, or the program that it is piped to does not read.",
+        "The number of lines in the text is lost: messages of the manager, and what workers have written. Nobody has waited for them.",
+        "Make room, or mend the file system or the program.";
+    NO_SCRIBE = 473, "The process that writes the logs cannot be started",
+        "fork or exec failed: process limit, memory, or descriptors.",
+        "httpd does not start, or keeps the previous configuration.",
+        "Look at the limits of httpd's service (TasksMax, LimitNOFILE, MemoryMax).";
     NO_ACCOUNT = 480, "No such user (C6)",
         "A path below a base names a user whom the system does not know, or not any more.",
         "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rwsgi_os::file::{self, Links};
 use rwsgi_os::{OsError, OwnedFd, memory, message};
 use rwsgi_wire::base::{self, Base};
-use rwsgi_wire::control::{Begin, FromHttpd, Group, ToHttpd};
+use rwsgi_wire::control::{Begin, FromHttpd, Group, NO_LOG, ToHttpd};
 use rwsgi_wire::limits::CONTROL_MAX;
 use rwsgi_wire::quota::Quotas;
 use rwsgi_wire::response::Level;
@@ -20,6 +20,7 @@ use crate::keeping::messages;
 use crate::log::{Logs, Target};
 use crate::place::Place;
 use crate::runtime_dir::{RuntimeDir, closed_above};
+use crate::scribe;
 use crate::supervise::Manager;
 
 /// The configuration that is being received.
@@ -197,9 +198,21 @@ impl Manager {
     fn on_message(&mut self, message: FromHttpd, fds: Vec<OwnedFd>) {
         match message {
             FromHttpd::Begin(begin) => {
-                let logs = Rc::new(Logs::new(fds, begin.audit));
-                let received = Received::new(begin, logs, Vec::new(), Vec::new());
-                self.pending = Pending::Open(Box::new(received));
+                let audit = usize::from(begin.audit);
+                let audit = Some(audit).filter(|audit| begin.audit != NO_LOG && *audit < fds.len());
+                self.pending = match scribe::between(fds, audit) {
+                    Ok(pipes) => {
+                        let logs = Rc::new(Logs::new(pipes, begin.audit));
+                        let received = Received::new(begin, logs, Vec::new(), Vec::new());
+                        Pending::Open(Box::new(received))
+                    }
+                    Err(e) => {
+                        let text = format!("the process that writes the logs cannot be started: {e}");
+                        self.log.say(Level::Error, codes::NO_SCRIBE, &text);
+                        self.answer(ToHttpd::Refused(text.into_bytes()));
+                        Pending::Broken
+                    }
+                };
             }
             FromHttpd::Group(group) => {
                 if let Pending::Open(received) = &mut self.pending {

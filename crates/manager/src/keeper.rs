@@ -23,6 +23,7 @@ use rwsgi_wire::response::Level;
 use crate::codes;
 use crate::kept::{FromKeeper, PACKET_MAX, ToKeeper};
 use crate::log::{Logs, Target};
+use crate::scribe;
 use crate::supervise::{CONTROL_FD, KEPT};
 use crate::tree;
 
@@ -95,6 +96,7 @@ pub fn main() -> ExitCode {
 impl Keeper {
     fn new() -> Result<Option<Self>, OsError> {
         let control = fd::adopt(CONTROL_FD)?;
+        log_by_another()?;
         socket::pass_credentials(&control)?;
         let parent = Pid(socket::peer(&control)?.pid);
         let Ok(httpd) = process::open(parent) else {
@@ -404,8 +406,18 @@ impl Keeper {
     }
 }
 
+/// Puts a pipe in place of the log on descriptors 1 and 2, here and in all that is started here, with a process behind it that writes.
+fn log_by_another() -> Result<(), OsError> {
+    let log = fd::duplicate(fd::standard(fd::Standard::Err), 3)?;
+    for pipe in scribe::between(vec![log], None)? {
+        fd::place(&pipe, 1)?;
+        fd::place(&pipe, 2)?;
+    }
+    Ok(())
+}
+
 /// The only part of the environment that a manager is given.
-fn time_zone() -> Vec<Vec<u8>> {
+pub(crate) fn time_zone() -> Vec<Vec<u8>> {
     let zone = std::env::var_os("TZ");
     zone.map(|zone| [b"TZ=", zone.as_bytes()].concat())
         .into_iter()

@@ -92,7 +92,7 @@ fn syslog() -> Option<UnixDatagram> {
 }
 
 /// One line as httpd's default `ErrorLogFormat` has it, cut to what is written in one piece.
-fn line(time: &str, level: Level, pid: Pid, text: &str) -> String {
+pub(crate) fn line(time: &str, level: Level, pid: Pid, text: &str) -> String {
     let mut line = format!("[{time}] [rwsgi:{}] [pid {pid}:tid {pid}] {text}", name(level));
     if line.len() >= PIECE_MAX {
         let end = (0..PIECE_MAX)

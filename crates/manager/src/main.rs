@@ -18,6 +18,13 @@ fn main() -> ExitCode {
                 None => ExitCode::from(rwsgi_manager::keeper::MISUSED),
             }
         }
+        Some(word) if word == "scribe" => {
+            let mut number = || arguments.next()?.to_str()?.parse().ok();
+            match (number(), number()) {
+                (Some(count), audit) => rwsgi_manager::scribe::main(count, audit),
+                _ => ExitCode::from(rwsgi_manager::keeper::MISUSED),
+            }
+        }
         Some(word) if word == "enter" => rwsgi_manager::enter::main(),
         Some(word) if word == "lookup" => match arguments.next() {
             Some(name) => rwsgi_manager::lookup::main(&name),

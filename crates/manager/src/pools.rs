@@ -25,6 +25,7 @@ use crate::services::takes_no_requests;
 use crate::starts::CROWDED_RETRY;
 use crate::supervise::{Manager, Token};
 use crate::templates::Templates;
+use crate::undying;
 use crate::workers::State;
 
 /// Most pools at once.
@@ -54,6 +55,8 @@ pub(crate) struct Pool {
     pub(crate) trouble: Option<String>,
     /// Since when the configuration is known to be wrong.
     pub(crate) refused: Option<Instant>,
+    /// Workers of it that were killed and do not end.
+    pub(crate) undying: u32,
     /// The manager takes its connections.
     watched: bool,
     phase: Phase,
@@ -115,6 +118,7 @@ impl Pool {
             templates: Templates::default(),
             demand: Demand::new(settings, asked),
             trouble: None,
+            undying: 0,
             refused: None,
             watched: false,
             phase: Phase::Current,
@@ -414,6 +418,7 @@ impl Manager {
         let kept_out = live > 0 && pool.renewals.keeps_others_out(now);
         live < pool.demand.wanted
             && !refused
+            && !pool.hangs()
             && !pool.demand.is_crowded(now)
             && pool.back_off.waiting(now).is_none()
             && !kept_out
@@ -486,6 +491,10 @@ impl Manager {
             };
             let text = match &pool.trouble {
                 _ if pool.demand.is_crowded(now) => self.crowd(id).to_owned(),
+                _ if pool.hangs() => {
+                    "its workers hang in the kernel, most likely on a file system that does not answer"
+                        .to_owned()
+                }
                 Some(trouble) => trouble.clone(),
                 None => "no worker is running".to_owned(),
             };
@@ -499,6 +508,7 @@ impl Manager {
                         .max(1);
                     (AbortReason::BackOff, u32::try_from(left).unwrap_or(u32::MAX))
                 }
+                None if pool.hangs() => (AbortReason::BackOff, undying::RETRY),
                 None => (AbortReason::Refused, 0),
             };
             match socket::accept(&entrance.listener, Mode::NonBlocking) {

@@ -11,6 +11,7 @@ use crate::demand::{Demand, YIELD_LIMIT, least};
 use crate::memory;
 use crate::pools::Pool;
 use crate::supervise::{Manager, Token};
+use crate::undying::Kill;
 use crate::workers::{State, Worker};
 
 /// A start that takes longer than this is slow by itself and keeps nobody else waiting.
@@ -449,6 +450,7 @@ impl Worker {
     /// It counts: it serves or will, or it ends without another in its place.
     fn takes_a_place(&self) -> bool {
         match self.state {
+            _ if self.kill == Kill::InVain => true,
             State::Leaving => self.known.leaving.is_some_and(LeaveReason::is_for_idle),
             _ => self.is_live() && self.renewal.is_none(),
         }

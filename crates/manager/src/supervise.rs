@@ -295,7 +295,7 @@ impl Manager {
 
     fn run(&mut self) -> Result<(), OsError> {
         let mut found = Vec::new();
-        while !(self.ending && self.workers.is_empty()) {
+        while !(self.ending && self.all_are_undying()) {
             let wait = self.timers.next_in(Instant::now()).unwrap_or(ROUND);
             self.epoll.wait(&mut found, Some(wait.min(ROUND)))?;
             self.deadman.renew()?;

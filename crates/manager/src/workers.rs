@@ -26,6 +26,7 @@ use crate::renewals::{Renewal, Version};
 use crate::report;
 use crate::supervise::{Manager, Token};
 use crate::templates::Way;
+use crate::undying::Kill;
 
 /// Longest time from start to ready without a startup-timeout. Imports can be slow; what hangs is killed.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -128,6 +129,8 @@ pub(crate) struct Worker {
     alive: Instant,
     /// It was asked for the stacks of its threads, because it is to be killed.
     asked_for_stacks: bool,
+    /// When it was killed, and whether it should have ended long since.
+    pub(crate) kill: Kill,
     pub(crate) known: Known,
     pub(crate) memory_kills: u64,
 }
@@ -589,6 +592,7 @@ impl Manager {
             worker.deadline = None;
             worker.known.killed.get_or_insert_with(|| why.to_owned());
             worker.person.signal(Signal::KILL);
+            self.timers.set(worker.kill.begins(), Token::Worker(id));
         }
     }
 
@@ -608,6 +612,7 @@ impl Manager {
             return self.bury(id, None, None);
         }
         let pool = worker.pool;
+        self.look_after_kill(id, now);
         self.end_if_idle(id, now);
         let Some(worker) = self.workers.get(&id) else {
             return;
@@ -704,6 +709,7 @@ impl Worker {
             deadline: None,
             alive: now,
             asked_for_stacks: false,
+            kill: Kill::default(),
             known: Known::default(),
             memory_kills: memory::kills(),
         }

@@ -151,6 +151,16 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd), OsError> {
     Ok((own(read), own(write)))
 }
 
+/// How much a pipe holds, in bytes, at least (`fcntl(F_SETPIPE_SZ)`). EPERM beyond what the system allows.
+pub fn set_pipe_size(pipe: impl AsFd, bytes: u32) -> Result<(), OsError> {
+    let raw = pipe.as_fd().as_raw_fd();
+    // SAFETY: F_SETPIPE_SZ takes an int; the descriptor is open.
+    retry("fcntl(F_SETPIPE_SZ)", || unsafe {
+        libc::fcntl(raw, libc::F_SETPIPE_SZ, bytes)
+    })
+    .map(drop)
+}
+
 /// An anonymous file in memory, close-on-exec (`memfd_create`).
 pub fn memory_file(name: &str) -> Result<OwnedFd, OsError> {
     let c = c_path("memfd_create", name.as_bytes())?;

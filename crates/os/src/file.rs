@@ -183,6 +183,20 @@ pub fn status(fd: impl AsFd) -> Result<Status, OsError> {
     }
 }
 
+/// On which file system an open file is, as far as the kernel knows by itself: no server of one is asked, which might not answer (`statx`).
+pub fn device_of(fd: impl AsFd) -> Result<(u32, u32), OsError> {
+    // SAFETY: all zeroes is a valid statx.
+    let mut s: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an empty C string, an open descriptor, and a structure that is writable.
+    let done = unsafe { libc::statx(fd.as_fd().as_raw_fd(), c"".as_ptr(), flags, 0, &raw mut s) };
+    if done < 0 {
+        Err(OsError::last("statx", ""))
+    } else {
+        Ok((s.stx_dev_major, s.stx_dev_minor))
+    }
+}
+
 /// Whether an open file is a regular one that can be read, and whose reads wait for nothing but a disk or a server that the
 /// administrator mounted: not write-only, not O_PATH, not in a FUSE file system, behind which any user's process may stand.
 pub fn is_plain(fd: impl AsFd) -> Result<bool, OsError> {

@@ -146,10 +146,10 @@ fn bind(from: &Path, to: &Path) {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
 }
 
-type Outcome = std::thread::Result<(std::thread::Result<()>, String)>;
+pub(crate) type Outcome = std::thread::Result<(std::thread::Result<()>, String)>;
 
 /// Runs `work` on a thread of its own in a mount namespace of its own.
-fn privately(work: impl FnOnce() + Send) -> Outcome {
+pub(crate) fn privately(work: impl FnOnce() + Send) -> Outcome {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
@@ -161,7 +161,7 @@ fn privately(work: impl FnOnce() + Send) -> Outcome {
     })
 }
 
-fn hand_on(outcome: Outcome) {
+pub(crate) fn hand_on(outcome: Outcome) {
     match outcome {
         Ok((Ok(()), _)) => {}
         Ok((Err(payload), evidence)) => {

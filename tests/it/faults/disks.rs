@@ -55,7 +55,7 @@ fn pid(httpd: &Httpd, path: &str) -> u32 {
     reply.text().parse().expect("pid")
 }
 
-/// F41
+/// F41, R75
 fn f41_an_error_log_and_a_runtime_directory_on_a_full_disk_lose_no_request(case: &Case) {
     case.needs_root();
     case.needs_ours("it has no runtime directory that can be moved");
@@ -105,7 +105,7 @@ fn f41_an_error_log_and_a_runtime_directory_on_a_full_disk_lose_no_request(case:
         });
         until("what was lost to be counted", SLOW, || {
             let text = std::fs::read(&log).expect("the log");
-            String::from_utf8_lossy(&text).contains("RW0409")
+            String::from_utf8_lossy(&text).contains("RW0472")
         });
         httpd.provoked(&[codes::MANAGER, codes::DEATH, codes::BACK_OFF]);
     });

@@ -7,6 +7,7 @@ mod between;
 mod clock;
 mod deploys;
 mod disks;
+mod hanging;
 mod httpd;
 mod noise;
 mod recycling;
@@ -26,6 +27,7 @@ pub fn tests(topic: &mut Topic) {
     clock::tests(topic);
     deploys::tests(topic);
     disks::tests(topic);
+    hanging::tests(topic);
     httpd::tests(topic);
     noise::tests(topic);
     recycling::tests(topic);

@@ -85,7 +85,7 @@ fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
     httpd.announce_traceback();
 }
 
-/// R62, F48
+/// R62, R75, F48
 fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
     let httpd = noisy(case, "")
         .log_level(&format!("warn core:notice mpm_{}:notice", rwsgi_testkit::mpm()))
@@ -115,7 +115,7 @@ fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
         !httpd.log_with("a line of a flood").is_empty()
     });
     httpd.announce_traceback();
-    httpd.provoked(&[codes::DEATH, &["RW0409"]]);
+    httpd.provoked(&[codes::DEATH, codes::DROPPED]);
 }
 
 /// N3

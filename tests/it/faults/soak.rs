@@ -343,6 +343,7 @@ fn f58_everything_at_once(case: &Case) {
         "a line of a flood",
         "xxxx",
         "RW0409",
+        "RW0472",
     ] {
         httpd.announce(text);
     }

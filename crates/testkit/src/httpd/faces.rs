@@ -194,7 +194,7 @@ impl Httpd {
                 let is_ours = |p: &Process| p.name == "rwsgi-manager";
                 let of_ours = |parent: u32| all.iter().any(|p| p.pid == parent && is_ours(p));
                 all.iter()
-                    .filter(|p| p.state != 'Z' && of_ours(p.parent) && !is_ours(p))
+                    .filter(|p| p.state != 'Z' && of_ours(p.parent) && !is_ours(p) && !is_scribe(p))
                     .cloned()
                     .collect()
             }
@@ -205,6 +205,11 @@ impl Httpd {
                 all.into_iter().filter(|p| p.state != 'Z' && started(p)).collect()
             }
         }
+    }
+
+    /// The processes that write our manager's logs.
+    pub fn scribes(&self) -> Vec<Process> {
+        self.processes().into_iter().filter(is_scribe).collect()
     }
 
     /// Who starts our manager, and starts it again; the original has neither.
@@ -251,4 +256,9 @@ fn socket_files(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The name is that of the link by which every process of the manager is executed.
+fn is_scribe(process: &Process) -> bool {
+    process.name == "exe" && process.arguments().get(1).is_some_and(|word| word == "scribe")
 }
