@@ -321,12 +321,16 @@ pub fn question(group: &str) -> Ask {
     }
 }
 
-/// The children of a process.
+/// The children of a process, without those that write its logs.
 pub fn children(of: Pid) -> Vec<Pid> {
     let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .map(|pid| Pid(pid.parse().unwrap()))
-        .collect()
+    let all = text.split_whitespace().map(|pid| Pid(pid.parse().unwrap()));
+    all.filter(|pid| !is_scribe(*pid)).collect()
+}
+
+fn is_scribe(pid: Pid) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).nth(1) == Some(b"scribe")
 }
 
 /// Whether a process exists and is no zombie.
