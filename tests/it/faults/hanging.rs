@@ -64,7 +64,7 @@ fn control(httpd: &Httpd) -> Load {
     Load::start(httpd, "/control", 1, |reply| reply.status == 200)
 }
 
-/// F11, N3
+/// F11, R62, N3
 fn f11_a_worker_that_no_signal_ends_keeps_its_place_and_another_one_serves(case: &Case) {
     case.needs_root();
     case.needs_ours("its daemons stay until they are dead");
