@@ -50,6 +50,7 @@ fn lines_of(package: &str) -> usize {
 }
 
 /// R1: all that is in the program of root, but for the standard library. Who needs more says here that it has been thought about.
+/// (400 lines of the manager are the process that writes logs, which has no capability, and what becomes of workers that hang.)
 fn r01_the_privileged_part_does_not_grow_unnoticed(case: &Case) {
     case.needs_ours("it has no manager");
     for (package, most) in [("manager", 11_000), ("os", 3_700), ("wire", 3_200)] {
