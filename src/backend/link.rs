@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rwsgi_os::message::Part;
-use rwsgi_os::poll::{Events, Watch, poll};
+use rwsgi_os::poll::{Events, Watch, poll, readable};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{
-    Kind as SocketKind, Mode, connect, set_receive_timeout, set_send_buffer, set_send_timeout, unread_by_peer,
+    Kind as SocketKind, Mode, connect, set_send_buffer, set_send_timeout, unread_by_peer,
 };
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
@@ -138,7 +138,6 @@ impl Link {
         })?;
         fd::set_nonblocking(&socket, false).map_err(NoLink::Broken)?;
         set_send_timeout(&socket, Some(send_limit)).map_err(NoLink::Broken)?;
-        set_receive_timeout(&socket, Some(AT_FIRST)).map_err(NoLink::Broken)?;
         if let Some(bytes) = buffer {
             set_send_buffer(&socket, bytes).map_err(NoLink::Broken)?;
         }
@@ -197,13 +196,12 @@ impl Link {
             return Ok(Waited::ClientGone);
         }
         let mut waited = Duration::ZERO;
-        let received = if limit > AT_FIRST && client.ended.is_none() {
+        if limit > AT_FIRST && client.ended.is_none() {
             waited = AT_FIRST;
-            message::receive_with(&self.socket, self.decoder.space())
-        } else {
-            message::try_receive_with(&self.socket, self.decoder.space())
-        };
-        match received {
+            // Not by a `recv` that waits: such a one is woken, too, when the worker reads what it was sent, for that makes room for more.
+            readable(&self.socket, Some(waited))?;
+        }
+        match message::try_receive_with(&self.socket, self.decoder.space()) {
             Err(e) if e.is_would_block() => {}
             other => return self.received(other),
         }

@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         more_requests_than_threads_wait_their_turn,
         keep_alive_clients_do_not_hold_workers,
         slow_clients_do_not_hold_workers,
+        a_request_wakes_one_thread_of_its_worker_once,
     ]);
 }
 
@@ -167,4 +168,44 @@ fn slow_clients_do_not_hold_workers(case: &Case) {
         raw.send("Connection: close\r\n\r\n");
         assert_eq!(raw.reply().head.status, 200);
     }
+}
+
+/// How often the serving threads of a worker have waited for something.
+fn waits_of_serving_threads(pid: &str) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let waits = threads.map(|thread| {
+        let path = thread.expect("a thread").path();
+        let name = std::fs::read_to_string(path.join("comm")).expect("its name");
+        let serves = name
+            .trim()
+            .strip_prefix("rwsgi-")
+            .is_some_and(|n| n.parse::<u32>().is_ok());
+        if !serves {
+            return 0;
+        }
+        let status = std::fs::read_to_string(path.join("status")).expect("its status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|number| number.trim().parse().ok())
+            .expect("a number")
+    });
+    waits.sum()
+}
+
+/// A thread that waits in `recv` would be woken by httpd's reading of its last answer, too.
+fn a_request_wakes_one_thread_of_its_worker_once(case: &Case) {
+    case.needs_ours("it has a connection for each request");
+    let httpd = case
+        .httpd()
+        .daemon("processes=1 threads=3")
+        .source("/", "waiting.wsgi", WAITING)
+        .children(1)
+        .start();
+    let pid = httpd.get("/").text();
+    let before = waits_of_serving_threads(&pid);
+    assert!(before > 0);
+    (0..200).for_each(|_| assert_eq!(httpd.get("/").text(), pid));
+    let waits = waits_of_serving_threads(&pid) - before;
+    assert!(waits < 300, "{waits} times for 200 requests");
 }

@@ -160,15 +160,6 @@ pub struct Part {
 /// As [`try_receive`], for a stream whose peer may pass descriptors, one at a time. Whatever the peer does, at most one descriptor is
 /// taken in by each call.
 pub fn try_receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, OsError> {
-    receive_part(socket, buffer, libc::MSG_DONTWAIT)
-}
-
-/// As [`try_receive_with`], but waits, at most for the socket's receive timeout (EAGAIN after that).
-pub fn receive_with(socket: impl AsFd, buffer: &mut [u8]) -> Result<Part, OsError> {
-    receive_part(socket, buffer, 0)
-}
-
-fn receive_part(socket: impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> Result<Part, OsError> {
     let mut control = OneDescriptor::new(-1);
     let mut piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -182,7 +173,7 @@ fn receive_part(socket: impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> Res
         header.msg_control = (&raw mut control).cast();
         header.msg_controllen = length(std::mem::size_of::<RawFd>()) as _;
         // SAFETY: the header names the buffer and the control message, both writable for the lengths given.
-        unsafe { libc::recvmsg(raw, &raw mut header, flags | libc::MSG_CMSG_CLOEXEC) }
+        unsafe { libc::recvmsg(raw, &raw mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) }
     })?;
     let came = header.msg_controllen >= length(std::mem::size_of::<RawFd>()) as _
         && control.head.cmsg_level == libc::SOL_SOCKET

@@ -412,7 +412,7 @@ mod tests {
     fn a_receive_waits_no_longer_than_its_timeout() {
         let (a, _b) = pair(Kind::Stream, Mode::Blocking).unwrap();
         set_receive_timeout(&a, Some(Duration::from_millis(5))).unwrap();
-        assert!(message::receive_with(&a, &mut [0]).unwrap_err().is_would_block());
+        assert!(message::receive(&a, &mut [0]).unwrap_err().is_would_block());
     }
 
     #[test]

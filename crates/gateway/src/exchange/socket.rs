@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 
+use rwsgi_os::poll::readable;
 use rwsgi_os::socket::{Side, shutdown};
-use rwsgi_os::{fd, message};
+use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
@@ -133,7 +134,7 @@ impl Connection {
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
                 None => {}
             }
-            match message::receive(&self.stream, reader.decoder.space()) {
+            match receive(&self.stream, reader.decoder.space()) {
                 Ok(n) if n > 0 => reader.decoder.filled(n),
                 _ => return Err(NoHead::Closed),
             }
@@ -239,7 +240,7 @@ impl Connection {
                     ..
                 })) => *body = Body::Failed(broken(&unexpected(kind))),
                 Ok(Some(_)) | Err(_) => return Err(Gone),
-                Ok(None) => match message::receive(&self.stream, decoder.space()) {
+                Ok(None) => match receive(&self.stream, decoder.space()) {
                     Ok(n) if n > 0 => decoder.filled(n),
                     _ => return Err(Gone),
                 },
@@ -307,7 +308,7 @@ impl Exchange for Connection {
                             continue;
                         }
                     }
-                    match message::receive(&self.stream, decoder.space()) {
+                    match receive(&self.stream, decoder.space()) {
                         Ok(n) if n > 0 => decoder.filled(n),
                         _ => *body = Body::Failed(peer_gone()),
                     }
@@ -430,7 +431,7 @@ impl Exchange for Connection {
                     *body = Body::Failed(broken(&unexpected(kind)));
                     return Vec::new();
                 }
-                Ok(None) => match message::receive(&self.stream, decoder.space()) {
+                Ok(None) => match receive(&self.stream, decoder.space()) {
                     Ok(n) if n > 0 => decoder.filled(n),
                     _ => return Vec::new(),
                 },
@@ -588,6 +589,13 @@ impl Writer {
 /// had when this process was forked.
 fn to_standard_error(log: &Log<'_>) {
     let _ = fd::write_all(std::io::stderr(), &[log.text, b"\n"].concat());
+}
+
+/// Waits for bytes and receives them. Not by a `recv` that waits: such a one is woken, too, when the peer reads what it was sent, for that makes
+/// room for more.
+fn receive(stream: &OwnedFd, into: &mut [u8]) -> Result<usize, OsError> {
+    readable(stream, None)?;
+    message::receive(stream, into)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
