@@ -281,8 +281,10 @@ impl Manager {
             Some(Found::Account(account)) => format!("has uid {} now", account.uid),
             Some(Found::Nobody) => "does not exist any more".to_owned(),
             None => {
+                // Where the name service hangs only the first start waits for it.
+                let failed = matches!(self.lookups.last(&group.user), Some(Found::Failure(_)));
                 self.look_up(&group.user);
-                return Ok(false);
+                return Ok(failed);
             }
         };
         let (user, uid) = (escape(&group.user), group.uid);

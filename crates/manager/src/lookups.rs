@@ -60,6 +60,11 @@ impl Lookups {
         (Instant::now() < known.until).then(|| Rc::clone(&known.found))
     }
 
+    /// What was found of a name when it was looked up last, however long ago.
+    pub(crate) fn last(&self, name: &[u8]) -> Option<&Found> {
+        self.known.get(name).map(|known| &*known.found)
+    }
+
     /// Whether the log has not heard yet that this user is refused; it has, afterwards.
     pub(crate) fn is_untold(&mut self, name: &[u8]) -> bool {
         let known = self.known.get_mut(name);

@@ -7,7 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
-    topic.daemon(test![r17_a_name_service_that_hangs_keeps_nobody_else_waiting]);
+    topic.daemon(test![
+        r17_a_name_service_that_hangs_keeps_nobody_else_waiting,
+        r17_a_process_group_starts_although_the_name_service_hangs,
+    ]);
 }
 
 /// Takes the place of a module that comes with glibc and that nobody uses.
@@ -39,7 +42,11 @@ fn modules(case: &Case) -> (PathBuf, Vec<u8>) {
     if !path.is_absolute() {
         case.skip(&format!("the C library has no {MODULE}"));
     }
-    let place = std::env::temp_dir().join(format!("rwsgi-nss-{}", std::process::id()));
+    let place = std::env::temp_dir().join(format!(
+        "rwsgi-nss-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     std::fs::create_dir_all(&place).expect("mkdir");
     let (source, module) = (place.join("nss.c"), place.join(MODULE));
     std::fs::write(&source, SOURCE).expect("write");
@@ -69,12 +76,39 @@ fn r17_a_name_service_that_hangs_keeps_nobody_else_waiting(case: &Case) {
         // Files there are, and no account yet.
         Home::make(&root, User { name, uid: 41_010 }).app("app.wsgi", "hello.wsgi");
     }
+    hanging(&path, module, || world.run(ask_everybody));
+}
+
+/// Who is not in the file of accounts is asked for at the service.
+fn hanging(path: &Path, module: Vec<u8>, work: impl FnOnce() + Send) {
     let order = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
     let others = order.lines().filter(|line| !line.starts_with("passwd:"));
     let order = others.fold("passwd: files hesiod\n".to_owned(), |all, line| all + line + "\n");
-    with_file_replaced(&path, module, || {
-        with_file_replaced(Path::new("/etc/nsswitch.conf"), order, || {
-            world.run(ask_everybody)
+    with_file_replaced(path, module, || {
+        with_file_replaced(Path::new("/etc/nsswitch.conf"), order, work);
+    });
+}
+
+/// R16: who the user is the configuration has said, and that it has gone nobody has.
+fn r17_a_process_group_starts_although_the_name_service_hangs(case: &Case) {
+    case.needs_root();
+    case.needs_ours("it does not ask again");
+    let (path, module) = modules(case);
+    let passwd = Path::new("/etc/passwd");
+    let others = std::fs::read_to_string(passwd).expect("/etc/passwd");
+    let with_one = format!("{others}sleepy9:x:61298:60:::/bin/sh\n");
+    hanging(&path, module, || {
+        with_file_replaced(passwd, with_one, || {
+            let httpd = case
+                .httpd()
+                .daemon("user=sleepy9 group=games home=/ min-processes=0")
+                .app("hello.wsgi")
+                .start();
+            std::fs::write(passwd, &others).expect("the accounts");
+            let begin = Instant::now();
+            assert_eq!(httpd.get("/").status, 200);
+            let time = begin.elapsed();
+            assert!(time > Duration::from_secs(4), "it did not hang: {time:?}");
         });
     });
 }
