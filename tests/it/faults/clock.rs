@@ -145,7 +145,7 @@ fn f46_a_clock_that_jumps_ends_nothing_and_holds_nothing_up(case: &Case) {
                 let of_then = |line: &rwsgi_testkit::Line| {
                     line.text.contains(&format!(" {year}] ")) && line.text.contains("is ready")
                 };
-                assert!(httpd.log().iter().any(|line| of_then(line)), "{year}");
+                assert!(httpd.log().iter().any(of_then), "{year}");
             }
             httpd.stop();
         },
