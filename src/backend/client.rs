@@ -17,6 +17,15 @@ pub enum BodyRead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
+/// Why pieces of an answer were not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// As there.
+    Gone,
+    /// The file among them cannot be handed over, for want of a descriptor: nothing was sent, and something else may be.
+    NoDescriptor,
+}
+
 /// Part of a regular file that is open for reading.
 #[derive(Clone, Copy, Debug)]
 pub struct FilePart<'a> {
@@ -66,7 +75,7 @@ pub trait Client {
     /// Takes status and headers, after checking them; the sentence says which rule they break. Nothing is sent yet.
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.
-    fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone>;
+    fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Unsent>;
     /// When the request is over, however late that is: should its client have been left without the end of it, and the file be shorter
     /// than `end` bytes, then `why` is logged.
     fn watch_file(&mut self, file: OwnedFd, end: u64, why: super::Message);

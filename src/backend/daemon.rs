@@ -336,8 +336,9 @@ fn reply(
         Waited::ClientGone => Err(Fault::ClientGone),
         Waited::TimedOut if limits.queue.is_some() && !has_read => Err(Fault::QueueTimeout),
         Waited::Smuggled => Err(smuggled()),
+        Waited::Lost(why) => Err(lost(&why)),
         Waited::TimedOut => Err(Fault::SocketTimeout(limits.socket)),
-        Waited::Closed | Waited::Unread | Waited::Lost(_) | Waited::Bytes => Ok(Reply::Elsewhere),
+        Waited::Closed | Waited::Unread | Waited::Bytes => Ok(Reply::Elsewhere),
     }
 }
 
@@ -370,6 +371,10 @@ fn first_frame(link: &mut Link) -> Result<Option<Reply>, Fault> {
             "the worker broke the protocol: {other:?} before Taken"
         ))),
     }
+}
+
+fn lost(why: &OsError) -> Fault {
+    Fault::Lost(format!("what the worker has answered is lost here: {why}"))
 }
 
 fn smuggled() -> Fault {
@@ -419,10 +424,7 @@ pub(super) fn next_bytes(
         Ok(Waited::Bytes) => Ok(()),
         Ok(Waited::Closed | Waited::Unread) | Err(_) => Err(Broken::Closed),
         Ok(Waited::Smuggled) => Err(smuggled().into()),
-        Ok(Waited::Lost(why)) => Err(Fault::Lost(format!(
-            "what had been received of the answer cannot be read back: {why}"
-        ))
-        .into()),
+        Ok(Waited::Lost(why)) => Err(lost(&why).into()),
         Ok(Waited::TimedOut) => Err(Fault::SocketTimeout(limit).into()),
         Ok(Waited::ClientGone) => Err(Fault::ClientGone.into()),
     }

@@ -25,6 +25,9 @@ pub const AFTER_CLIENT_END: Duration = Duration::from_secs(1);
 /// How often a client without a socket of its own (HTTP/2) is asked whether it is gone, and it is looked whether the worker is still there.
 const TICK: Duration = Duration::from_secs(1);
 
+/// "Too many open files", the same number on every Linux.
+const EMFILE: i32 = 24;
+
 /// So long a wait looks at the worker only: most answers are there by then, and to watch two sockets costs as much again as the answer.
 const AT_FIRST: Duration = Duration::from_millis(10);
 
@@ -93,7 +96,7 @@ pub enum Waited {
     Unread,
     /// The worker passed more descriptors than the one that belongs to a file.
     Smuggled,
-    /// What had been taken in cannot be read back.
+    /// What had been taken in cannot be read back, or this process has no descriptor left for a file that the worker passes.
     Lost(OsError),
     /// The time is over.
     TimedOut,
@@ -240,6 +243,14 @@ impl Link {
             Ok(Part { len: 0, .. }) => Ok(Waited::Closed),
             Ok(part) => {
                 self.decoder.filled(part.len);
+                if part.surplus && part.passed.is_none() {
+                    // The kernel gives what there is a number for: the first of them has found none.
+                    return Ok(Waited::Lost(OsError::new(
+                        "recvmsg",
+                        "the descriptor of a file",
+                        EMFILE,
+                    )));
+                }
                 if part.surplus || (part.passed.is_some() && self.passed.is_some()) {
                     return Ok(Waited::Smuggled);
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_wire::response::{BodyFault, Log, Response};
 
-use super::client::{BodyRead, Client, Piece, Promise};
+use super::client::{BodyRead, Client, Piece, Promise, Unsent};
 use super::file::File;
 use super::lines::{Lines, Moment};
 use super::{Failure, Fault, Message, codes};
@@ -220,7 +220,12 @@ impl<'a> Relay<'a> {
             return Ok(());
         }
         self.sent = true;
-        let sent = self.client.send(pieces).map_err(|_| Fault::ClientGone);
+        let sent = self.client.send(pieces).map_err(|unsent| match unsent {
+            Unsent::Gone => Fault::ClientGone,
+            Unsent::NoDescriptor => Fault::Lost(
+                "what the worker has answered is lost here: httpd's child has no descriptor left for the file".into(),
+            ),
+        });
         self.served = Instant::now();
         sent
     }
@@ -285,7 +290,6 @@ impl<'a> Relay<'a> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::backend::client::Gone;
     use rwsgi_wire::response::{Level, Origin};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -328,9 +332,9 @@ pub(crate) mod tests {
                 is_replaced: response.status == 404,
             })
         }
-        fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
+        fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Unsent> {
             if self.gone {
-                return Err(Gone);
+                return Err(Unsent::Gone);
             }
             for piece in pieces {
                 self.seen.push(match piece {

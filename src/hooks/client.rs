@@ -8,7 +8,7 @@ use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response}
 
 use super::upload::Upload;
 use crate::backend::Message;
-use crate::backend::client::{BodyRead, Client, Gone, Piece, Promise};
+use crate::backend::client::{BodyRead, Client, Piece, Promise, Unsent};
 use crate::httpd::{self, BodyError, Level, Request};
 use crate::request::instead::{Instead, Rules, instead};
 use crate::request::response;
@@ -214,14 +214,14 @@ impl Client for RequestClient<'_, '_> {
         })
     }
 
-    fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Gone> {
+    fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Unsent> {
         let is_data = !pieces.iter().any(|piece| matches!(piece, Piece::File(_)));
         if !self.sent && is_data && self.request.header(c"Range").is_some() {
             self.request.keep_whole();
         }
         self.sent = true;
         let sent = self.request.send(pieces, self.sendfile);
-        self.stopped |= sent.is_err();
+        self.stopped |= sent == Err(Unsent::Gone);
         sent
     }
 

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use super::bindings as c;
 use super::request::Request;
-use crate::backend::client::{BodyRead, Gone, Piece};
+use crate::backend::client::{BodyRead, Gone, Piece, Unsent};
 
 /// Why a body could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,15 +82,17 @@ impl Request<'_> {
 
     /// Passes pieces of the answer to the client. Data is copied where it is held back, so it need not live longer than the call.
     /// `sendfile`: files may be sent with that system call.
-    pub fn send(&self, pieces: &[Piece<'_>], sendfile: bool) -> Result<(), Gone> {
+    pub fn send(&self, pieces: &[Piece<'_>], sendfile: bool) -> Result<(), Unsent> {
         let brigade = self.brigade();
         let buckets = self.bucket_allocator();
         for piece in pieces {
             let bucket = match *piece {
                 Piece::Data([]) => continue,
                 Piece::File(ref part) => {
-                    self.append_file(brigade, part, sendfile)
-                        .inspect_err(|_| empty(brigade))?;
+                    self.append_file(brigade, part, sendfile).map_err(|Gone| {
+                        empty(brigade);
+                        Unsent::NoDescriptor
+                    })?;
                     continue;
                 }
                 Piece::Data(bytes) => {
@@ -110,7 +112,7 @@ impl Request<'_> {
         let status = unsafe { c::ap_pass_brigade(self.rec().output_filters, brigade.as_ptr()) };
         empty(brigade);
         if status != 0 || self.connection().is_aborted() {
-            Err(Gone)
+            Err(Unsent::Gone)
         } else {
             Ok(())
         }

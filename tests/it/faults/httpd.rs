@@ -3,7 +3,7 @@
 use super::{beside_control, everybody};
 use crate::codes;
 use rwsgi_testkit::witness::{End, Kind};
-use rwsgi_testkit::{Books, Case, Client, Httpd, Signal, Topic, Witness, test, until};
+use rwsgi_testkit::{Books, Case, Client, Httpd, Process, Raw, Signal, Topic, Witness, test, until};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -12,6 +12,7 @@ pub fn tests(topic: &mut Topic) {
         f36_full_restarts_keep_workers,
         f33_killed_children_leave_nothing_behind,
         f34_recycled_children_lose_no_request,
+        f43_a_child_without_descriptors_fails_the_request_and_goes_on,
     ]);
 }
 
@@ -144,4 +145,95 @@ fn f34_recycled_children_lose_no_request(case: &Case) {
         httpd.children().iter().all(|child| child.descriptors() < 200),
         "descriptors"
     );
+}
+
+/// Answers a file.
+const FILE_APP: &str = "import os\ndef application(environ, start_response):\n    \
+    start_response('200 OK', [('Content-Length', str(os.path.getsize(__file__)))])\n    \
+    return environ['wsgi.file_wrapper'](open(__file__, 'rb'))\n";
+
+/// Sets the limit on descriptors of a process so that `more` can be opened.
+fn leave_descriptors(child: &Process, more: usize) {
+    let open: Vec<u32> = child
+        .descriptor_targets()
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
+    let free = (0..)
+        .filter(|number| !open.contains(number))
+        .nth(more)
+        .expect("a number");
+    set_descriptors(child, &free.to_string());
+}
+
+/// As its own user, for which no privilege is needed.
+fn set_descriptors(child: &Process, limit: &str) {
+    let id = |name: &str| {
+        let ids = child.status(name).expect("ids");
+        ids.split_whitespace().next().expect("an id").to_owned()
+    };
+    let mut prlimit = std::process::Command::new("setpriv");
+    prlimit.args([format!("--reuid={}", id("Uid")), format!("--regid={}", id("Gid"))]);
+    prlimit.args(["--keep-groups", "prlimit", "--pid", &child.pid.to_string()]);
+    prlimit.arg(format!("--nofile={limit}:"));
+    assert!(prlimit.status().expect("prlimit").success());
+}
+
+/// F43: on a connection that it has accepted already, for httpd ends a child that cannot accept. Each thing that a first request opens is the one
+/// that cannot be had.
+fn f43_a_child_without_descriptors_fails_the_request_and_goes_on(case: &Case) {
+    case.needs_ours("its requests open other things");
+    const EACH: usize = 6;
+    let group = |n| {
+        format!(
+            "WSGIDaemonProcess g{n} min-processes=0 threads=1\n\
+             WSGIScriptAlias /g{n} @SCRIPTS@/app.wsgi process-group=g{n} application-group=a\n"
+        )
+    };
+    let httpd = case
+        .httpd()
+        .bare()
+        .file("scripts/app.wsgi", FILE_APP)
+        .conf("KeepAlive On\nKeepAliveTimeout 120\nMaxKeepAliveRequests 0")
+        .conf(&(0..=EACH).map(group).collect::<String>())
+        .start();
+    httpd.announce("RW03");
+    httpd.announce("Too many open files");
+    let whole = (200, FILE_APP.len());
+    let ask = |raw: &mut Raw, path: &str| {
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        raw.try_head().map(|head| {
+            let reply = raw.body(head);
+            (reply.head.status, reply.body.len())
+        })
+    };
+    assert_eq!(ask(&mut httpd.raw(), "/g0"), Some(whole));
+    let children = httpd.children();
+    let mut failed = 0;
+    for more in 0..EACH {
+        let path = format!("/g{}", more + 1);
+        let mut raw = httpd.raw();
+        assert_eq!(ask(&mut raw, "/g0"), Some(whole));
+        children.iter().for_each(|child| leave_descriptors(child, more));
+        let found = ask(&mut raw, &path);
+        println!("{more} more descriptors: {found:?}");
+        // Where httpd itself cannot open a thing (`.htaccess`) it is 403.
+        let is_refused = found.is_some_and(|(status, _)| (400..600).contains(&status));
+        let is_cut = found.is_some_and(|(status, bytes)| status == 200 && bytes < whole.1) && raw.is_closed();
+        let is_failure = is_refused || is_cut;
+        assert!(is_failure || found == Some(whole), "{more}: {found:?}");
+        failed += usize::from(is_failure);
+        children.iter().for_each(|child| set_descriptors(child, "1024"));
+        assert_eq!(
+            ask(&mut httpd.raw(), &path),
+            Some(whole),
+            "{more}: when there are some again"
+        );
+    }
+    assert!(failed > 0, "nothing was missing");
+    // Nobody but the want of descriptors is to blame.
+    httpd.wait_log("is lost here");
+    assert!(httpd.log_with("RW0306").is_empty());
+    let pids = |children: &[Process]| children.iter().map(|child| child.pid).collect::<Vec<_>>();
+    assert_eq!(pids(&httpd.children()), pids(&children), "a child has ended");
 }
