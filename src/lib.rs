@@ -36,6 +36,7 @@
 //! Python (`crates/gateway`), privileges (`crates/manager`), system calls (`crates/os`), bytes on the wire (`crates/wire`).
 #![deny(unsafe_code)]
 
+mod audit;
 pub mod backend;
 pub mod codes;
 pub mod config;

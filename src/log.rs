@@ -5,6 +5,7 @@
 macro_rules! log {
     ($to:expr, $level:expr, $code:path, $($text:tt)+) => {{
         let to = $to;
+        $crate::audit::tell(&to, $level, &$code);
         if to.wants($level) {
             let text = format!($($text)+);
             to.log($level, $crate::httpd::site!(), &$crate::codes::Line::line(&$code, &text));

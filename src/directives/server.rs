@@ -58,7 +58,7 @@ settings! {
     max_memory: Bytes<67_108_864> = c"WSGIMaxMemory" in Global;
 
     /// File that says for each worker when it was started, became ready, was told to go, was killed and ended, why, and what it had used, and
-    /// has every message of the manager at warning or above: one JSON object per line. Relative to `ServerRoot`. Made with mode 0600 if
+    /// has every message of the manager at warning or above, and the code, request and file of each of httpd's children: one JSON object per line. Relative to `ServerRoot`. Made with mode 0600 if
     /// it is not there, never by following a link, and appended to; opened anew at each restart of httpd, graceful or not, so that it can be
     /// rotated. Names and texts are escaped as in the error log; headers, bodies, query strings and environments are never in it. Default: none.
     audit_log: BelowServerRoot = c"WSGIAuditLog" in Global;

@@ -7,6 +7,7 @@ use rwsgi_embedding::host::Guest;
 
 use super::admission;
 use super::client::{file_of, level_of};
+use crate::audit;
 use crate::backend::embedded::{self, Python};
 use crate::backend::pools::Pools;
 use crate::codes;
@@ -66,6 +67,9 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
             .join("manager.sock")
             .into_os_string()
             .into_encoded_bytes();
+        if site.audit_log.is_some() {
+            audit::begin(manager.clone());
+        }
         let _ = POOLS.set(Pools::new(manager, run.generation));
     }
     admission::join(main, &site);

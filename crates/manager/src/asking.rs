@@ -13,6 +13,7 @@ use rwsgi_wire::response::{AbortReason, Level};
 
 use crate::applications::Question;
 use crate::codes;
+use crate::heard::Logged;
 use crate::runtime_dir::{ASK_SOCKET, CTL_SOCKET, RuntimeDir};
 use crate::supervise::{Manager, Token};
 
@@ -352,6 +353,25 @@ impl Manager {
             } => {
                 let answer = self.on_late(&group, &application_group);
                 self.reply(id, &answer);
+            }
+            Ask::Logged {
+                level,
+                code,
+                request,
+                file,
+                lost,
+            } => {
+                let said = Logged {
+                    level,
+                    code,
+                    request,
+                    file,
+                    lost,
+                };
+                let account = self.askers.get(&id).map(|asker| asker.account);
+                if !account.is_some_and(|account| self.on_logged(account, &said)) {
+                    self.askers.remove(&id);
+                }
             }
             Ask::Death { pid } => {
                 let pid = Pid(i32::try_from(pid).unwrap_or(-1));

@@ -15,6 +15,7 @@
 //! | `end` | it has ended | `pid`, `kind`, `why`, `user_seconds`, `system_seconds`, `max_rss_bytes` |
 //! | `order` | root has told the manager, with `rwsgictl`, to do something with an application | `order`, `group`, `application_group` |
 //! | `message` | a message of the manager at warning or above, as in the error log | `level`, `code`, `text` |
+//! | `child` | one of httpd's children has logged a message at warning or above; its words are in the error log | `pid` (`uid` of who is none), `level`, `code`, `request` (httpd's `%L`), `file` that it was mapped to, `untold`: so many before it are not here |
 //! | `stop` | the manager ends its workers | `why` |
 //!
 //! `lost` and `unwritten` say how many lines are missing before this one: those for which there was no room, and those that the disk did not take.

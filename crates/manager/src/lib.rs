@@ -46,6 +46,7 @@ mod demand;
 pub mod enter;
 pub mod entry;
 mod groups;
+mod heard;
 mod incidents;
 pub mod interpreters;
 pub mod journey;

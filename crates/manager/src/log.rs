@@ -105,7 +105,7 @@ pub(crate) fn line(time: &str, level: Level, pid: Pid, text: &str) -> String {
     line
 }
 
-fn name(level: Level) -> &'static str {
+pub(crate) fn name(level: Level) -> &'static str {
     match level {
         Level::Crit => "crit",
         Level::Error => "error",

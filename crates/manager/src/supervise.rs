@@ -23,6 +23,7 @@ use crate::codes;
 use crate::commit::{Config, Pending};
 use crate::deaths::Deaths;
 use crate::groups::Groups;
+use crate::heard::Heard;
 use crate::incidents::Incidents;
 use crate::keeper::{MISUSED, OF_ANOTHER_VERSION};
 use crate::keeping::CONFIG_ID;
@@ -165,6 +166,8 @@ pub(crate) struct Manager {
     pub(crate) administrators: Administrators,
     /// Questions answered in this turn of the loop.
     pub(crate) asked: HashMap<Account, u32>,
+    /// What children have said for the audit log.
+    pub(crate) heard: Heard,
     pub(crate) pools: HashMap<u64, Pool>,
     pub(crate) workers: HashMap<u64, Worker>,
     /// Workers that templates are about to fork, under the numbers that they will have.
@@ -272,6 +275,7 @@ impl Manager {
             askers: HashMap::new(),
             administrators: Administrators::default(),
             asked: HashMap::new(),
+            heard: Heard::default(),
             pools: HashMap::new(),
             workers: HashMap::new(),
             unborn: HashMap::new(),

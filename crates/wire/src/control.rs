@@ -428,6 +428,20 @@ pub enum Ask {
         /// Application group, expanded.
         application_group: Vec<u8>,
     },
+    /// For the audit log, not answered: the child has logged a message at warning or above. The message itself is not told, since it may hold what a
+    /// client has sent.
+    Logged {
+        /// Its level.
+        level: Level,
+        /// Its code.
+        code: u16,
+        /// httpd's id of the request that it is about (`%L` in its logs); empty if there is none.
+        request: Vec<u8>,
+        /// The file that the request was mapped to; empty if there is none.
+        file: Vec<u8>,
+        /// So many before this one have not been told.
+        lost: u32,
+    },
 }
 
 impl Ask {
@@ -499,6 +513,21 @@ impl Ask {
                 out.put_bytes(group);
                 out.put_bytes(application_group);
             }
+            Self::Logged {
+                level,
+                code,
+                request,
+                file,
+                lost,
+            } => {
+                out.put_u8(7);
+                out.put_u16(VERSION);
+                out.put_u8(*level as u8);
+                out.put_u16(*code);
+                out.put_bytes(request);
+                out.put_bytes(file);
+                out.put_u32(*lost);
+            }
         }
         out
     }
@@ -535,6 +564,13 @@ impl Ask {
                 6 => Self::Late {
                     group: f.bytes("group")?.into(),
                     application_group: f.bytes("application group")?.into(),
+                },
+                7 => Self::Logged {
+                    level: Level::from_wire(f.u8("level")?)?,
+                    code: f.u16("code")?,
+                    request: f.bytes("request")?.into(),
+                    file: f.bytes("file")?.into(),
+                    lost: f.u32("lost")?,
                 },
                 found => return unknown(found),
             })
@@ -1071,6 +1107,13 @@ mod tests {
             Ask::Waits {
                 group: b"g".to_vec(),
                 application_group: b"a|/x".to_vec(),
+            },
+            Ask::Logged {
+                level: Level::Warn,
+                code: 306,
+                request: b"id".to_vec(),
+                file: b"/srv/app.wsgi".to_vec(),
+                lost: 7,
             },
             Ask::Late {
                 group: b"site".to_vec(),

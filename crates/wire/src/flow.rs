@@ -9,12 +9,18 @@ pub const LINE_MAX: usize = 3000;
 pub const RATE: f64 = 1000.0;
 /// Lines at once.
 const BURST: f64 = 5000.0;
+/// Messages of one of httpd's children in the audit log: per second in the long run, and at once.
+pub const AUDIT_RATE: f64 = 10.0;
+/// See [`AUDIT_RATE`].
+pub const AUDIT_BURST: f64 = 100.0;
 /// How often a loss is told while it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Lets so many lines through per second, after a burst, and counts the others.
 #[derive(Debug)]
 pub struct Flow {
+    rate: f64,
+    burst: f64,
     tokens: f64,
     at: Instant,
     dropped: u64,
@@ -25,8 +31,15 @@ pub struct Flow {
 impl Flow {
     /// Full.
     pub fn new(now: Instant) -> Self {
+        Self::of(RATE, BURST, now)
+    }
+
+    /// So many a second in the long run, and so many at once.
+    pub fn of(rate: f64, burst: f64, now: Instant) -> Self {
         Self {
-            tokens: BURST,
+            rate,
+            burst,
+            tokens: burst,
             at: now,
             dropped: 0,
             again: None,
@@ -34,9 +47,9 @@ impl Flow {
     }
 
     fn gain(&mut self, now: Instant) {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
         if gained >= 1.0 {
-            self.tokens = (self.tokens + gained).min(BURST);
+            self.tokens = (self.tokens + gained).min(self.burst);
             self.at = now;
         }
     }
@@ -82,7 +95,7 @@ impl Flow {
     /// Whether it is as a new one: nothing was said for a while, and nothing is to be told.
     pub fn is_at_rest(&mut self, now: Instant) -> bool {
         self.gain(now);
-        self.dropped == 0 && self.tokens >= BURST
+        self.dropped == 0 && self.tokens >= self.burst
     }
 
     /// When to tell of a loss.

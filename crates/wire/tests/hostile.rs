@@ -126,6 +126,14 @@ fn control_messages() {
         script: b"/s".to_vec(),
     };
     survives(&ask.encode(), Ask::decode, Ask::encode);
+    let ask = Ask::Logged {
+        level: Level::Error,
+        code: 306,
+        request: b"id".to_vec(),
+        file: b"/srv/app.wsgi".to_vec(),
+        lost: 0,
+    };
+    survives(&ask.encode(), Ask::decode, Ask::encode);
     let ask = Ask::Application {
         generation: 1,
         base: 0,

@@ -16,6 +16,7 @@ pub fn tests(topic: &mut Topic) {
     topic.daemon(test![
         r72_each_event_in_the_life_of_a_worker_is_a_line,
         r72_refusals_are_in_it_whatever_the_level_of_the_error_log,
+        r72_what_children_refuse_is_in_it_without_what_a_client_sent,
         r74_what_applications_write_is_no_event,
         a_rotated_audit_log_is_opened_anew,
     ]);
@@ -99,6 +100,52 @@ fn is(event: &Value, name: &str, pid: u64) -> bool {
 
 fn pid(httpd: &Httpd) -> u64 {
     httpd.get("/").json()["pid"].as_u64().expect("pid")
+}
+
+/// R72, R74: nor is it more than a share, however often.
+fn r72_what_children_refuse_is_in_it_without_what_a_client_sent(case: &Case) {
+    case.needs_ours(WHY);
+    let httpd = case
+        .httpd()
+        .daemon("threads=2")
+        .app("state.wsgi")
+        .log_level("crit core:notice")
+        .conf(DIRECTIVE)
+        .start();
+    const SECRET: &str = "pass-word";
+    let refused = || {
+        let mut raw = httpd.raw();
+        let doubled = format!("Content-Type: a/{SECRET}\r\nContent-Type: b/c; d=e\r\n");
+        raw.send(format!(
+            "GET /?{SECRET} HTTP/1.1\r\nHost: h\r\n{doubled}Connection: close\r\n\r\n"
+        ));
+        raw.head().status
+    };
+    for _ in 0..250 {
+        assert_eq!(refused(), 400);
+    }
+    let children: Vec<u32> = httpd.children().iter().map(|child| child.pid).collect();
+    let event = wait(&httpd, "a refusal", |event| event["event"] == "child");
+    assert_eq!(
+        (&event["code"], &event["level"]),
+        (&"RW0085".into(), &"error".into())
+    );
+    assert!(
+        children.contains(&(event["pid"].as_u64().expect("pid") as u32)),
+        "{event}"
+    );
+    assert!(
+        event["file"].as_str().expect("file").ends_with("state.wsgi"),
+        "{event}"
+    );
+    assert!(!event["request"].as_str().expect("id").is_empty());
+    let text = std::fs::read_to_string(httpd.root().join("audit.log")).expect("an audit log");
+    assert!(!text.contains(SECRET), "{text}");
+    // What is left out is counted, and told when there is room.
+    wait(&httpd, "the rest to be counted", |event| {
+        refused();
+        event["untold"].as_u64().is_some_and(|untold| untold > 0)
+    });
 }
 
 /// N6
