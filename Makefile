@@ -9,7 +9,7 @@ CARGO   ?= cargo
 PROFILE := release
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 
-.PHONY: build run test test-unit test-it test-theirs test-root test-faults soak budget fuzz check fmt doc bench install clean prerequisites
+.PHONY: build run test test-unit test-it test-theirs test-root test-faults test-v2 soak budget fuzz check fmt doc bench install clean prerequisites
 .DEFAULT_GOAL := build
 
 prerequisites:
@@ -40,6 +40,12 @@ test-unit test-it test-theirs test-root test-faults:
 	@scripts/prerequisites.sh build run test
 	@$(MAKE) --no-print-directory build
 	@scripts/test.sh $(@:test-%=%)
+
+# Control groups of version 2, by a kernel that has all of them.
+test-v2:
+	@scripts/prerequisites.sh build run test vm
+	@$(MAKE) --no-print-directory build
+	@scripts/test.sh v2
 
 # All faults by chance: make soak MINUTES=30 SEED=7
 soak: export MINUTES := $(or $(MINUTES),30)

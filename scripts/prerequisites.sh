@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks that everything for the named purposes (build, run, test, fuzz) is there, and installs what is missing where that is possible
+# Checks that everything for the named purposes (build, run, test, fuzz, vm) is there, and installs what is missing where that is possible
 # (Debian and its kin, as root or with sudo). Elsewhere it names the packages. Says what and why.
 set -eu
 
@@ -63,6 +63,10 @@ for purpose in "$@"; do
         fi ;;
     fuzz)
         has c++ || need g++ gcc-c++ gcc "C++ compiler, for the fuzzer" ;;
+    vm)
+        has debootstrap || need debootstrap debootstrap debootstrap "makes the disk of a virtual machine"
+        has qemu-system-x86_64 || need qemu-system-x86 qemu-system-x86-core qemu-system-x86 "runs a virtual machine"
+        has mke2fs || need e2fsprogs e2fsprogs e2fsprogs "makes the file system of a virtual machine" ;;
     esac
 done
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests: test.sh all|unit|it|theirs|root|faults|soak. `make test` calls it with everything built. What is behind `--` goes to the
+# Runs the tests: test.sh all|unit|it|theirs|root|faults|v2|soak. `make test` calls it with everything built. What is behind `--` goes to the
 # integration suite (a filter, --list, …).
 set -eu
 cd "$(dirname "$0")/.."
@@ -87,8 +87,13 @@ faults)
     other_build
     # One at a time: they load the machine by themselves.
     it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;
+v2)
+    [ "$(id -u)" -eq 0 ] || { echo "rwsgi: a machine's disk is made as root." >&2; exit 1; }
+    tests/prepare.sh apps
+    step "control groups of version 2, in a virtual machine"
+    scripts/vm.sh control_groups:: limits_together:: "$@" ;;
 soak)
     [ "$(id -u)" -eq 0 ] || { echo "rwsgi: the soak needs root." >&2; exit 1; }
     it "${RWSGI_MPM:-event}" faults::f58 --nocapture "$@" ;;
-*) echo "rwsgi: test.sh all|unit|it|theirs|root|faults|soak, not '$what'." >&2; exit 1 ;;
+*) echo "rwsgi: test.sh all|unit|it|theirs|root|faults|v2|soak, not '$what'." >&2; exit 1 ;;
 esac

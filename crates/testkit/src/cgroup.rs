@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Hierarchies in which a plain child group only counts: v1 `pids` and `systemd`, the v2 tree beside v1, v2 alone.
+/// Hierarchies in which a plain child group only counts: v2 alone, v1 `pids` and `systemd`, the v2 tree beside v1.
 const ROOTS: [&str; 4] = [
+    "/sys/fs/cgroup",
     "/sys/fs/cgroup/pids",
     "/sys/fs/cgroup/systemd",
     "/sys/fs/cgroup/unified",
-    "/sys/fs/cgroup",
 ];
 
 /// A group; removed on drop, when its processes have ended.
