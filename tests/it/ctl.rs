@@ -263,6 +263,9 @@ fn an_application_that_does_not_start_says_why_and_until_when(case: &Case) {
         let site = application(&show, "site");
         let wait = site["next_try_seconds"].as_f64();
         let why = site["why"].as_str().unwrap_or_default();
+        // Without workers nobody has used less than nothing.
+        let used = site["cpu_seconds"].as_f64();
+        assert!(used.is_some_and(f64::is_sign_positive), "{site}");
         let told = show["incidents"].as_array().expect("incidents");
         wait.is_some_and(|wait| wait > 0.0 && wait <= 75.0)
             && why.contains("exited with status 5")

@@ -356,7 +356,9 @@ fn application(pool: &PoolReport, workers: &[&WorkerReport], in_full: bool) -> A
         let known: Vec<u64> = workers.iter().filter_map(|worker| part(&worker.memory)).collect();
         (!known.is_empty()).then(|| known.iter().sum())
     };
-    let cpu_seconds = workers.iter().filter_map(|worker| worker.cpu_seconds).sum();
+    let used = workers.iter().filter_map(|worker| worker.cpu_seconds);
+    // The sum of none would be -0.
+    let cpu_seconds = used.fold(0.0, |sum, seconds| sum + seconds);
     Application {
         group: escape(&pool.group),
         application_group: Some(escape(&pool.application_group)),
