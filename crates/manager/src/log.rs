@@ -1,4 +1,5 @@
-//! Log lines in the form of httpd's own, written to the error logs that httpd's parent passed, else to syslog. Never waits.
+//! Log lines in the form of httpd's own, written to the error logs that httpd's parent passed, by way of those who write for us ([`crate::scribe`]);
+//! without them to syslog. Never waits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -67,8 +68,12 @@ impl Logs {
         let line = line(&clock::log_time(SystemTime::now()), level, pid, text);
         // The descriptor is shared with httpd, so it must not be made non-blocking; a writable pipe takes one piece.
         match poll::writable(file.as_fd(), Some(Duration::ZERO)) {
-            // Less than all of it: the disk is full.
-            Ok(true) => fd::write(file, line.as_bytes()).is_ok_and(|n| n == line.len()),
+            Ok(true) => match fd::write(file, line.as_bytes()) {
+                // Who writes has been killed; the next configuration brings another one.
+                Err(e) if e.is_closed() => self.write_syslog(level, pid, text),
+                // Less than all of it: the disk is full.
+                done => done.is_ok_and(|n| n == line.len()),
+            },
             _ => false,
         }
     }
@@ -183,6 +188,23 @@ mod tests {
             got,
             "[Fri Nov 20 12:33:06.123456 2026] [rwsgi:warn] [pid 7:tid 7] RW0453: text\n"
         );
+    }
+
+    // R75, F48
+    #[test]
+    fn when_who_writes_is_gone_the_lines_go_to_syslog() {
+        let (reader, pipe) = fd::pipe().unwrap();
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let mut logs = Logs::new(vec![pipe], NO_LOG);
+        logs.syslog = Some(ours);
+        assert!(logs.write(0, Level::Warn, Pid(7), "one"));
+        assert!(theirs.recv(&mut [0; 64]).is_err());
+        drop(reader);
+        assert!(logs.write(0, Level::Warn, Pid(7), "two"));
+        let mut line = [0; 64];
+        let length = theirs.recv(&mut line).unwrap();
+        assert_eq!(&line[..length], b"<28>rwsgi[7]: two");
     }
 
     #[test]

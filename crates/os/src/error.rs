@@ -64,6 +64,11 @@ impl OsError {
         self.errno == libc::EINTR
     }
 
+    /// Nobody reads from the pipe or socket any more (EPIPE).
+    pub fn is_closed(&self) -> bool {
+        self.errno == libc::EPIPE
+    }
+
     /// The object does not exist (ENOENT).
     pub fn is_not_found(&self) -> bool {
         self.errno == libc::ENOENT
