@@ -348,13 +348,19 @@ fn others(mut builder: Builder, groups: &[(&str, &str, &str)]) -> Builder {
 
 /// The directory of the group in which a process competes for processor time, of whichever version, if that is one of ours.
 fn competes_in(case: &Case, httpd: &Httpd, pid: u32) -> Option<PathBuf> {
-    let of_time = |tree: &&PathBuf| tree.join("cpu.shares").exists() || tree.join("cpu.weight").exists();
-    let Some(tree) = httpd.control_groups().iter().find(of_time) else {
+    // With version 2 the controller is passed on when it is needed.
+    let may_have_it = |tree: &&PathBuf| {
+        let above = std::fs::read_to_string(tree.with_file_name("cgroup.controllers"));
+        tree.join("cpu.shares").exists()
+            || above.is_ok_and(|names| names.split_whitespace().any(|n| n == "cpu"))
+    };
+    let has_it = |group: &PathBuf| group.join("cpu.shares").exists() || group.join("cpu.weight").exists();
+    let Some(tree) = httpd.control_groups().iter().find(may_have_it) else {
         case.skip("processor time cannot be shared between groups here");
     };
     applications(tree)
         .into_iter()
-        .find(|group| members_of(group).contains(&pid))
+        .find(|group| has_it(group) && members_of(group).contains(&pid))
 }
 
 /// Hundredths of a second that processes have computed.

@@ -101,6 +101,8 @@ pub fn trees_of(httpd: u32) -> Vec<PathBuf> {
             };
             is_it.then(|| words[1].to_owned())
         });
+        // Where the manager divides a group of version 2, httpd itself is put into one of its parts.
+        let own = own.map(|own| own.strip_suffix("/rwsgi-httpd").unwrap_or(own));
         if let (Some(own), Some(mount)) = (own, mount) {
             trees.push(PathBuf::from(format!("{mount}{own}")).join(format!("rwsgi-{httpd}")));
         }
