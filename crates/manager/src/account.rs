@@ -149,6 +149,18 @@ impl Account {
         server_uid: u32,
         only: Option<u32>,
     ) -> Result<(), Stop> {
+        self.judge_user(asked, rules, server_uid, only)?;
+        self.judge_standing(asked, rules)
+    }
+
+    /// Whether it is a user as whom a process of ours may run at all, be it one that only writes to the user's log. The rest as for [`judge`](Self::judge).
+    pub fn judge_user(
+        &self,
+        asked: &[u8],
+        rules: &BaseRules,
+        server_uid: u32,
+        only: Option<u32>,
+    ) -> Result<(), Stop> {
         let name = crate::lines::escape(asked);
         let refused = |code, what: String| Err(Stop::new(code, what));
         // C6
@@ -187,6 +199,12 @@ impl Account {
             let what = format!("{name} (uid {}) {why} and runs no applications", self.uid);
             return refused(codes::ACCOUNT_NOT_ALLOWED, what);
         }
+        Ok(())
+    }
+
+    fn judge_standing(&self, asked: &[u8], rules: &BaseRules) -> Result<(), Stop> {
+        let name = crate::lines::escape(asked);
+        let refused = |code, what: String| Err(Stop::new(code, what));
         // C10
         let is_refused = |gid: &&u32| **gid == 0 || rules.refused_gids.contains(gid);
         if let Some(gid) = self.groups.iter().chain([&self.gid]).find(is_refused) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use rwsgi_os::process;
 use rwsgi_wire::WireError;
 use rwsgi_wire::base::{self, Base, Tuning};
 use rwsgi_wire::bytes::{Fields, Put};
@@ -15,6 +16,7 @@ use crate::commit::{Config, Settings};
 use crate::journey::Stop;
 use crate::lines::escape;
 use crate::log::Target;
+use crate::notes;
 use crate::place::Place;
 use crate::supervise::Manager;
 
@@ -148,7 +150,9 @@ impl Manager {
         Some(match self.resolve(&application) {
             Ok((settings, target)) => self.pool_of(&settings, &target),
             Err(stop) => {
-                self.tell_refusal(&question.user, &stop, &target);
+                if self.tell_refusal(&question.user, &stop, &target) {
+                    self.note_refusal(application, &stop);
+                }
                 refused(&stop)
             }
         })
@@ -233,12 +237,40 @@ impl Manager {
         }
     }
 
-    /// Once for each look-up, however many requests come.
-    fn tell_refusal(&mut self, name: &[u8], stop: &Stop, target: &Target) {
-        if self.lookups.is_untold(name) {
+    /// Once for each look-up, however many requests come; whether this was the time.
+    fn tell_refusal(&mut self, name: &[u8], stop: &Stop, target: &Target) -> bool {
+        let is_untold = self.lookups.is_untold(name);
+        if is_untold {
             let text = format!("applications of {} are refused: {}", escape(name), stop.text);
             target.say(Level::Error, stop.code, &text);
             self.remember_of([b"~", name].concat(), Vec::new(), None, stop.code.number, &text);
+        }
+        is_untold
+    }
+
+    /// Tells a user in the user's own log why none of the user's applications runs. Not one as whom nothing may run: not even what writes that.
+    fn note_refusal(&mut self, application: Application, stop: &Stop) {
+        let Some(config) = self.config.as_ref() else {
+            return;
+        };
+        let Some((base, _)) = config.base(&application.pattern) else {
+            return;
+        };
+        let only = (!self.root).then_some(self.uid);
+        // In no group but the first, and not if that is one which gives power.
+        let mut account = application.account.clone();
+        account.groups = vec![account.gid];
+        let may_run = account.judge_user(&application.user, &base.rules, config.begin.server_uid, only);
+        if may_run.is_err() || account.gid == 0 || base.rules.refused_gids.contains(&account.gid) {
+            return;
+        }
+        let application = Application {
+            account,
+            ..application
+        };
+        if let Some(settings) = config.settings_of(base, &application) {
+            let text = format!("RW{:04}: {}", stop.code.number, stop.text);
+            self.note_for(&Rc::new(settings), &notes::line(process::this(), &text));
         }
     }
 

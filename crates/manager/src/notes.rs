@@ -1,4 +1,4 @@
-//! What users' own logs get from the manager: what their processes have written past Python, and what they died of. It is written by a process that
+//! What users' own logs get from the manager: what their processes have written past Python, what they died of, and why an account runs none. It is written by a process that
 //! becomes the user first, as a worker does, and is gone when it has written.
 
 use std::collections::HashMap;
@@ -90,25 +90,34 @@ pub(crate) fn line(pid: Pid, text: &str) -> String {
 impl Pool {
     /// Its user has a log.
     pub(crate) fn has_own_log(&self) -> bool {
-        self.settings
-            .place()
-            .is_some_and(|place| !place.user_log.is_empty())
+        self.settings.has_own_log()
+    }
+}
+
+impl Settings {
+    fn has_own_log(&self) -> bool {
+        self.place().is_some_and(|place| !place.user_log.is_empty())
     }
 }
 
 impl Manager {
     /// These lines are for the log of the user, if the pool is of one who has one.
     pub(crate) fn note(&mut self, pool: u64, lines: &str) {
-        let pool = self
-            .pools
-            .get(&pool)
-            .filter(|pool| pool.has_own_log() && !lines.is_empty());
-        if let Some(settings) = pool.map(|pool| &pool.settings) {
-            if self.notes.waiting.is_empty() {
-                self.timers.set(Instant::now() + WHILE, Token::Notes);
-            }
-            self.notes.add(settings, lines);
+        let pool = self.pools.get(&pool).filter(|_| !lines.is_empty());
+        if let Some(settings) = pool.map(|pool| Rc::clone(&pool.settings)) {
+            self.note_for(&settings, lines);
         }
+    }
+
+    /// The same for the user whose application has these settings.
+    pub(crate) fn note_for(&mut self, settings: &Rc<Settings>, lines: &str) {
+        if !settings.has_own_log() {
+            return;
+        }
+        if self.notes.waiting.is_empty() {
+            self.timers.set(Instant::now() + WHILE, Token::Notes);
+        }
+        self.notes.add(settings, lines);
     }
 
     /// Has written what waits, as far as may be now.

@@ -130,7 +130,7 @@ fn c9_an_account_below_min_uid_or_denied(case: &Case) {
 }
 
 fn c10_a_member_of_a_privileged_group(case: &Case) {
-    let (world, _home) = with_app(world(case, ""));
+    let (world, home) = with_app(world(case, ""));
     world.run(|httpd| {
         let groups = std::fs::read_to_string("/etc/group").expect("/etc/group");
         let line = groups
@@ -139,12 +139,13 @@ fn c10_a_member_of_a_privileged_group(case: &Case) {
             .expect("shadow");
         change_account("/etc/group", line, &format!("{line}ann"));
         refused(httpd, &["ann", "RW0485"]);
+        noted(&home);
         let _ = httpd_user();
     });
 }
 
 fn c22_an_expired_account(case: &Case) {
-    let (world, _home) = with_app(world(case, ""));
+    let (world, home) = with_app(world(case, ""));
     world.run(|httpd| {
         change_account(
             "/etc/shadow",
@@ -152,11 +153,12 @@ fn c22_an_expired_account(case: &Case) {
             "ann:*:19000:0:99999:7::19001:",
         );
         refused(httpd, &["ann", "RW0486"]);
+        noted(&home);
     });
 }
 
 fn c22_a_suspended_account(case: &Case) {
-    let (world, _home) = with_app(world(case, "suspended-shells=/usr/sbin/suspended:/bin/false"));
+    let (world, home) = with_app(world(case, "suspended-shells=/usr/sbin/suspended:/bin/false"));
     world.run(|httpd| {
         let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
         let line = passwd.lines().find(|line| line.starts_with("ann:")).expect("ann");
@@ -166,6 +168,7 @@ fn c22_a_suspended_account(case: &Case) {
             &line.replace("/bin/sh", "/usr/sbin/suspended"),
         );
         refused(httpd, &["ann", "RW0499", "/usr/sbin/suspended"]);
+        noted(&home);
     });
 }
 
