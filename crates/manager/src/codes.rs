@@ -247,11 +247,11 @@ codes! {
         "Nothing if that is meant; else change the options of the base.";
     GROUP_NOT_ALLOWED = 485, "User is in a privileged group (C10)",
         "One of the user's groups gives power over the machine (root, shadow, disk, docker, sudo, …) or is httpd's own.",
-        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "The application is not started and its requests are refused; the user's own log has a note, unless the group is the first of that user.",
         "Take the user out of that group.";
     ACCOUNT_EXPIRED = 486, "Account has expired (C22)",
         "The shadow entry names a day of expiry that has come.",
-        "The application is not started and its requests are refused; the user's own log has a note where the check is made as the user.",
+        "The application is not started and its requests are refused; the user's own log has a note.",
         "Nothing if that is meant; else chage -E.";
     HOME_NOT_OWN = 487, "Home directory is missing or not the user's (C22)",
         "The account's home directory does not exist, is no directory or belongs to somebody else.",
@@ -303,7 +303,7 @@ codes! {
         "Raise user-processes of the base if the machine has room for more.";
     ACCOUNT_SUSPENDED = 499, "Account is suspended (C22)",
         "Its login shell is one of those that suspended-shells of the base names.",
-        "The application is not started and its requests are refused.",
+        "The application is not started and its requests are refused; the user's own log has a note.",
         "Nothing if that is meant; else chsh.";
     CONFINEMENT_FAILED = 500, "Control group cannot be entered",
         "Somebody has removed the group, or the kernel refuses new members.", "The worker is not started; there is no fall-back.",
