@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         one_process_serves_by_itself,
     ]);
     topic.daemon(test![
+        stop_leaves_no_process_to_init,
         graceful_restart_under_load_loses_no_request,
         graceful_restart_keeps_workers_whose_settings_did_not_change,
         graceful_restart_replaces_workers_whose_settings_changed,
@@ -68,6 +69,28 @@ fn stop_leaves_nothing(case: &Case) {
         run.is_empty() || case.theirs(),
         "the runtime directory is empty again: {run:?}"
     );
+}
+
+/// Not every container has an init that reaps.
+fn stop_leaves_no_process_to_init(case: &Case) {
+    case.needs_ours("it has no such processes");
+    let httpd = case.httpd().app("state.wsgi").start();
+    assert_eq!(httpd.get("/").status, 200);
+    let ours = [httpd.keeper(), httpd.manager()].map(|one| one.expect("keeper and manager").pid);
+    let scribes = httpd.scribes();
+    assert!(!scribes.is_empty());
+    httpd.parent().expect("httpd").signal(Signal::SIGTERM);
+    for scribe in scribes {
+        until("who writes logs to end", SLOW, || {
+            let now = Process::read(scribe.pid);
+            assert!(
+                now.as_ref().is_none_or(|now| ours.contains(&now.parent)),
+                "{now:?}"
+            );
+            now.is_none()
+        });
+    }
+    httpd.was_killed();
 }
 
 fn graceful_restart_finishes_requests_under_way(case: &Case) {

@@ -35,6 +35,8 @@ const EARLY_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a new manager is waited for that does not take what it is given.
 const TAKE_LIMIT: Duration = Duration::from_secs(15);
+/// How long its end waits for those who write the logs.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 /// Exit status of a manager that was not started as it should be, and of this program then.
 pub const MISUSED: u8 = 2;
 /// Exit status of a manager that cannot use what its predecessor of another version has left.
@@ -87,10 +89,12 @@ pub fn main() -> ExitCode {
         // httpd has ended already.
         None => Ok(ExitCode::SUCCESS),
     });
-    done.unwrap_or_else(|e| {
+    let code = done.unwrap_or_else(|e| {
         eprintln!("rwsgi-manager: cannot start: {e}; it is started by httpd only");
         ExitCode::from(MISUSED)
-    })
+    });
+    let_scribes_end();
+    code
 }
 
 impl Keeper {
@@ -414,6 +418,22 @@ fn log_by_another() -> Result<(), OsError> {
         fd::place(&pipe, 2)?;
     }
     Ok(())
+}
+
+/// Those who write the logs end when nobody has their pipes any more, and are reaped here: not every container has an init that does. Who hangs on
+/// a disk is not waited for.
+fn let_scribes_end() {
+    if let Ok(null) = file::null() {
+        let _ = fd::place(&null, 1).and_then(|()| fd::place(&null, 2));
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < LAST_WAIT {
+        match process::reap_any() {
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return,
+        }
+    }
 }
 
 /// The only part of the environment that a manager is given.

@@ -159,6 +159,12 @@ pub fn reap_with_usage(pid: Pid) -> Result<Option<(End, Usage)>, OsError> {
     wait_with(pid, libc::WNOHANG)
 }
 
+/// Reaps any child that has ended; `None`: there are some, and none has. ECHILD: there are none.
+pub fn reap_any() -> Result<Option<End>, OsError> {
+    const ANY: Pid = Pid(-1);
+    reap(ANY)
+}
+
 /// Waits for a child to end and reaps it (`wait4`).
 pub fn wait(pid: Pid) -> Result<End, OsError> {
     loop {

@@ -163,11 +163,17 @@ fn f15_what_an_application_does_to_its_process_costs_that_process_at_most(case: 
             let status = raw.reply().head.status;
             assert!(matches!(status, 200 | 500 | 502 | 504), "{what}: {status}");
         }
-        // Answered by those that serve, and never by what the application has left behind.
+        // Answered by those that serve, and never by what the application has left behind. What becomes another program while that is asked
+        // takes the request with it that its other thread is just in.
+        let mut lost = 0;
         for _ in 0..case.rounds(30, 1000) {
             let reply = httpd.get("/pid");
-            assert_eq!((reply.status, &reply.text()[..]), (200, "pid"), "{what}");
+            match reply.status {
+                502 if what == "execute" => lost += 1,
+                status => assert_eq!((status, &reply.text()[..]), (200, "pid"), "{what}"),
+            }
         }
+        assert!(lost <= 1, "{lost} requests lost");
         drop(raw);
     }
     // What closes its descriptors or becomes another program is replaced.

@@ -194,7 +194,7 @@ impl Httpd {
                 let is_ours = |p: &Process| p.name == "rwsgi-manager";
                 let of_ours = |parent: u32| all.iter().any(|p| p.pid == parent && is_ours(p));
                 all.iter()
-                    .filter(|p| p.state != 'Z' && of_ours(p.parent) && !is_ours(p) && !is_scribe(p))
+                    .filter(|p| p.state != 'Z' && of_ours(p.parent) && !is_ours(p) && !is_ours_only(p))
                     .cloned()
                     .collect()
             }
@@ -259,6 +259,13 @@ fn socket_files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The name is that of the link by which every process of the manager is executed.
+const BY_LINK: &str = "exe";
+
 fn is_scribe(process: &Process) -> bool {
-    process.name == "exe" && process.arguments().get(1).is_some_and(|word| word == "scribe")
+    process.name == BY_LINK && process.arguments().get(1).is_some_and(|word| word == "scribe")
+}
+
+/// It writes logs or looks up users, or is just ending, without arguments by then: it does not become a worker.
+fn is_ours_only(process: &Process) -> bool {
+    process.name == BY_LINK && process.arguments().get(1).is_none_or(|word| word != "enter")
 }
