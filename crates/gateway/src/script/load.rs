@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use rwsgi_os::file::{self, Links};
+use rwsgi_os::memory;
 use rwsgi_wire::base::ScriptOwner;
 use rwsgi_wire::limits::SCRIPT_MAX;
 
@@ -49,6 +50,9 @@ pub fn load<'py>(
     module
         .set_attribute(c"__mtime__", &time)
         .map_err(NotLoaded::Raised)?;
+    drop(code);
+    // What compiling and importing has freed would stay between what is kept.
+    py.detach(memory::give_back);
     Ok((module, mtime))
 }
 
