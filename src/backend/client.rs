@@ -72,6 +72,9 @@ pub trait Client {
         limit: usize,
         into: &mut dyn FnMut(&[u8]),
     ) -> Result<BodyRead, (BodyFault, String)>;
+    /// As [`read_body`](Self::read_body), of what has arrived already: never blocks. `None`: nothing has. What breaks off here is a fault of the
+    /// next [`read_body`](Self::read_body).
+    fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead>;
     /// Takes status and headers, after checking them; the sentence says which rule they break. Nothing is sent yet.
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.

@@ -391,7 +391,7 @@ pub(super) fn aborted(abort: &Abort<'_>) -> Fault {
 
 /// Relays everything from `Taken` to `End`.
 fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration, room: Room<'_>) -> Result<(), Broken> {
-    let mut body = Vec::new();
+    let mut body = Default::default();
     let mut client_ended = None;
     loop {
         let (frames, mut sender) = link.batch()?;
@@ -437,7 +437,7 @@ fn pass(
     relay: &mut Relay<'_>,
     limit: Duration,
     room: Room<'_>,
-    body: &mut Vec<u8>,
+    body: &mut [Vec<u8>; 2],
 ) -> Result<bool, Broken> {
     let mut pieces = Vec::new();
     for frame in frames {
@@ -551,13 +551,18 @@ fn send_file(
     Ok(())
 }
 
-/// Answers a `Want`: reads what the client has and hands it to the worker.
+/// Most pieces that are handed over unasked behind the one that was asked for: whoever wants no more of a body waits no longer for its answer to
+/// be seen.
+const UNASKED: usize = 15;
+
+/// Answers a `Want`: reads what the client has and hands it to the worker; then, without being asked, what has arrived already, as long as there
+/// is certainly room for it. (A worker that wants no more is perhaps sending; so nobody may have to wait for it here.)
 fn feed(
     want: Want,
     sender: &Sender<'_>,
     relay: &mut Relay<'_>,
     limit: Duration,
-    body: &mut Vec<u8>,
+    [body, next]: &mut [Vec<u8>; 2],
 ) -> Result<(), Broken> {
     if relay.body_has_ended() {
         // Its end crossed this question on the way, and answers it.
@@ -565,7 +570,7 @@ fn feed(
     }
     body.clear();
     let mut out = Vec::new();
-    let ended = match relay.read_body(want.bytes as usize, &mut |bytes| body.extend_from_slice(bytes)) {
+    let mut ended = match relay.read_body(want.bytes as usize, &mut |bytes| body.extend_from_slice(bytes)) {
         Ok(ended) => ended,
         Err((fault, text)) => {
             let abort = BodyAbort {
@@ -580,6 +585,19 @@ fn feed(
             };
         }
     };
+    for _ in 0..UNASKED {
+        if ended || !sender.has_room() {
+            break;
+        }
+        next.clear();
+        ended = relay.read_arrived_body(want.bytes as usize, &mut |bytes| next.extend_from_slice(bytes));
+        if next.is_empty() {
+            break;
+        }
+        let head = frame::header(Kind::BodyPart, body.len());
+        delivered(sender.send_pieces([&head, body, &[]]), limit)?;
+        std::mem::swap(body, next);
+    }
     let head = frame::header(Kind::Body, body.len());
     if ended {
         frame::put(&mut out, Kind::BodyEnd, b"");

@@ -10,11 +10,12 @@ use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll, readable};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::socket::{
-    Kind as SocketKind, Mode, connect, set_send_buffer, set_send_timeout, unread_by_peer,
+    Kind as SocketKind, Mode, connect, send_buffer, set_send_buffer, set_send_timeout, unread_by_peer,
 };
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind};
+use rwsgi_wire::limits::CHUNK_MAX;
 
 use super::intake::{Intake, Room};
 
@@ -81,6 +82,8 @@ pub struct Link {
     intake: Option<Intake>,
     /// The descriptor whose frame has not been dealt with.
     passed: Option<OwnedFd>,
+    /// How many bytes may be on their way to the worker.
+    room: u32,
     /// When a client was looked at last without being waited for.
     looked: Instant,
 }
@@ -147,6 +150,7 @@ impl Link {
         Ok(Self {
             worker: None,
             under_way: None,
+            room: send_buffer(&socket).map_err(NoLink::Broken)?,
             socket: Arc::new(socket),
             decoder: Decoder::new(),
             intake: None,
@@ -350,6 +354,7 @@ impl Link {
             socket: &self.socket,
             intake: &mut self.intake,
             passed: &mut self.passed,
+            room: self.room,
         };
         Ok((self.decoder.batch()?, sender))
     }
@@ -380,9 +385,13 @@ fn send_pieces(socket: &OwnedFd, mut pieces: [&[u8]; 3]) -> Result<(), OsError> 
     Ok(())
 }
 
+/// What two of the largest frames of a body take of the room, generously.
+const TWO_PIECES: u32 = 2 * (CHUNK_MAX as u32 + 4096);
+
 /// The rest of a link whose received frames are borrowed.
 pub struct Sender<'l> {
     socket: &'l Arc<OwnedFd>,
+    room: u32,
     intake: &'l mut Option<Intake>,
     passed: &'l mut Option<OwnedFd>,
 }
@@ -396,6 +405,11 @@ impl Sender<'_> {
     /// As [`Link::send_pieces`].
     pub fn send_pieces(&self, pieces: [&[u8]; 3]) -> Result<(), OsError> {
         send_pieces(self.socket, pieces)
+    }
+
+    /// Whether two pieces of a body can certainly be sent without waiting.
+    pub fn has_room(&self) -> bool {
+        unread_by_peer(self.socket).is_ok_and(|taken| taken.saturating_add(TWO_PIECES) <= self.room)
     }
 
     /// The descriptor that came with these frames.

@@ -277,6 +277,14 @@ impl<'a> Relay<'a> {
         Ok(self.body_ended)
     }
 
+    /// As [`read_body`](Self::read_body), of what has arrived already. Never blocks.
+    pub fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> bool {
+        if !self.body_ended {
+            self.body_ended = self.client.read_arrived_body(limit, into) == Some(BodyRead::End);
+        }
+        self.body_ended
+    }
+
     /// Ends the answer in failure: shows the client that it breaks off if it has seen a start of it.
     pub fn fail(self, fault: Fault) -> Failure {
         if self.sent && !self.complete && !matches!(fault, Fault::ClientGone | Fault::AnsweredByServer) {
@@ -297,6 +305,8 @@ pub(crate) mod tests {
     #[derive(Default)]
     pub(crate) struct Recorder {
         pub body: Vec<u8>,
+        /// What has arrived of the body behind that.
+        pub arrived: Vec<u8>,
         pub seen: Vec<String>,
         pub gone: bool,
         pub scoreboard: Vec<u8>,
@@ -310,11 +320,20 @@ pub(crate) mod tests {
         ) -> Result<BodyRead, (BodyFault, String)> {
             let n = limit.min(self.body.len());
             into(&self.body.drain(..n).collect::<Vec<u8>>());
-            Ok(if self.body.is_empty() {
+            Ok(if self.body.is_empty() && self.arrived.is_empty() {
                 BodyRead::End
             } else {
                 BodyRead::More
             })
+        }
+        fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead> {
+            let n = limit.min(self.arrived.len());
+            into(&self.arrived.drain(..n).collect::<Vec<u8>>());
+            match (n, self.arrived.is_empty() && self.body.is_empty()) {
+                (0, _) => None,
+                (_, true) => Some(BodyRead::End),
+                (_, false) => Some(BodyRead::More),
+            }
         }
         fn start(&mut self, response: &Response<'_>) -> Result<Promise, String> {
             if response.status < 200 {

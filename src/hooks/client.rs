@@ -160,15 +160,26 @@ impl Client for RequestClient<'_, '_> {
             got += bytes.len();
             into(bytes);
         });
-        let mut read = read.map_err(|error| self.body_fault(error))?;
+        let read = read.map_err(|error| self.body_fault(error))?;
         // httpd reads a client's socket in small pieces: those that have arrived go together.
-        while read == BodyRead::More && got < limit {
+        if read == BodyRead::More && got < limit {
+            return Ok(self.read_arrived_body(limit - got, into).unwrap_or(read));
+        }
+        Ok(read)
+    }
+
+    fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead> {
+        if self.upload.is_some() || self.late.is_some() {
+            return None;
+        }
+        let (mut got, mut read) = (0, None);
+        while read != Some(BodyRead::End) && got < limit {
             let arrived = self.request.read_arrived_body(limit - got, &mut |bytes| {
                 got += bytes.len();
                 into(bytes);
             });
             match arrived {
-                Ok(Some(more)) => read = more,
+                Ok(Some(more)) => read = Some(more),
                 Ok(None) => break,
                 Err(error) => {
                     self.late = Some(error);
@@ -176,7 +187,7 @@ impl Client for RequestClient<'_, '_> {
                 }
             }
         }
-        Ok(read)
+        read
     }
 
     fn start(&mut self, answer: &Response<'_>) -> Result<Promise, String> {

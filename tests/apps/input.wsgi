@@ -82,6 +82,11 @@ def length(environ):
     return len(environ["wsgi.input"].read())
 
 
+def beginning(environ):
+    """Reads only the beginning, and answers at length."""
+    return shown(environ["wsgi.input"].read(1000)) + "." * (8 << 20)
+
+
 def interrupted(environ):
     try:
         return len(environ["wsgi.input"].read())
@@ -97,6 +102,7 @@ PATHS = {
     "/keep": keep,
     "/read_kept": read_kept,
     "/length": length,
+    "/beginning": beginning,
     "/interrupted": interrupted,
     "/ignored": lambda environ: "ignored",
 }

@@ -15,6 +15,7 @@ pub fn tests(topic: &mut Topic) {
         expect_100_continue_is_answered_when_the_application_reads,
         an_interrupted_body_is_an_error_for_the_application,
         content_length_over_the_limit_is_refused,
+        an_application_that_reads_only_the_beginning_can_answer_at_length,
         http2_uploads_arrive,
         a_chunked_body_over_the_limit_is_refused,
         a_client_that_stops_sending_is_given_up,
@@ -218,6 +219,24 @@ fn content_length_over_the_limit_is_refused(case: &Case) {
     assert_eq!(httpd.post("/length", "0123456789a").status, 413);
     httpd.announce("AH01588"); // httpd's words: larger than the configured limit
     httpd.announce("LimitRequestBody");
+}
+
+/// What has arrived of the body beyond what it wanted keeps nobody waiting, although nobody reads it before the answer has been sent.
+fn an_application_that_reads_only_the_beginning_can_answer_at_length(case: &Case) {
+    if case.theirs() && !case.embedded() {
+        case.skip("the original's daemon mode sends the whole body before it looks at the answer");
+    }
+    let httpd = case.httpd().app("input.wsgi").start();
+    let file = httpd.data().join("upload");
+    std::fs::write(&file, vec![b'z'; 8 << 20]).expect("upload file");
+    let argument = format!("@{}", file.display());
+    let answer = httpd
+        .curl("/beginning")
+        .with(&["--data-binary", &argument, "-H", "Expect:"])
+        .run();
+    assert_eq!(answer.exit, 0, "{answer:?}");
+    assert_eq!(answer.body.len(), 2 + 1000 + (8 << 20));
+    assert!(answer.body[1..].starts_with(&[b'z'; 1000]) && answer.body.ends_with(b"...\""));
 }
 
 fn http2_uploads_arrive(case: &Case) {

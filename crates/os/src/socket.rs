@@ -235,6 +235,26 @@ pub fn set_send_buffer(socket: impl AsFd, bytes: u32) -> Result<(), OsError> {
     set(socket, libc::SO_SNDBUF, "SO_SNDBUF", &bytes)
 }
 
+/// Most bytes that are sent and not yet received, as the kernel counts them ([`unread_by_peer`]).
+pub fn send_buffer(socket: impl AsFd) -> Result<u32, OsError> {
+    let mut bytes: libc::c_int = 0;
+    let mut size = std::mem::size_of_val(&bytes) as libc::socklen_t;
+    // SAFETY: the option writes one int, for which there is room.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUF,
+            (&raw mut bytes).cast(),
+            &raw mut size,
+        )
+    };
+    if done < 0 {
+        return Err(OsError::last("getsockopt", "SO_SNDBUF"));
+    }
+    Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
 /// Longest time a send waits (EAGAIN after that); `None` is for ever. Microseconds count; zero is taken as one of them.
 pub fn set_send_timeout(socket: impl AsFd, limit: Option<Duration>) -> Result<(), OsError> {
     set(socket, libc::SO_SNDTIMEO, "SO_SNDTIMEO", &timeval(limit))

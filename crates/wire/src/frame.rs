@@ -40,6 +40,8 @@ kinds! {
     Sent = 5, max 0;
     /// To the worker: a [`crate::scoreboard::Scoreboard`] in answer to `Ask`, or nothing when the process group may not see it.
     Scoreboard = 6, max SCOREBOARD_MAX;
+    /// To the worker: as `Body`, and more follows that was not asked for.
+    BodyPart = 7, max CHUNK_MAX;
     /// To the child: the worker runs this request from now on, [`crate::response::Taken`]. Said of the first request of a connection; of
     /// later ones the child knows by whom, and a head that the worker has read is taken unless it says [`Kind::Stale`].
     Taken = 16, max 64;

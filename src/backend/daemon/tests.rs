@@ -403,6 +403,53 @@ fn the_body_is_read_only_when_the_worker_wants_it() {
 }
 
 #[test]
+fn what_has_arrived_of_a_body_follows_unasked_while_there_is_room() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        w.take();
+        w.say(&[(Kind::Want, &4u32.to_le_bytes())]);
+        assert_eq!(w.expect(), Some((Kind::BodyPart, b"abcd".to_vec())));
+        assert_eq!(w.expect(), Some((Kind::BodyPart, b"efgh".to_vec())));
+        assert_eq!(w.expect(), Some((Kind::Body, b"i".to_vec())));
+        assert_eq!(w.expect(), Some((Kind::BodyEnd, vec![])));
+        w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+        w.expect();
+    });
+    let mut client = Recorder {
+        body: b"abcd".to_vec(),
+        arrived: b"efghi".to_vec(),
+        ..Recorder::default()
+    };
+    stage.serve(&mut client, LIMITS).unwrap();
+    stage.end(worker);
+}
+
+/// What it was sent beyond what it wanted keeps nobody waiting: not the worker, which sends, and not httpd.
+#[test]
+fn a_worker_that_wants_no_more_of_a_body_can_answer_at_length() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        w.take();
+        w.say(&[(Kind::Want, &65_536u32.to_le_bytes())]);
+        assert_eq!(w.expect().unwrap().0, Kind::BodyPart);
+        w.say(&[(Kind::Response, &ok_head())]);
+        for _ in 0..64 {
+            w.say(&[(Kind::Data, &[7; 65_536])]);
+        }
+        w.say(&[(Kind::End, b"")]);
+        while w.expect().is_some() {}
+    });
+    let mut client = Recorder {
+        body: vec![1; 65_536],
+        arrived: vec![1; 32 << 20],
+        ..Recorder::default()
+    };
+    stage.serve(&mut client, LIMITS).unwrap();
+    assert_eq!(client.seen.last().unwrap(), "end");
+    stage.end(worker);
+}
+
+#[test]
 fn the_managers_abort_on_a_pool_that_cannot_start_becomes_its_status_and_sentence() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
         let mut w = Worker::accept(&listener);

@@ -67,7 +67,7 @@ enum Body {
     /// Nothing is asked for.
     #[default]
     Quiet,
-    /// A `Want` is not answered yet.
+    /// A `Want` is not answered to its end yet.
     Wanted,
     /// It is complete.
     Ended,
@@ -128,7 +128,7 @@ impl Connection {
                 }
                 // What the last exchange asked for and did not need any more.
                 Some(Frame {
-                    kind: Kind::Body | Kind::BodyEnd | Kind::BodyAbort | Kind::Sent,
+                    kind: Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort | Kind::Sent,
                     ..
                 }) => continue,
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
@@ -236,7 +236,7 @@ impl Connection {
                 Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
                 // An answer to a question of which nobody waits for the answer any more.
                 Ok(Some(Frame {
-                    kind: kind @ (Kind::Body | Kind::BodyEnd | Kind::BodyAbort),
+                    kind: kind @ (Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort),
                     ..
                 })) => *body = Body::Failed(broken(&unexpected(kind))),
                 Ok(Some(_)) | Err(_) => return Err(Gone),
@@ -277,12 +277,15 @@ impl Exchange for Connection {
             }
             match decoder.next() {
                 Ok(Some(Frame {
-                    kind: Kind::Body,
+                    kind: kind @ (Kind::Body | Kind::BodyPart),
                     payload,
                 })) => {
                     into(payload);
                     let n = payload.len();
-                    *body = Body::Quiet;
+                    *body = match kind {
+                        Kind::BodyPart => Body::Wanted,
+                        _ => Body::Quiet,
+                    };
                     if n > 0 {
                         return Ok(n);
                     }
@@ -707,6 +710,26 @@ mod tests {
             Ok(0)
         );
         assert_eq!(body, b"abc");
+    }
+
+    #[test]
+    fn what_follows_unasked_is_not_asked_for() {
+        let (connection, theirs) = connection();
+        say(&theirs, Kind::BodyPart, b"abc");
+        say(&theirs, Kind::Body, b"de");
+        let mut body = Vec::new();
+        for expected in [3, 2] {
+            let got = connection.read(10, &mut |bytes| body.extend_from_slice(bytes));
+            assert_eq!(got, Ok(expected));
+        }
+        assert_eq!(frames(&theirs, 1)[0].0, Kind::Want);
+        assert_eq!(message::try_receive(&theirs, &mut [0]).unwrap_err().errno, 11);
+        say(&theirs, Kind::BodyPart, b"fgh");
+        say(&theirs, Kind::BodyEnd, b"");
+        // What the application did not read does not get into the way of the next request.
+        say(&theirs, Kind::Head, b"next");
+        connection.next_head(&mut body).unwrap();
+        assert_eq!(body, b"next");
     }
 
     #[test]
