@@ -129,6 +129,12 @@ fn f34_recycled_children_lose_no_request(case: &Case) {
     case.may_take(Duration::from_secs(900));
     let httpd = beside_control(case, "processes=2 threads=5")
         .conf("MaxConnectionsPerChild 50")
+        // httpd replaces those that it misses once a second, so there are many.
+        .children(16)
+        .conf(match rwsgi_testkit::mpm().as_str() {
+            "prefork" => "MaxRequestWorkers 16\nMinSpareServers 12",
+            _ => "MinSpareThreads 100\nMaxSpareThreads 128",
+        })
         .start();
     let witness = Witness::start(&httpd, &everybody(1));
     let goal = case.rounds(600, 100_000);
