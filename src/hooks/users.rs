@@ -72,9 +72,9 @@ pub fn map_to_storage(request: &Request<'_>) -> Verdict {
             is_named,
         } => {
             request.set_note(NOTE, if is_named { SCRIPT } else { APPLICATION });
-            request.map_anew(&[script, path_info].concat(), Some(SCRIPT_HANDLER));
+            request.map_anew(&script, &path_info, Some(SCRIPT_HANDLER));
         }
-        Found::File(file) => request.map_anew(&file, None),
+        Found::File(file) => request.map_anew(&file, b"", None),
         Found::Nothing => {
             log!(
                 request,
@@ -87,7 +87,7 @@ pub fn map_to_storage(request: &Request<'_>) -> Verdict {
                 return Verdict::Status(404);
             }
             request.set_note(NOTE, NOTHING);
-            request.map_anew(&path, Some(SCRIPT_HANDLER));
+            request.map_anew(&path, b"", Some(SCRIPT_HANDLER));
         }
         Found::Closed => return closed(request, &place),
     }

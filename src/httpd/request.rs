@@ -1,7 +1,7 @@
 //! A request of httpd.
 
 use core::cell::Cell;
-use core::ffi::{CStr, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -138,31 +138,50 @@ impl<'r> Request<'r> {
         unsafe { table::bytes(self.rec().handler) }.unwrap_or_default()
     }
 
-    /// Maps the request to a file and our handler.
-    pub fn map_to(&self, filename: &[u8], handler: &'static CStr) {
-        let filename = self.pool().c_string(filename);
-        let rec = self.raw.as_ptr();
-        // SAFETY: H1: translate_name may set the file name.
-        unsafe { (*rec).filename = filename };
-        // SAFETY: H1: and the handler.
-        unsafe { (*rec).handler = handler.as_ptr() };
+    /// Maps the request to a path, whose beginning is perhaps a file and the rest what follows it, and to our handler.
+    pub fn map_to(&self, file: &[u8], rest: &[u8], handler: &'static CStr) {
+        self.set_file(file, rest);
+        self.set_handler(handler);
     }
 
-    /// Maps the request to another file than it was mapped to, before httpd has looked at that; to our handler if one is given.
-    pub fn map_anew(&self, filename: &[u8], handler: Option<&'static CStr>) {
-        let filename = self.pool().c_string(filename);
-        let rec = self.raw.as_ptr();
+    /// As [`map_to`](Self::map_to), when it was mapped before, and httpd has not looked at that; to our handler if one is given.
+    pub fn map_anew(&self, file: &[u8], rest: &[u8], handler: Option<&'static CStr>) {
+        let filename = self.set_file(file, rest);
         // SAFETY: H1: map_to_storage may set the file name, in both places where httpd keeps it.
-        unsafe { (*rec).filename = filename };
-        // SAFETY: as above.
-        unsafe { (*rec).canonical_filename = filename };
-        // SAFETY: as above: what follows the file is found anew,
-        unsafe { (*rec).path_info = core::ptr::null_mut() };
-        // SAFETY: and so is what the file is.
-        unsafe { (*rec).finfo.filetype = c::APR_NOFILE };
+        unsafe { (*self.raw.as_ptr()).canonical_filename = filename };
         if let Some(handler) = handler {
             self.set_handler(handler);
         }
+    }
+
+    /// Sets the file name. httpd finds out where the file ends, and asks the system about each directory before it, unless it knows that it is
+    /// a file: then it asks only about links that it may not follow, and for `.htaccess`.
+    fn set_file(&self, file: &[u8], rest: &[u8]) -> *mut c_char {
+        let rec = self.raw.as_ptr();
+        let begins_component = rest.is_empty() || rest.starts_with(b"/");
+        if begins_component && is_canonical(file) && (rest.is_empty() || is_canonical(rest)) {
+            let filename = self.pool().c_string(file);
+            // SAFETY: H1: the record's own place for what is known of the file.
+            let place = unsafe { &raw mut (*rec).finfo };
+            // SAFETY: H5; the name lives in the request's pool.
+            let known = unsafe { c::apr_stat(place, filename, STATUS, self.pool().raw()) };
+            // SAFETY: H1.
+            if known == 0 && unsafe { (*rec).finfo.filetype } == c::APR_REG {
+                // SAFETY: H1: translate_name and map_to_storage may set the file name,
+                unsafe { (*rec).filename = filename };
+                // SAFETY: and what follows it, to which httpd adds nothing.
+                unsafe { (*rec).path_info = self.pool().c_string(rest) };
+                return filename;
+            }
+        }
+        let filename = self.pool().c_string(&[file, rest].concat());
+        // SAFETY: H1: as above.
+        unsafe { (*rec).filename = filename };
+        // SAFETY: as above: what follows the file is found out,
+        unsafe { (*rec).path_info = core::ptr::null_mut() };
+        // SAFETY: and so is what the file is.
+        unsafe { (*rec).finfo.filetype = c::APR_NOFILE };
+        filename
     }
 
     /// Sets `r->handler`.
@@ -415,4 +434,16 @@ impl<'r> Request<'r> {
         // SAFETY: H2.
         unsafe { table::bytes(self.rec().log_id) }.unwrap_or_default()
     }
+}
+/// What httpd asks about files (`APR_FINFO_MIN`).
+const STATUS: i32 = 0x8170;
+
+/// An absolute path that httpd and the system understand as it is written.
+fn is_canonical(path: &[u8]) -> bool {
+    let odd = |component: &[u8]| matches!(component, b"" | b"." | b"..");
+    let mut components = path.split(|byte| *byte == b'/');
+    let absolute = components.next() == Some(b"");
+    // Only the last may be empty: what ends with a slash.
+    let last = components.next_back();
+    absolute && !components.any(odd) && !matches!(last, Some(b"." | b".."))
 }

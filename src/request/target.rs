@@ -43,9 +43,9 @@ pub fn covered(uri: &[u8], alias: &[u8]) -> Option<usize> {
     (ends_component && at > 0).then_some(at)
 }
 
-/// The file that an alias maps `uri` to: the target and the rest of the path. The slash that ends an alias belongs to the rest, unless
-/// the target brings its own; so `/app/` and `/app` give an application the same `SCRIPT_NAME`.
-pub fn mapped(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
+/// What of `uri` follows the target of an alias. The slash that ends an alias belongs to the rest, unless the target brings its own; so `/app/`
+/// and `/app` give an application the same `SCRIPT_NAME`.
+pub fn rest<'u>(target: &[u8], uri: &'u [u8], covered: usize) -> &'u [u8] {
     let matched = uri.get(..covered).unwrap_or_default();
     let slashes = matched.iter().rev().take_while(|byte| **byte == b'/').count();
     let rest_from = if target.ends_with(b"/") {
@@ -53,28 +53,30 @@ pub fn mapped(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
     } else {
         covered - slashes
     };
-    [target, uri.get(rest_from..).unwrap_or_default()].concat()
+    uri.get(rest_from..).unwrap_or_default()
 }
 
-/// As [`mapped`], for a regular expression: the rest is what follows the match, literally; only a match of `/` alone keeps its slash.
-pub fn mapped_by_match(target: &[u8], uri: &[u8], covered: usize) -> Vec<u8> {
-    let rest = if uri.get(..covered) == Some(b"/") {
+/// As [`rest`], for a regular expression: what follows the match, literally; only a match of `/` alone keeps its slash.
+pub fn rest_of_match(uri: &[u8], covered: usize) -> &[u8] {
+    if uri.get(..covered) == Some(b"/") {
         uri
     } else {
         uri.get(covered..).unwrap_or_default()
-    };
-    [target, rest].concat()
+    }
 }
 
-/// The part of the URL path that is not `path_info`, with runs of `/` made one.
+/// The part of the URL path that is not `path_info`, with runs of `/` made one (in which httpd has made them one, too, where it has found out
+/// what follows the file).
 pub fn script_name<'p>(uri: &'p [u8], path_info: &[u8]) -> Cow<'p, [u8]> {
-    let end = uri.len().saturating_sub(path_info.len());
-    let script = if uri.ends_with(path_info) {
-        uri.get(..end).unwrap_or_default()
-    } else {
-        uri
-    };
-    single_slashes(script)
+    let path_info = single_slashes(path_info);
+    let without = |uri: &[u8]| uri.strip_suffix(&*path_info).map_or(uri.len(), <[u8]>::len);
+    match single_slashes(uri) {
+        Cow::Borrowed(uri) => Cow::Borrowed(uri.get(..without(uri)).unwrap_or_default()),
+        Cow::Owned(mut uri) => {
+            uri.truncate(without(&uri));
+            Cow::Owned(uri)
+        }
+    }
 }
 
 /// Runs of `/` made one.
@@ -280,25 +282,25 @@ mod tests {
 
     #[test]
     fn the_root_alias_keeps_the_whole_path() {
-        let all = |uri: &[u8]| mapped(b"/srv/app.wsgi", uri, covered(uri, b"/").unwrap());
-        assert_eq!(all(b"/"), b"/srv/app.wsgi/");
-        assert_eq!(all(b"/a/b"), b"/srv/app.wsgi/a/b");
-        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/a", 2), b"/srv/app.wsgi/a");
-        assert_eq!(mapped(b"/srv/scripts/", b"/x/a.wsgi", 3), b"/srv/scripts/a.wsgi");
-        assert_eq!(all(b"//a"), b"/srv/app.wsgi//a");
+        let all = |uri: &'static [u8]| rest(b"/srv/app.wsgi", uri, covered(uri, b"/").unwrap());
+        assert_eq!(all(b"/"), b"/");
+        assert_eq!(all(b"/a/b"), b"/a/b");
+        assert_eq!(rest(b"/srv/app.wsgi", b"/x/a", 2), b"/a");
+        assert_eq!(rest(b"/srv/scripts/", b"/x/a.wsgi", 3), b"a.wsgi");
+        assert_eq!(all(b"//a"), b"//a");
     }
 
     #[test]
     fn the_slash_that_ends_an_alias_belongs_to_the_path_info() {
-        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/a", 3), b"/srv/app.wsgi/a");
-        assert_eq!(mapped(b"/srv/app.wsgi", b"/x/", 3), b"/srv/app.wsgi/");
-        assert_eq!(mapped(b"/srv/app.wsgi/", b"/x/a", 3), b"/srv/app.wsgi/a");
+        assert_eq!(rest(b"/srv/app.wsgi", b"/x/a", 3), b"/a");
+        assert_eq!(rest(b"/srv/app.wsgi", b"/x/", 3), b"/");
+        assert_eq!(rest(b"/srv/app.wsgi/", b"/x/a", 3), b"a");
     }
 
     #[test]
-    fn what_follows_a_match_is_appended_literally() {
-        assert_eq!(mapped_by_match(b"/srv/p_", b"/x/p_a", 5), b"/srv/p_a");
-        assert_eq!(mapped_by_match(b"/srv/app.wsgi", b"/a", 1), b"/srv/app.wsgi/a");
+    fn what_follows_a_match_is_taken_literally() {
+        assert_eq!(rest_of_match(b"/x/p_a", 5), b"a");
+        assert_eq!(rest_of_match(b"/a", 1), b"/a");
     }
 
     #[test]
@@ -306,6 +308,8 @@ mod tests {
         assert_eq!(*script_name(b"/app/a/b", b"/a/b"), *b"/app");
         assert_eq!(*script_name(b"/a/b", b"/a/b"), *b"");
         assert_eq!(*script_name(b"//app", b""), *b"/app");
+        assert_eq!(*script_name(b"/app//a///b", b"/a/b"), *b"/app");
+        assert_eq!(*script_name(b"/app//a", b"//a"), *b"/app");
     }
 
     #[test]

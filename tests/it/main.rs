@@ -47,6 +47,7 @@ mod lifecycle;
 mod limits;
 mod limits_together;
 mod logging;
+mod mapping;
 mod neighbours;
 mod on_demand;
 mod passed;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     suite.topic("limits", limits::tests);
     suite.topic("limits_together", limits_together::tests);
     suite.topic("logging", logging::tests);
+    suite.topic("mapping", mapping::tests);
     suite.topic("neighbours", neighbours::tests);
     suite.topic("on_demand", on_demand::tests);
     suite.topic("passed", passed::tests);

@@ -1,5 +1,6 @@
 //! The exchange as frames over a unix stream socket, many in turn over one connection.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +58,8 @@ pub struct Connection {
 struct Reader {
     decoder: Decoder,
     body: Body,
+    /// Of the body, as far as it came before what was waited for: at most the pieces that httpd's child sends unasked.
+    kept: VecDeque<(Kind, Vec<u8>)>,
     /// `Sent` has come.
     sent: bool,
 }
@@ -73,6 +76,32 @@ enum Body {
     Ended,
     /// It broke off.
     Failed(BodyFailure),
+}
+
+impl Body {
+    /// What a frame says of it; how many bytes went to `into`.
+    fn go_on(&mut self, kind: Kind, payload: &[u8], into: &mut dyn FnMut(&[u8])) -> usize {
+        let is_data = matches!(kind, Kind::Body | Kind::BodyPart);
+        *self = match kind {
+            Kind::Body => Self::Quiet,
+            Kind::BodyPart => Self::Wanted,
+            Kind::BodyEnd => Self::Ended,
+            Kind::BodyAbort => Self::Failed(body_abort(payload)),
+            other => Self::Failed(broken(&unexpected(other))),
+        };
+        if !is_data {
+            return 0;
+        }
+        into(payload);
+        payload.len()
+    }
+}
+
+fn is_of_body(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort
+    )
 }
 
 #[derive(Default)]
@@ -127,10 +156,7 @@ impl Connection {
                     break;
                 }
                 // What the last exchange asked for and did not need any more.
-                Some(Frame {
-                    kind: Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort | Kind::Sent,
-                    ..
-                }) => continue,
+                Some(Frame { kind, .. }) if is_of_body(kind) || kind == Kind::Sent => continue,
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
                 None => {}
             }
@@ -140,6 +166,7 @@ impl Connection {
             }
         }
         reader.body = Body::Quiet;
+        reader.kept.clear();
         reader.sent = false;
         let mut writer = lock(&self.writer);
         writer.answer.clear();
@@ -230,15 +257,15 @@ impl Connection {
     /// Waits until httpd needs the file no more.
     fn wait_until_sent(&self) -> Result<(), Gone> {
         let mut reader = lock(&self.reader);
-        let Reader { decoder, body, sent } = &mut *reader;
+        let Reader {
+            decoder, kept, sent, ..
+        } = &mut *reader;
         while !*sent {
             match decoder.next() {
                 Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
-                // An answer to a question of which nobody waits for the answer any more.
-                Ok(Some(Frame {
-                    kind: kind @ (Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort),
-                    ..
-                })) => *body = Body::Failed(broken(&unexpected(kind))),
+                Ok(Some(Frame { kind, payload })) if is_of_body(kind) => {
+                    kept.push_back((kind, payload.to_vec()))
+                }
                 Ok(Some(_)) | Err(_) => return Err(Gone),
                 Ok(None) => match receive(&self.stream, decoder.space()) {
                     Ok(n) if n > 0 => decoder.filled(n),
@@ -268,37 +295,30 @@ impl Connection {
 impl Exchange for Connection {
     fn read(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
         let mut reader = lock(&self.reader);
-        let Reader { decoder, body, sent } = &mut *reader;
+        let Reader {
+            decoder,
+            body,
+            kept,
+            sent,
+        } = &mut *reader;
         loop {
             match body {
                 Body::Ended => return Ok(0),
                 Body::Failed(failure) => return Err(failure.clone()),
                 Body::Quiet | Body::Wanted => {}
             }
-            match decoder.next() {
-                Ok(Some(Frame {
-                    kind: kind @ (Kind::Body | Kind::BodyPart),
-                    payload,
-                })) => {
-                    into(payload);
-                    let n = payload.len();
-                    *body = match kind {
-                        Kind::BodyPart => Body::Wanted,
-                        _ => Body::Quiet,
-                    };
-                    if n > 0 {
-                        return Ok(n);
-                    }
+            if let Some((kind, payload)) = kept.pop_front() {
+                match body.go_on(kind, &payload, into) {
+                    0 => continue,
+                    n => return Ok(n),
                 }
-                Ok(Some(Frame {
-                    kind: Kind::BodyEnd, ..
-                })) => *body = Body::Ended,
-                Ok(Some(Frame {
-                    kind: Kind::BodyAbort,
-                    payload,
-                })) => *body = Body::Failed(body_abort(payload)),
+            }
+            match decoder.next() {
                 Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
-                Ok(Some(Frame { kind, .. })) => *body = Body::Failed(broken(&unexpected(kind))),
+                Ok(Some(Frame { kind, payload })) => match body.go_on(kind, payload, into) {
+                    0 => {}
+                    n => return Ok(n),
+                },
                 Err(error) => *body = Body::Failed(broken(&error)),
                 Ok(None) => {
                     if matches!(body, Body::Quiet) {
@@ -422,7 +442,12 @@ impl Exchange for Connection {
                 return Vec::new();
             }
         }
-        let Reader { decoder, body, sent } = &mut *reader;
+        let Reader {
+            decoder,
+            body,
+            kept,
+            sent,
+        } = &mut *reader;
         loop {
             match decoder.next() {
                 Ok(Some(Frame {
@@ -430,6 +455,9 @@ impl Exchange for Connection {
                     payload,
                 })) => return payload.to_vec(),
                 Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
+                Ok(Some(Frame { kind, payload })) if is_of_body(kind) => {
+                    kept.push_back((kind, payload.to_vec()))
+                }
                 Ok(Some(Frame { kind, .. })) => {
                     *body = Body::Failed(broken(&unexpected(kind)));
                     return Vec::new();
@@ -725,7 +753,11 @@ mod tests {
         assert_eq!(frames(&theirs, 1)[0].0, Kind::Want);
         assert_eq!(message::try_receive(&theirs, &mut [0]).unwrap_err().errno, 11);
         say(&theirs, Kind::BodyPart, b"fgh");
-        say(&theirs, Kind::BodyEnd, b"");
+        say(&theirs, Kind::Body, b"ij");
+        say(&theirs, Kind::Scoreboard, b"board");
+        assert_eq!(connection.scoreboard(), b"board");
+        let got = connection.read(10, &mut |bytes| body.extend_from_slice(bytes));
+        assert_eq!((got, body.as_slice()), (Ok(3), &b"abcdefgh"[..]));
         // What the application did not read does not get into the way of the next request.
         say(&theirs, Kind::Head, b"next");
         connection.next_head(&mut body).unwrap();
