@@ -25,6 +25,22 @@ class Ceiling(Contender):
 
 
 @dataclass(frozen=True)
+class Handover(Contender):
+    """A handler in C that gets a few bytes from a process in C before it answers."""
+
+    def directives(self, server):
+        return [
+            f'LoadModule handover_module "{server.module / "mod_handover.so"}"',
+            "<Location />",
+            "    SetHandler handover",
+            "</Location>",
+        ]
+
+    def command(self, server):
+        return [server.module / "handover_peer", server.socket, str(self.processes), str(self.threads)]
+
+
+@dataclass(frozen=True)
 class Static(Contender):
     """httpd's own handler for files."""
 
@@ -84,6 +100,7 @@ BY_NAME = {
     for contender in [
         Ceiling("ceiling", "ceiling", able=OF_C),
         Static("static", "static", able=OF_FILES),
+        Handover("handover", "handover", able=frozenset({"hello", "one-client"}), processes=2, threads=15),
         *pair("embedded"),
         *pair("prefork", mpm="prefork", usual=WAITING | {"headers"}),
         *pair("daemon", processes=2, threads=15),

@@ -214,17 +214,34 @@ def add_packages(python, family):
     output("chmod", "-R", "a+rX", str(VENV))
 
 
-def compile_ceiling(setup):
-    """Compiles ceiling.c below the temporary directory; returns the module."""
-    work = setup.root / "ceiling-module"
+def compile_module(setup, name):
+    """Compiles a module in C below the temporary directory; returns it."""
+    work = setup.root / f"{name}-module"
     work.mkdir()
-    shutil.copyfile(HERE / "ceiling.c", work / "mod_ceiling.c")
-    done = subprocess.run(
-        [find_apxs(), "-Wc,-O2 -Wall", "-c", "mod_ceiling.c"], cwd=work, capture_output=True, text=True, check=False
-    )
+    shutil.copyfile(HERE / f"{name}.c", work / f"mod_{name}.c")
+    compile_in(work, f"{name}.c", find_apxs(), "-Wc,-O2 -Wall", "-c", f"mod_{name}.c")
+    return work / ".libs" / f"mod_{name}.so"
+
+
+def compile_in(work, source, *command):
+    """Runs a compiler there; raises Unable."""
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unable(f"ceiling.c does not compile: {done.stderr.strip()[-1500:]}")
-    return work / ".libs" / "mod_ceiling.so"
+        raise Unable(f"{source} does not compile: {done.stderr.strip()[-1500:]}")
+
+
+def ceiling(setup):
+    """The module."""
+    return compile_module(setup, "ceiling")
+
+
+def handover(setup):
+    """The directory of the module and of the program at its other end."""
+    directory = compile_module(setup, "handover").parent
+    directory.chmod(0o755)
+    source = str(HERE / "handover_peer.c")
+    compile_in(directory, "handover_peer.c", "gcc", "-O2", "-Wall", "-pthread", "-o", "handover_peer", source)
+    return directory
 
 
 def rwsgi(_setup):
@@ -264,7 +281,8 @@ def from_pypi(family):
 
 
 MAKERS = {
-    "ceiling": compile_ceiling,
+    "ceiling": ceiling,
+    "handover": handover,
     "static": lambda setup: setup.httpd,
     "mod_wsgi": mod_wsgi,
     "rwsgi": rwsgi,
