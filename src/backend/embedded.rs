@@ -13,7 +13,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rwsgi_embedding::host::{Guest, Host, Look, Outcome, ProcessLog, ReadFault, Refused, WriteFault};
+use rwsgi_embedding::host::{
+    Guest, Host, Look, Offered, Outcome, ProcessLog, ReadFault, Refused, WriteFault,
+};
 use rwsgi_embedding::settings::Settings;
 use rwsgi_os::{process, signal};
 use rwsgi_wire::control::Preload;
@@ -282,6 +284,16 @@ impl Host for Exchange<'_> {
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), WriteFault> {
         let passed = self.pass(bytes, flush);
         self.written(passed)
+    }
+
+    fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, WriteFault> {
+        if !self.pending.is_empty() {
+            return Ok(None);
+        }
+        match self.relay.offer(bytes) {
+            Ok(offered) => Ok(offered),
+            Err(fault) => self.written(Err(fault)).map(|()| None),
+        }
     }
 
     fn file(&mut self, fd: BorrowedFd<'_>, part: response::File) -> Result<(), WriteFault> {

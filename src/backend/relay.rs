@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rwsgi_wire::response::{BodyFault, Log, Response};
 
-use super::client::{BodyRead, Client, Piece, Promise, Unsent};
+use super::client::{BodyRead, Client, Gone, Offered, Piece, Promise, Unsent};
 use super::file::File;
 use super::lines::{Lines, Moment};
 use super::{Failure, Fault, Message, codes};
@@ -230,6 +230,25 @@ impl<'a> Relay<'a> {
         sent
     }
 
+    /// Passes bytes of an answer that has begun, as far as that goes without waiting for the client; `None` when that cannot be had.
+    pub fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Fault> {
+        let promise = self.promise.unwrap_or_default();
+        let room = promise
+            .length
+            .filter(|_| !promise.bodiless)
+            .map(|n| n - self.length);
+        let is_too_long = room.is_some_and(|room| room < bytes.len() as u64);
+        if !self.sent || self.complete || is_too_long {
+            return Ok(None);
+        }
+        let offered = self.client.offer(bytes).map_err(|Gone| Fault::ClientGone)?;
+        if let Some(offered) = offered {
+            self.length += offered.taken as u64;
+            self.served = Instant::now();
+        }
+        Ok(offered)
+    }
+
     /// Whether the answer may end here: it has a head, and as many bytes as promised.
     pub fn may_end(&mut self) -> Result<(), Fault> {
         let Some(promise) = self.promise else {
@@ -365,6 +384,18 @@ pub(crate) mod tests {
             }
             Ok(())
         }
+        fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
+            if self.gone {
+                return Err(Gone);
+            }
+            let taken = bytes.len().min(4);
+            self.seen
+                .push(format!("offered {}", String::from_utf8_lossy(&bytes[..taken])));
+            Ok(Some(Offered {
+                taken,
+                is_sent: taken == bytes.len(),
+            }))
+        }
         fn watch_file(&mut self, _: OwnedFd, end: u64, _: Message) {
             self.seen.push(format!("watch to {end}"));
         }
@@ -452,6 +483,27 @@ pub(crate) mod tests {
             (Ok(()), true, 6)
         );
         assert_eq!(client.seen, ["start 404"]);
+    }
+
+    #[test]
+    fn what_is_offered_counts_as_far_as_it_was_taken() {
+        let mut client = Recorder::default();
+        let mut relay = Relay::new(&mut client);
+        relay.start(&head(b"7")).unwrap();
+        // The head goes with what is sent.
+        assert_eq!(relay.offer(b"a"), Ok(None));
+        let data = relay.admit(b"a").unwrap();
+        relay.send(&[Piece::Data(data), Piece::Flush]).unwrap();
+        assert_eq!(relay.offer(b"bcdefg").unwrap().unwrap().taken, 4);
+        assert_eq!(relay.length(), 5);
+        // What is too long is said where it is cut.
+        assert_eq!(relay.offer(b"fgh"), Ok(None));
+        assert!(relay.offer(b"fg").unwrap().unwrap().is_sent);
+        assert_eq!(relay.may_end(), Ok(()));
+        assert_eq!(
+            client.seen,
+            ["start 200", "data a", "flush", "offered bcde", "offered fg"]
+        );
     }
 
     #[test]

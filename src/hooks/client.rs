@@ -8,7 +8,7 @@ use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response}
 
 use super::upload::Upload;
 use crate::backend::Message;
-use crate::backend::client::{BodyRead, Client, Piece, Promise, Unsent};
+use crate::backend::client::{BodyRead, Client, Gone, Offered, Piece, Promise, Unsent};
 use crate::httpd::{self, BodyError, Level, Request};
 use crate::request::instead::{Instead, Rules, instead};
 use crate::request::response;
@@ -234,6 +234,15 @@ impl Client for RequestClient<'_, '_> {
         let sent = self.request.send(pieces, self.sendfile);
         self.stopped |= sent == Err(Unsent::Gone);
         sent
+    }
+
+    fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
+        if !self.sent {
+            return Ok(None);
+        }
+        let offered = self.request.offer(bytes);
+        self.stopped |= offered.is_err();
+        offered
     }
 
     fn watch_file(&mut self, file: OwnedFd, end: u64, why: Message) {

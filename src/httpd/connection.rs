@@ -25,6 +25,11 @@ impl<'r> Connection<'r> {
         self.rec().aborted != 0
     }
 
+    /// httpd has something that the client has had no room for.
+    pub(super) fn keeps_output(&self) -> bool {
+        self.rec().data_in_output_filters != 0
+    }
+
     /// This connection has no socket of its own (an HTTP/2 stream).
     pub fn is_secondary(&self) -> bool {
         !self.rec().master.is_null()

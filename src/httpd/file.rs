@@ -23,7 +23,8 @@ const LEAST_FOR_KERNEL: u64 = 16 * 1024;
 /// Bytes of one read. httpd's last filter gathers up to 16 before it writes.
 const BLOCK: usize = 64 * 1024;
 
-/// Filters that look at no byte of data. Behind them the socket takes what is there.
+/// Filters that look at no byte of data and keep none but the last, nor anything that belongs to a thread. Behind them the socket takes what
+/// is there.
 const BLIND_FILTERS: [&[u8]; 10] = [
     b"byterange",
     b"content_length",
@@ -55,7 +56,7 @@ impl Request<'_> {
     }
 
     /// No filter between here and the socket looks at the data.
-    fn only_the_kernel_reads(&self) -> bool {
+    pub(super) fn only_the_kernel_reads(&self) -> bool {
         let mut next = self.rec().output_filters;
         // SAFETY: H1: the filter chain is this request's.
         while let Some(filter) = unsafe { next.as_ref() } {

@@ -2,10 +2,11 @@
 //!
 //! What httpd guarantees, and what every `SAFETY:` comment in this folder cites:
 //!
-//! * **H1** pointers given to a hook are valid, and ours alone on this thread, until the hook returns;
+//! * **H1** pointers given to a hook are valid, and ours alone on this thread, until the hook returns (or on a thread of ours in its place,
+//!   which has them to itself: see [`Request::offer`]);
 //! * **H2** strings reached from a `request_rec`, `server_rec` or `conn_rec` end in NUL (or are null), live as long as that
 //!   structure's pool, and are bytes, not UTF-8;
-//! * **H3** a pool is used on one thread only, except configuration pools, which nobody changes while requests are served;
+//! * **H3** a pool is used on one thread at a time only, except configuration pools, which nobody changes while requests are served;
 //! * **H4** cleanups run in reverse order when their pool is destroyed and may not touch a younger pool;
 //! * **H5** pool allocation does not return null: httpd aborts instead;
 //! * **H6** our slot in a configuration vector holds what our create or merge function stored, or null;
@@ -28,6 +29,7 @@ mod file;
 mod log;
 mod module;
 mod mpm;
+mod offer;
 mod other_child;
 mod pool;
 mod regex;

@@ -52,6 +52,26 @@ int rw_enable_mmap(request_rec *r)
     return conf->enable_mmap != ENABLE_MMAP_OFF;
 }
 
+apr_size_t rw_flush_threshold(conn_rec *c)
+{
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 97)
+    core_server_config *conf = ap_get_core_module_config(c->base_server->module_config);
+    return conf->flush_max_threshold;
+#else
+    (void)c;
+    return 65536;
+#endif
+}
+
+apr_status_t rw_send_kept(conn_rec *c)
+{
+    ap_filter_t *last = c->output_filters;
+    while (last->next)
+        last = last->next;
+    /* So MPMs complete an answer whose handler has returned. */
+    return last->frec->filter_func.out_func(last, NULL);
+}
+
 int rw_is_https(conn_rec *c)
 {
     APR_OPTIONAL_FN_TYPE(ssl_is_https) *is_https = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https);

@@ -19,6 +19,10 @@ void rw_bucket_delete(apr_bucket *b);
 apr_bucket *rw_bucket_new(apr_bucket_alloc_t *list);                 /* without type, data and length */
 int rw_enable_mmap(request_rec *r);                /* EnableMMAP covers this request */
 
+apr_size_t rw_flush_threshold(conn_rec *c);        /* FlushMaxThreshold, in bytes */
+/* What httpd's last output filter keeps goes out as far as there is room, which is not waited for. */
+apr_status_t rw_send_kept(conn_rec *c);
+
 int rw_is_https(conn_rec *c);                      /* mod_ssl's opinion; 0 without mod_ssl */
 /* A variable of mod_ssl for this request; empty when it has none of that name, NULL without mod_ssl. */
 const char *rw_ssl_variable(request_rec *r, const char *name);

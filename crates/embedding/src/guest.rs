@@ -8,9 +8,9 @@ use std::ptr::NonNull;
 
 use rwsgi_wire::response::{BodyFault, File, Log};
 
-use crate::host::{Outcome, ReadFault, Refused, WriteFault};
+use crate::host::{Offered, Outcome, ReadFault, Refused, WriteFault};
 use crate::settings::Settings;
-use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM};
+use crate::table::{ABI, FAILED, GuestTable, HostTable, NOT_HERE, SOME_LEFT, TEXT_ROOM};
 
 /// The functions behind the guest's table.
 pub trait GuestSide: 'static {
@@ -149,7 +149,8 @@ extern "C" fn take(taker: *mut c_void, bytes: *const u8, len: usize) {
     taker.panicked |= catch_unwind(AssertUnwindSafe(|| (taker.into)(bytes))).is_err();
 }
 
-/// One request, during [`GuestSide::serve`] and on its thread (neither `Send` nor `Sync`).
+/// One request, during [`GuestSide::serve`] and on its thread (neither `Send` nor `Sync`). Another thread may [`offer`](Self::offer), if
+/// whoever lets it sees to it that the first makes no call meanwhile and that `serve` has not returned.
 pub struct HostExchange<'r> {
     host: &'static HostTable,
     exchange: *mut c_void,
@@ -210,6 +211,24 @@ impl HostExchange<'_> {
             bytes.len(),
             flush.into(),
         ))
+    }
+
+    /// Hands over bytes of the answer as far as they can be sent without waiting for the client; `None` when the host does not know how far
+    /// that would be. Does not block.
+    pub fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, WriteFault> {
+        let mut taken = 0;
+        match (self.host.offer)(self.exchange, bytes.as_ptr(), bytes.len(), &raw mut taken) {
+            0 => Ok(Some(Offered {
+                taken: bytes.len(),
+                is_sent: true,
+            })),
+            SOME_LEFT => Ok(Some(Offered {
+                taken: taken.min(bytes.len()),
+                is_sent: false,
+            })),
+            NOT_HERE => Ok(None),
+            fault => written(fault).map(|()| None),
+        }
     }
 
     /// Hands over part of a regular file as the rest of the answer. Blocks: detach from Python first.
@@ -295,6 +314,16 @@ mod tests {
                 };
                 exchange.file(std::io::stdin().as_fd(), part).unwrap();
             }
+            if head == b"offer" {
+                let some = Offered {
+                    taken: 2,
+                    is_sent: false,
+                };
+                assert_eq!(exchange.offer(b"abc"), Ok(Some(some)));
+                assert_eq!(exchange.offer(b"c").unwrap().map(|all| all.is_sent), Some(true));
+                assert_eq!(exchange.offer(b""), Ok(None));
+                assert_eq!(exchange.offer(b"gone"), Err(WriteFault::ClientGone));
+            }
             loop {
                 buffer.clear();
                 match exchange.read(4, &mut |bytes| buffer.extend_from_slice(bytes)) {
@@ -343,6 +372,16 @@ mod tests {
             self.seen
                 .push(format!("file {}+{} {}", part.from, part.length, part.wait));
             Ok(())
+        }
+        fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, WriteFault> {
+            match bytes {
+                b"" => Ok(None),
+                b"gone" => Err(WriteFault::ClientGone),
+                _ => Ok(Some(Offered {
+                    taken: bytes.len().min(2),
+                    is_sent: bytes.len() <= 2,
+                })),
+            }
         }
         fn log(&mut self, log: &Log<'_>) {
             let text = String::from_utf8_lossy(log.text);
@@ -411,6 +450,10 @@ mod tests {
         };
         assert_eq!(guest.serve(&mut host, b"file", None), Outcome::Done);
         assert_eq!(host.seen, ["response head", "file 1099511627776+3 true"]);
+
+        host.seen.clear();
+        assert_eq!(guest.serve(&mut host, b"offer", None), Outcome::Done);
+        assert_eq!(host.seen, ["response head"]);
 
         assert_eq!(
             guest.serve(&mut host, b"panic", None),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rwsgi_wire::response::{AbortReason, BodyFault, File, Log};
 
 use crate::settings::Settings;
-use crate::table::{ABI, FAILED, GuestTable, HostTable, TEXT_ROOM, Take};
+use crate::table::{ABI, FAILED, GuestTable, HostTable, NOT_HERE, SOME_LEFT, TEXT_ROOM, Take};
 
 /// The body broke off: why, and a sentence.
 pub type ReadFault = (BodyFault, String);
@@ -24,11 +24,21 @@ pub enum WriteFault {
     Failed = 2,
 }
 
+/// How far bytes went that were not to wait for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offered {
+    /// So many of them have been taken.
+    pub taken: usize,
+    /// All of them have, and all that was taken is on its way.
+    pub is_sent: bool,
+}
+
 /// The host refused the answer's head, and has logged why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
 
-/// One request as the host offers it. Called on the thread that called [`Guest::serve`] only.
+/// One request as the host offers it. Called on the thread that called [`Guest::serve`], but for [`offer`](Self::offer): that may come from
+/// another thread, while the first is not in here.
 pub trait Host {
     /// Reads up to `limit` body bytes and gives them to `into`, in one or more pieces; none at the end.
     fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault>;
@@ -45,6 +55,11 @@ pub trait Host {
     /// A variable of mod_ssl.
     fn ssl_variable(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
         None
+    }
+    /// Takes bytes of the answer as far as they can be sent without waiting for the client, and sends what it kept of those before; `None`
+    /// when that cannot be had: nothing was taken.
+    fn offer(&mut self, _bytes: &[u8]) -> Result<Option<Offered>, WriteFault> {
+        Ok(None)
     }
 }
 
@@ -78,6 +93,7 @@ static HOST: HostTable = HostTable {
     log: host_log,
     process_log: host_process_log,
     scoreboard: host_scoreboard,
+    offer: host_offer,
 };
 
 /// Python, started in this process. Neither it nor its library is ever unloaded.
@@ -147,8 +163,9 @@ impl Guest {
 fn with<T>(exchange: *mut c_void, panicked: T, body: impl FnOnce(&mut dyn Host) -> T) -> T {
     let exchange = exchange.cast::<&mut dyn Host>();
     catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: by the contract of the table the guest passes back, on the same thread and during `serve`, the pointer it was
-        // given, which points to the `&mut dyn Host` on the stack of `Guest::serve`; nobody else uses that meanwhile.
+        // SAFETY: by the contract of the table the guest passes back, during `serve`, the pointer it was given, which points to the
+        // `&mut dyn Host` on the stack of `Guest::serve`; nobody else uses that meanwhile: the guest is on the same thread, or in `offer`
+        // while that thread is in none of these functions.
         let host = unsafe { &mut *exchange };
         body(&mut **host)
     }))
@@ -189,6 +206,20 @@ extern "C" fn host_data(exchange: *mut c_void, bytes: *const u8, len: usize, flu
     with(exchange, FAILED, |host| {
         host.data(bytes, flush != 0)
             .map_or_else(|fault| fault as i32, |()| 0)
+    })
+}
+
+extern "C" fn host_offer(exchange: *mut c_void, bytes: *const u8, len: usize, taken: *mut usize) -> i32 {
+    // SAFETY: the guest lends `len` readable bytes for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
+    with(exchange, FAILED, |host| match host.offer(bytes) {
+        Ok(Some(offered)) => {
+            // SAFETY: the guest lends a place for a number for this call.
+            unsafe { taken.write(offered.taken) };
+            if offered.is_sent { 0 } else { SOME_LEFT }
+        }
+        Ok(None) => NOT_HERE,
+        Err(fault) => fault as i32,
     })
 }
 

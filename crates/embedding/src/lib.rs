@@ -9,7 +9,8 @@
 //! | host | `open(host table, settings)` once per process | host table: for the life of the process; settings: during the call |
 //! | host | `serve(exchange, head)` once per request, on any thread | both: during the call |
 //! | host | `close(seconds)` once | – |
-//! | guest | `read`, `response`, `data`, `log` with the exchange it was given | buffers: during the call |
+//! | guest | `read`, `response`, `data`, `log` with the exchange it was given, on the thread of `serve` | buffers: during the call |
+//! | guest | `offer` with such an exchange, on any thread, while no other function of that exchange runs | buffer: during the call |
 //! | guest | `process_log` from any thread between `open` and the end of `close` | text: during the call |
 //!
 //! Nothing unwinds across: every function catches panics on its own side ([`table::FAILED`]).

@@ -59,7 +59,16 @@ pub struct HostTable {
     pub process_log: extern "C" fn(log: *const u8, len: usize),
     /// Calls `take` with `sink` and an encoded `Scoreboard`, lent for that call, or not at all when applications may not see it.
     pub scoreboard: extern "C" fn(sink: *mut c_void, take: extern "C" fn(*mut c_void, *const u8, usize)),
+    /// Takes body bytes of the answer as far as they can be sent without waiting for the client, and what it kept of those before. 0: all of
+    /// them are on their way; [`SOME_LEFT`]: the first `*taken` bytes are the host's from now on, and some of what there is waits for the
+    /// client; [`NOT_HERE`]: this cannot be had for this answer, and nothing was taken; else a [`crate::host::WriteFault`].
+    pub offer: extern "C" fn(exchange: *mut c_void, bytes: *const u8, len: usize, taken: *mut usize) -> i32,
 }
+
+/// Answer of [`HostTable::offer`].
+pub const SOME_LEFT: i32 = 3;
+/// Answer of [`HostTable::offer`].
+pub const NOT_HERE: i32 = 4;
 
 /// Room for a fault's text in [`HostTable::read`] and a refusal in [`GuestTable::open`], in bytes.
 pub const TEXT_ROOM: usize = 1024;

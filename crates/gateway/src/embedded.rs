@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rwsgi_embedding::guest::{GuestSide, HostExchange, HostLog};
 use rwsgi_embedding::host::Outcome;
 use rwsgi_embedding::settings::Settings;
+use rwsgi_os::process;
 use rwsgi_wire::call::Call;
 use rwsgi_wire::head::Head;
 use rwsgi_wire::python::Python;
@@ -20,12 +21,13 @@ use crate::api::install_apache;
 use crate::calls;
 use crate::codes;
 use crate::cpython::{
-    Attached, Embedded, End, Gil, Interpreter, Others, PyResult, StartUp, another, halt, lend,
+    Attached, Embedded, End, Gil, Interpreter, Others, PyResult, StartUp, another, free_function, halt, lend,
     own_gil_is_possible,
 };
 use crate::environment::{Snapshot, set_egg_cache, take_out_hash_seed};
 use crate::exchange::Exchange;
-use crate::exchange::host::{Calls, Carrier};
+use crate::exchange::host::{Calls, Carrier, Manner};
+use crate::exchange::socket::{become_copy, is_copy};
 use crate::wsgi::environ::Constants;
 use crate::wsgi::request::ProcessLog;
 use crate::wsgi::serve::{Circumstances, serve};
@@ -142,7 +144,11 @@ impl GuestSide for Guest {
         let record = exchange.record();
         let calls: &mut dyn Calls = &mut exchange;
         lend(calls, |host| {
-            let carrier: Arc<dyn Exchange> = Arc::new(Carrier::new(host, runtime.log, head.has_body));
+            let manner = Manner {
+                has_body: head.has_body,
+                may_wait: runtime.settings.multithread && record.is_none(),
+            };
+            let carrier: Arc<dyn Exchange> = Carrier::new(host, |log: &Log<'_>| runtime.log.log(log), manner);
             let circumstances = Circumstances {
                 thread_id: thread_number(),
                 daemon_start: 0,
@@ -152,6 +158,10 @@ impl GuestSide for Guest {
                 Call::Application => serve(py, state, &carrier, &head, circumstances),
                 _ => calls::serve(py, state, &carrier, &head, circumstances),
             });
+            if is_copy() {
+                // The application forked and came back here: this is the copy, and the answer is the other's to give.
+                process::exit_now(i32::from(!matches!(served, Ok(Ok(())))));
+            }
             match served {
                 // A client that has gone is not a failure of the application.
                 Ok(Ok(())) => {
@@ -336,7 +346,17 @@ fn set_up(py: Attached<'_>, settings: &Settings, log: HostLog, group: &[u8]) -> 
     add_paths(py, interpreters, group, "WSGIPythonPath", &*server_log)
         .map_err(|exception| exception.sentence())?;
     install_apache(py, &settings.httpd, true).map_err(|exception| exception.sentence())?;
+    know_copies(py).map_err(|exception| exception.sentence())?;
     Ok(state)
+}
+
+/// A process that the application forks knows that it is a copy: the answers under way are not its to give.
+fn know_copies(py: Attached<'_>) -> PyResult<'_, ()> {
+    let forked = free_function(py, c"become_copy", |py, _| Ok(py.bool(become_copy())))?;
+    let hooks = py.dict()?;
+    hooks.set(&py.text("after_in_child")?, &forked)?;
+    let register = py.import(c"os")?.attribute(c"register_at_fork")?;
+    register.call_with(&[], &hooks).map(drop)
 }
 
 /// The first thing in the main interpreter, before any application; gives what `os.environ` of the others begins with.

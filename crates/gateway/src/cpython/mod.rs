@@ -38,7 +38,7 @@ pub use error::{Exception, PyResult, Raise};
 pub use filling::Room;
 pub use fork::guard_forks;
 pub use interpreter::{Closed, Interpreter, Waits, measure_waits, waits};
-pub use lend::{Lent, lend};
+pub use lend::{Lent, Taken, lend};
 pub use object::{Attached, Object, Stored};
 pub use own_gil::is_possible as own_gil_is_possible;
 pub use start::{Embedded, End, Gil, Others, StartUp, another, halt};

@@ -4,11 +4,13 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rwsgi_os::signal;
 
 /// How long a block may wait for the next one. What was promised while others were being sent waits up to twice as long.
 pub const PROMPT: Duration = Duration::from_micros(400);
-/// How soon it is tried again to send what there was no room for; twice as long each time.
+/// How soon it is tried again to send what there was no room for, or whose request had the exchange for itself; twice as long each time.
 const FULL: Duration = Duration::from_millis(1);
 const FULL_LONGEST: Duration = Duration::from_millis(50);
 
@@ -22,6 +24,14 @@ pub trait Waiting: Send + Sync {
 struct Sender {
     state: Mutex<State>,
     asked: Condvar,
+}
+
+/// What could not be sent.
+struct Full {
+    of: Arc<dyn Waiting>,
+    /// It is tried again then, and after so long once more.
+    at: Instant,
+    pause: Duration,
 }
 
 #[derive(Default)]
@@ -54,8 +64,13 @@ impl Sender {
             state: Mutex::default(),
             asked: Condvar::new(),
         }));
-        let thread = thread::Builder::new().name("rwsgi-prompt".into());
-        thread.spawn(|| sender.run()).is_ok().then_some(sender)
+        let thread = thread::Builder::new().name("rwsgi prompt".into());
+        // httpd steers its children, and Python its process, by signals to their own threads.
+        let mask = signal::block_all().ok()?;
+        let started = thread.spawn(|| sender.run());
+        // The mask was this thread's a moment ago.
+        let _ = signal::restore(&mask);
+        started.is_ok().then_some(sender)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,19 +78,16 @@ impl Sender {
     }
 
     fn run(&self) {
-        let (mut full, mut pause) = (Vec::new(), FULL);
+        let mut full: Vec<Full> = Vec::new();
         loop {
-            let fresh = self.next((!full.is_empty()).then_some(pause));
+            let next = full.iter().map(|full| full.at).min();
+            let fresh = self.next(next.map(|at| at.saturating_duration_since(Instant::now())));
             if !fresh.is_empty() {
                 thread::sleep(PROMPT);
             }
-            let before = full.len();
-            full.extend(fresh);
-            full.retain(|of: &Arc<dyn Waiting>| !of.send_waiting());
-            pause = match full.is_empty() || full.len() < before {
-                true => FULL,
-                false => (2 * pause).min(FULL_LONGEST),
-            };
+            let now = Instant::now();
+            full.retain_mut(|full| full.at > now || !full.try_again(now));
+            full.extend(fresh.into_iter().filter_map(|of| Full::unless_sent(of, now)));
         }
     }
 
@@ -98,5 +110,63 @@ impl Sender {
             state.resting = false;
         }
         std::mem::take(&mut state.waiting)
+    }
+}
+
+impl Full {
+    /// Sends it; itself when that cannot be now.
+    fn unless_sent(of: Arc<dyn Waiting>, now: Instant) -> Option<Self> {
+        let (at, pause) = (now + FULL, 2 * FULL);
+        (!of.send_waiting()).then_some(Self { of, at, pause })
+    }
+
+    /// Each has its own pauses: a client that takes nothing delays nobody else.
+    fn try_again(&mut self, now: Instant) -> bool {
+        self.at = now + self.pause;
+        self.pause = (2 * self.pause).min(FULL_LONGEST);
+        self.of.send_waiting()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Can be sent once it was tried so often.
+    struct After(u32, AtomicU32);
+
+    impl Waiting for After {
+        fn send_waiting(&self) -> bool {
+            self.1.fetch_add(1, Ordering::Relaxed) + 1 >= self.0
+        }
+    }
+
+    fn promised(tries: u32) -> Arc<After> {
+        let of = Arc::new(After(tries, AtomicU32::new(0)));
+        assert!(promise(Arc::clone(&of) as _));
+        of
+    }
+
+    fn wait_for(of: &After) {
+        while of.1.load(Ordering::Relaxed) < of.0 {
+            thread::sleep(FULL);
+        }
+    }
+
+    /// Beside one that has waited for so long that it is tried every 50 ms only, others are tried again as soon as ever.
+    #[test]
+    fn who_takes_nothing_delays_nobody_else() {
+        let stuck = promised(u32::MAX);
+        while stuck.1.load(Ordering::Relaxed) < 8 {
+            thread::sleep(FULL);
+        }
+        // On a busy machine some are late.
+        assert!((0..50).any(|_| {
+            let begun = Instant::now();
+            wait_for(&promised(2));
+            begun.elapsed() < FULL_LONGEST / 4
+        }));
+        wait_for(&promised(1));
     }
 }

@@ -1,0 +1,56 @@
+//! Sending without waiting.
+//!
+//! What is passed to httpd's filters with a flush is waited for until the client has taken it, up to `Timeout`. Only the last filter can do
+//! without: it keeps what the socket has no room for, and sends that when it is called without anything new, as MPMs do once a handler has
+//! returned. So this is possible where all filters before it keep nothing.
+
+use super::bindings as c;
+use super::request::Request;
+use crate::backend::client::{Gone, Offered, Piece, Unsent};
+
+/// Bytes passed at once. From `FlushMaxThreshold` on (64 KiB, unless it is set), together with the frame around them, httpd waits.
+const PIECE: usize = 32 * 1024;
+
+impl Request<'_> {
+    /// Passes bytes of an answer on, whose head has gone, as far as they can be sent without waiting; `None` where that cannot be had.
+    ///
+    /// It may be called on another thread than that of the request, as long as that is outside httpd. What httpd changes in it belongs to
+    /// the request or its connection (pools, buckets, filters, the socket, which nobody else uses meanwhile), and nothing to a thread:
+    /// there is neither TLS nor HTTP/2, and no filter that is not known.
+    pub fn offer(&self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
+        if self.connection().is_secondary() || !self.only_the_kernel_reads() {
+            return Ok(None);
+        }
+        // SAFETY: H1: the request's connection.
+        let most = PIECE.min(unsafe { c::rw_flush_threshold(self.rec().connection) } / 2);
+        if most == 0 {
+            return Ok(None);
+        }
+        let mut taken = 0;
+        loop {
+            // Behind what is kept, more of it would make httpd wait.
+            let is_sent = self.send_kept()?;
+            let rest = bytes.get(taken..).unwrap_or_default();
+            if rest.is_empty() || !is_sent {
+                return Ok(Some(Offered {
+                    taken,
+                    is_sent: is_sent && rest.is_empty(),
+                }));
+            }
+            let piece = rest.get(..most).unwrap_or(rest);
+            self.send(&[Piece::Data(piece)], false)
+                .map_err(|_: Unsent| Gone)?;
+            taken += piece.len();
+        }
+    }
+
+    /// Sends what httpd keeps of this connection, as far as there is room; whether that was all.
+    fn send_kept(&self) -> Result<bool, Gone> {
+        // SAFETY: H1: the request's connection.
+        let status = unsafe { c::rw_send_kept(self.rec().connection) };
+        if status != 0 || self.connection().is_aborted() {
+            return Err(Gone);
+        }
+        Ok(!self.connection().keeps_output())
+    }
+}
