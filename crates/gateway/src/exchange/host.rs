@@ -4,65 +4,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use rwsgi_embedding::guest::HostExchange;
 pub use rwsgi_embedding::host::Offered;
 use rwsgi_wire::response::{AbortReason, File, Log};
 
+pub use super::calls::Calls;
 use super::prompt::{self, PROMPT, Waiting};
 use super::socket::is_copy;
 use super::{BodyFailure, Exchange, Flushed, Gone, HOLD, Wait};
 use crate::cpython::{Lent, Taken};
-
-/// What an exchange needs of the host.
-pub trait Calls {
-    /// Reads up to `limit` body bytes and gives them to `into`; their number, 0 at the end.
-    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
-    /// Hands over an encoded `Response`.
-    fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
-    /// Hands over body bytes; with `flush` they are on their way when it returns.
-    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone>;
-    /// Hands over body bytes of an answer that has begun, as far as they can be sent without waiting for the client; `None` when that cannot
-    /// be had. The only one that another thread than that of the request may call.
-    fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone>;
-    /// Hands over part of a regular file as the rest of the answer.
-    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
-    /// Logs a line for the request.
-    fn log(&mut self, log: &Log<'_>);
-    /// Hands over an encoded `Verdict`.
-    fn verdict(&mut self, payload: &[u8]);
-    /// A variable of mod_ssl.
-    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>>;
-}
-
-impl Calls for HostExchange<'_> {
-    fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
-        HostExchange::read(self, limit, into).map_err(|(fault, text)| BodyFailure {
-            fault: Some(fault),
-            text,
-        })
-    }
-    fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
-        HostExchange::response(self, payload).map_err(|_| Gone)
-    }
-    fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
-        HostExchange::data(self, bytes, flush).map_err(|_| Gone)
-    }
-    fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
-        HostExchange::offer(self, bytes).map_err(|_| Gone)
-    }
-    fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone> {
-        HostExchange::file(self, fd, part).map_err(|_| Gone)
-    }
-    fn log(&mut self, log: &Log<'_>) {
-        HostExchange::log(self, log);
-    }
-    fn verdict(&mut self, payload: &[u8]) {
-        HostExchange::verdict(self, payload);
-    }
-    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
-        HostExchange::ssl_variable(self, name)
-    }
-}
 
 /// One request of an httpd child. httpd's functions may be called on the request's own thread only: on another one, reading and
 /// writing fail with a sentence, and log lines go to the log of the server.

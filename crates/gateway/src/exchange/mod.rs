@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows Python. What blocks says so: callers detach first.
 
+mod calls;
 pub mod host;
 mod prompt;
 pub mod socket;
