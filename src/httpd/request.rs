@@ -438,12 +438,13 @@ impl<'r> Request<'r> {
 /// What httpd asks about files (`APR_FINFO_MIN`).
 const STATUS: i32 = 0x8170;
 
-/// An absolute path that httpd and the system understand as it is written.
+/// An absolute path that httpd and the system understand as it is written. (Others may be, too: what begins with a dot is not looked at.)
 fn is_canonical(path: &[u8]) -> bool {
-    let odd = |component: &[u8]| matches!(component, b"" | b"." | b"..");
-    let mut components = path.split(|byte| *byte == b'/');
-    let absolute = components.next() == Some(b"");
-    // Only the last may be empty: what ends with a slash.
-    let last = components.next_back();
-    absolute && !components.any(odd) && !matches!(last, Some(b"." | b".."))
+    let mut after_slash = false;
+    let odd = |byte: &u8| {
+        let odd = after_slash && matches!(byte, b'/' | b'.');
+        after_slash = *byte == b'/';
+        odd
+    };
+    path.first() == Some(&b'/') && !path.iter().any(odd)
 }

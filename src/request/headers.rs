@@ -1,5 +1,7 @@
 //! Which headers of a request become variables of the environ.
 
+use rwsgi_wire::field::is_token;
+
 use super::View;
 use crate::directives::proxies::ProxyHeader;
 
@@ -90,12 +92,6 @@ fn is_permitted(view: &View<'_>, name: &[u8]) -> bool {
 
 /// Whether a `Content-Type` is two, which httpd has joined: which of them counts would be a guess.
 pub fn is_doubled_type(value: &[u8]) -> bool {
-    let is_token = |part: &[u8]| {
-        !part.is_empty()
-            && part
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
-    };
     let begins_a_type = |text: &[u8]| {
         let end = text
             .iter()

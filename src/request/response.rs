@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use rwsgi_wire::field::{has_control, has_control_but_tab, is_token};
 use rwsgi_wire::response::Response;
 
 /// An answer's head, checked.
@@ -80,7 +81,7 @@ pub fn check<'a>(response: &Response<'a>) -> Result<Head<'a>, Broken> {
     if !(200..=999).contains(&response.status) {
         return Err(Broken::Status(response.status));
     }
-    if response.reason.iter().any(|byte| is_control(*byte)) {
+    if has_control(response.reason) {
         return Err(Broken::Reason);
     }
     let mut line = response.status.to_string().into_bytes();
@@ -104,11 +105,11 @@ pub fn check<'a>(response: &Response<'a>) -> Result<Head<'a>, Broken> {
 impl<'a> Head<'a> {
     fn take(&mut self, name: &'a [u8], value: &'a [u8]) -> Result<(), Broken> {
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        if !is_token(name) {
             return Err(Broken::Name(text(name)));
         }
         // A tab is allowed inside a value.
-        if value.iter().any(|byte| is_control(*byte) && *byte != b'\t') {
+        if has_control_but_tab(value) {
             return Err(Broken::Value(text(name)));
         }
         if name.eq_ignore_ascii_case(b"Content-Type") {
@@ -157,14 +158,6 @@ fn length(value: &[u8]) -> Option<u64> {
     }
     let number = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
     (number <= i64::MAX as u64).then_some(number)
-}
-
-fn is_control(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7f
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

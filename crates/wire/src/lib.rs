@@ -30,7 +30,7 @@
 //! - [`script`]: a script that a worker has loaded or is to load
 //! - [`life`], [`scale`]: what limits the life of workers, and how many there are
 //! - [`limits`]: every bound in one place; [`flow`]: how many lines of a worker go to a log
-//! - [`pairs`]: names and values as they travel; [`text`]: what others have named, as text
+//! - [`pairs`]: names and values as they travel; [`field`]: what header fields may consist of; [`text`]: what others have named, as text
 //! - [`code`]: the message catalogue entry
 //!
 //! If you read only one test: `frame::tests::every_truncation_point_waits_for_more`.
@@ -42,6 +42,7 @@ pub mod bytes;
 pub mod call;
 pub mod code;
 pub mod control;
+pub mod field;
 pub mod flow;
 pub mod frame;
 pub mod head;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rwsgi_wire::field::{has_control, has_control_but_tab, is_token};
+
 /// A status line taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status<'a> {
@@ -80,7 +82,7 @@ pub fn status(line: &[u8]) -> Result<Status<'_>, Violation> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(Violation::StatusForm);
     }
-    if reason.iter().any(|byte| is_control(*byte) || *byte == b'\t') {
+    if has_control(reason) {
         return Err(Violation::StatusControl);
     }
     let code = digits
@@ -94,10 +96,10 @@ pub fn status(line: &[u8]) -> Result<Status<'_>, Violation> {
 
 /// Checks one header.
 pub fn header(name: &[u8], value: &[u8]) -> Result<(), Violation> {
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+    if !is_token(name) {
         return Err(Violation::HeaderName(quoted(name)));
     }
-    if value.iter().any(|byte| is_control(*byte)) {
+    if has_control_but_tab(value) {
         return Err(Violation::HeaderControl(quoted(name)));
     }
     if HOP_BY_HOP.iter().any(|field| name.eq_ignore_ascii_case(field)) {
@@ -137,16 +139,6 @@ const HOP_BY_HOP: [&[u8]; 10] = [
     b"transfer-encoding",
     b"upgrade",
 ];
-
-/// Everything below a space but TAB, and DEL.
-fn is_control(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t') || byte == 0x7f
-}
-
-/// A character of an HTTP token (RFC 9110, 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
 
 fn quoted(bytes: &[u8]) -> String {
     format!("'{}'", bytes.get(..100).unwrap_or(bytes).escape_ascii())
