@@ -59,7 +59,8 @@ fn bound(seconds: u64) -> u64 {
 
 /// N3
 fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
-    let httpd = noisy(case, "").start();
+    // It writes for so long before it answers.
+    let httpd = noisy(case, "socket-timeout=300").start();
     let seconds = case.rounds(2, 30) as u64;
     let since = Instant::now();
     let manager = httpd.manager().expect("a manager");
@@ -87,7 +88,7 @@ fn f17_a_flood_of_output_is_cut_and_counted(case: &Case) {
 
 /// R62, R75, F48
 fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
-    let httpd = noisy(case, "")
+    let httpd = noisy(case, "socket-timeout=300")
         .log_level(&format!("warn core:notice mpm_{}:notice", rwsgi_testkit::mpm()))
         .conf("ErrorLog \"|$exec cat >>@ROOT@/error.log\"")
         .start();
@@ -98,7 +99,7 @@ fn f17_a_log_that_nobody_reads_loses_lines_and_no_request(case: &Case) {
         .find(|process| process.name == "cat");
     let reader = reader.expect("the reader of the log");
     reader.signal(Signal::SIGSTOP);
-    let seconds = case.rounds(3, 60);
+    let seconds = case.rounds(3, 30);
     unharmed(case, &httpd, || {
         assert_eq!(httpd.get(&format!("/noise/log/lines/{seconds}")).status, 200);
         // A worker that dies has something to say, too, and is replaced all the same.

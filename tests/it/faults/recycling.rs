@@ -81,7 +81,8 @@ fn f57_starts_and_ends_leave_nothing_in_the_manager(case: &Case) {
         "{workers} workers: the manager has {early} KiB in the first half, {late} KiB in the last quarter"
     );
     assert!(workers > case.rounds(5, 400), "{workers} workers");
-    let growth = case.rounds(512, 48) as u64;
+    // The table of a minute's deaths doubles when more workers end in a minute than before, on a machine that has become less busy.
+    let growth = case.rounds(512, 256) as u64;
     assert!(
         late < early + growth,
         "{workers} workers: {early} KiB, then {late} KiB: {sizes:?}"
