@@ -356,6 +356,6 @@ fn f58_everything_at_once(case: &Case) {
         codes::LIFE,
         codes::MANAGER,
         codes::OLD_VERSION,
-        &["RW0310", "RW0450", "RW0458", "RW0623", "RW0692"],
+        &["RW0310", "RW0450", "RW0451", "RW0458", "RW0623", "RW0692"],
     ]);
 }
