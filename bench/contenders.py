@@ -100,7 +100,7 @@ BY_NAME = {
     for contender in [
         Ceiling("ceiling", "ceiling", able=OF_C),
         Static("static", "static", able=OF_FILES),
-        Handover("handover", "handover", able=frozenset({"hello", "one-client"}), processes=2, threads=15),
+        Handover("handover", "handover", able=frozenset({"hello", "one-client"}), processes=2, threads=25),
         *pair("embedded"),
         *pair("prefork", mpm="prefork", usual=WAITING | {"headers"}),
         *pair("daemon", processes=2, threads=15),
