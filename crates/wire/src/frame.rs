@@ -106,9 +106,13 @@ pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// A receive has filled all the room that there was.
+    has_bulk: bool,
 }
 
-/// Room offered for one receive: a frame of the largest chunk with its header, and the small frames around it.
+/// Room offered as long as it is enough: small exchanges are most, and each connection keeps its buffer.
+const ROOM_FIRST: usize = 8 * 1024;
+/// Room offered for one receive after that: a frame of the largest chunk with its header, and the small frames around it.
 const ROOM: usize = CHUNK_MAX + 1024;
 
 impl Decoder {
@@ -122,12 +126,12 @@ impl Decoder {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
-        } else if self.start > 0 && self.buffer.len() - self.end < ROOM {
+        } else if self.start > 0 && self.buffer.len() - self.end < self.room() {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        let wanted = self.wanted().max(ROOM);
+        let wanted = self.wanted().max(self.room());
         if self.buffer.len() < self.end + wanted {
             self.buffer.resize(self.end + wanted, 0);
         } else if self.end == 0 && self.buffer.len() > 4 * ROOM {
@@ -141,6 +145,8 @@ impl Decoder {
     /// `n` bytes were received into [`space`](Decoder::space).
     pub fn filled(&mut self, n: usize) {
         self.end = (self.end + n).min(self.buffer.len());
+        // More may be there than there was room for.
+        self.has_bulk |= self.end == self.buffer.len();
     }
 
     /// The next whole frame, if it is there. An error is final: the stream cannot be read on.
@@ -216,6 +222,10 @@ impl Decoder {
     }
 
     /// How many bytes the frame under way still lacks.
+    fn room(&self) -> usize {
+        if self.has_bulk { ROOM } else { ROOM_FIRST }
+    }
+
     fn wanted(&self) -> usize {
         match self.peek() {
             Ok(Some((_, len))) => (HEADER_LEN + len).saturating_sub(self.end - self.start),
@@ -236,6 +246,24 @@ mod tests {
             decoder.filled(n);
             bytes = &bytes[n..];
         }
+    }
+
+    #[test]
+    fn who_says_little_takes_little_room() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Data, b"little");
+        let mut decoder = Decoder::new();
+        for _ in 0..1000 {
+            feed(&mut decoder, &bytes);
+            assert_eq!(decoder.next().unwrap().unwrap().payload, b"little");
+        }
+        assert_eq!(decoder.buffer.len(), ROOM_FIRST);
+        let much = vec![7; CHUNK_MAX];
+        bytes.clear();
+        put(&mut bytes, Kind::Data, &much);
+        feed(&mut decoder, &bytes);
+        assert_eq!(decoder.next().unwrap().unwrap().payload, much);
+        assert!(decoder.space().len() >= ROOM);
     }
 
     #[test]
