@@ -551,8 +551,8 @@ fn send_file(
     Ok(())
 }
 
-/// Most pieces that are handed over unasked behind the one that was asked for: whoever wants no more of a body waits no longer for its answer to
-/// be seen.
+/// Most pieces that are handed over unasked behind the one that was asked for. What the worker says is not looked at meanwhile: an answer to a body of
+/// which nobody wants more waits no longer than for these.
 const UNASKED: usize = 15;
 
 /// Answers a `Want`: reads what the client has and hands it to the worker; then, without being asked, what has arrived already, as long as there

@@ -164,7 +164,7 @@ impl<'r> Request<'r> {
             // SAFETY: H1: the record's own place for what is known of the file.
             let place = unsafe { &raw mut (*rec).finfo };
             // SAFETY: H5; the name lives in the request's pool.
-            let known = unsafe { c::apr_stat(place, filename, STATUS, self.pool().raw()) };
+            let known = unsafe { c::apr_stat(place, filename, c::APR_FINFO_MIN as i32, self.pool().raw()) };
             // SAFETY: H1.
             if known == 0 && unsafe { (*rec).finfo.filetype } == c::APR_REG {
                 // SAFETY: H1: translate_name and map_to_storage may set the file name,
@@ -435,8 +435,6 @@ impl<'r> Request<'r> {
         unsafe { table::bytes(self.rec().log_id) }.unwrap_or_default()
     }
 }
-/// What httpd asks about files (`APR_FINFO_MIN`).
-const STATUS: i32 = 0x8170;
 
 /// An absolute path that httpd and the system understand as it is written. (Others may be, too: what begins with a dot is not looked at.)
 fn is_canonical(path: &[u8]) -> bool {

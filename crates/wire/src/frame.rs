@@ -221,11 +221,11 @@ impl Decoder {
         Ok(Some((kind, len)))
     }
 
-    /// How many bytes the frame under way still lacks.
     fn room(&self) -> usize {
         if self.has_bulk { ROOM } else { ROOM_FIRST }
     }
 
+    /// How many bytes the frame under way still lacks.
     fn wanted(&self) -> usize {
         match self.peek() {
             Ok(Some((_, len))) => (HEADER_LEN + len).saturating_sub(self.end - self.start),

@@ -78,6 +78,24 @@ enum Body {
     Failed(BodyFailure),
 }
 
+impl Reader {
+    /// Waits for the next frame that is not of the body; those that are, are kept for who reads it. `None`: nothing comes any more.
+    fn next_but_body(&mut self, stream: &OwnedFd) -> Option<(Kind, Vec<u8>)> {
+        loop {
+            match self.decoder.next().ok()? {
+                Some(Frame { kind, payload }) if is_of_body(kind) => {
+                    self.kept.push_back((kind, payload.to_vec()))
+                }
+                Some(Frame { kind, payload }) => return Some((kind, payload.to_vec())),
+                None => match receive(stream, self.decoder.space()) {
+                    Ok(n) if n > 0 => self.decoder.filled(n),
+                    _ => return None,
+                },
+            }
+        }
+    }
+}
+
 impl Body {
     /// What a frame says of it; how many bytes went to `into`.
     fn go_on(&mut self, kind: Kind, payload: &[u8], into: &mut dyn FnMut(&[u8])) -> usize {
@@ -257,20 +275,10 @@ impl Connection {
     /// Waits until httpd needs the file no more.
     fn wait_until_sent(&self) -> Result<(), Gone> {
         let mut reader = lock(&self.reader);
-        let Reader {
-            decoder, kept, sent, ..
-        } = &mut *reader;
-        while !*sent {
-            match decoder.next() {
-                Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
-                Ok(Some(Frame { kind, payload })) if is_of_body(kind) => {
-                    kept.push_back((kind, payload.to_vec()))
-                }
-                Ok(Some(_)) | Err(_) => return Err(Gone),
-                Ok(None) => match receive(&self.stream, decoder.space()) {
-                    Ok(n) if n > 0 => decoder.filled(n),
-                    _ => return Err(Gone),
-                },
+        while !reader.sent {
+            match reader.next_but_body(&self.stream) {
+                Some((Kind::Sent, _)) => reader.sent = true,
+                _ => return Err(Gone),
             }
         }
         Ok(())
@@ -442,31 +450,15 @@ impl Exchange for Connection {
                 return Vec::new();
             }
         }
-        let Reader {
-            decoder,
-            body,
-            kept,
-            sent,
-        } = &mut *reader;
         loop {
-            match decoder.next() {
-                Ok(Some(Frame {
-                    kind: Kind::Scoreboard,
-                    payload,
-                })) => return payload.to_vec(),
-                Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
-                Ok(Some(Frame { kind, payload })) if is_of_body(kind) => {
-                    kept.push_back((kind, payload.to_vec()))
-                }
-                Ok(Some(Frame { kind, .. })) => {
-                    *body = Body::Failed(broken(&unexpected(kind)));
+            match reader.next_but_body(&self.stream) {
+                Some((Kind::Scoreboard, payload)) => return payload,
+                Some((Kind::Sent, _)) => reader.sent = true,
+                Some((kind, _)) => {
+                    reader.body = Body::Failed(broken(&unexpected(kind)));
                     return Vec::new();
                 }
-                Ok(None) => match receive(&self.stream, decoder.space()) {
-                    Ok(n) if n > 0 => decoder.filled(n),
-                    _ => return Vec::new(),
-                },
-                Err(_) => return Vec::new(),
+                None => return Vec::new(),
             }
         }
     }
