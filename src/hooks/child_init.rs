@@ -1,11 +1,13 @@
 //! The beginning of an httpd child, and the facts of this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use rwsgi_embedding::host::Guest;
 
 use super::admission;
+use super::arrival::Arrivals;
 use super::client::{file_of, level_of};
 use crate::audit;
 use crate::backend::embedded::{self, Python};
@@ -21,6 +23,8 @@ pub(super) struct Child;
 static POOLS: OnceCell<Pools> = OnceCell::new();
 static PYTHON: OnceCell<Result<Python, String>> = OnceCell::new();
 
+static ARRIVALS: OnceCell<Arrivals> = OnceCell::new();
+
 /// What Python's settings take from httpd.
 static START: OnceCell<embedded::Start> = OnceCell::new();
 
@@ -28,6 +32,11 @@ impl Child {
     /// The pools of workers.
     pub fn pools() -> Option<&'static Pools> {
         POOLS.get()
+    }
+
+    /// The time since a request arrived, in microseconds since 1970.
+    pub fn since(arrived: i64) -> Duration {
+        ARRIVALS.get_or_init(Arrivals::new).since(arrived)
     }
 
     /// Python in this process, started now if it was not before. The sentence says why there is none.
@@ -61,6 +70,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
     }
     httpd::log_panics_of_this_process();
     let Some(site) = site else { return };
+    ARRIVALS.get_or_init(Arrivals::new);
     if let Some(run) = site.run.get() {
         let manager = run
             .runtime_dir

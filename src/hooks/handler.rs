@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::admission;
+use super::arrival;
 use super::dispatch::dispatch;
 use super::head::{self, Body, Queue};
 use super::names::RequestNames;
@@ -359,7 +360,7 @@ fn serve_by_pool(
             Err(verdict) => return verdict,
         },
     };
-    let now = micros_now();
+    let now = arrival::now();
     let arrived = if upload.is_some() { now } else { request.start() };
     let limits = daemon::Limits {
         can_grow: *can_grow,
@@ -411,10 +412,9 @@ pub(super) fn limits(request: &Request<'_>, group: &Group, arrived: i64) -> daem
     daemon::Limits {
         connect: group.connect_timeout,
         socket: group.socket_timeout.unwrap_or_else(|| request.server().timeout()),
-        queue: group.queue_timeout.map(|limit| {
-            let waited = u64::try_from(micros_now().saturating_sub(arrived)).unwrap_or(0);
-            limit.saturating_sub(std::time::Duration::from_micros(waited))
-        }),
+        queue: group
+            .queue_timeout
+            .map(|limit| limit.saturating_sub(Child::since(arrived))),
         send_buffer: group.receive_buffer,
         can_grow: group.settings.scale.is_elastic(group.settings.processes),
         relaying: group.relaying,
@@ -516,11 +516,4 @@ fn answer_instead(request: &Request<'_>, instead: &Instead) -> Verdict {
             Verdict::Ok
         }
     }
-}
-
-fn micros_now() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -14,6 +14,7 @@
 //! | handler | – | |
 
 mod admission;
+mod arrival;
 pub mod auth;
 mod calls;
 mod child_init;
