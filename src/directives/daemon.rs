@@ -132,7 +132,8 @@ options! {
     application_processes_limit: Count<0> = "application-processes-limit";
 
     /// Most processor time of all processes of an application group together, in hundredths of one processor: 50 is half of one, 200 is two.
-    /// Default 0: no limit. Who has used it up waits.
+    /// Default 0: no limit. It is counted by the half second: who has used up what there is in one waits
+    /// for the next.
     application_cpu_limit: Count<0> = "application-cpu-limit";
 
     /// The same for everything that the user of the group runs here, in bytes: all applications of all groups of this user together. When several groups of a user have

@@ -241,7 +241,7 @@ fn changed_limits_hold_at_once_and_replace_no_worker(case: &Case) {
         "134217728"
     );
     assert_eq!(setting(&httpd, "-one", ["pids.max", "pids.max"]), "40");
-    assert!(setting(&httpd, "-one", ["cpu.cfs_quota_us", "cpu.max"]).starts_with("50000"));
+    assert!(setting(&httpd, "-one", ["cpu.cfs_quota_us", "cpu.max"]).starts_with("250000"));
     let count: u32 = text(&httpd, "/one/fork?n=50").parse().expect("a number");
     assert!(count < 40, "{count}");
     httpd.rewrite_conf(|conf| conf.replace(limits, ""));

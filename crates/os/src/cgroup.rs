@@ -303,8 +303,9 @@ pub enum Limit {
     Cpu(u32),
 }
 
-/// What `cpu` limits are measured over, microseconds: the kernel's default.
-const PERIOD: u64 = 100_000;
+/// What `cpu` limits are measured over, microseconds. Whenever the members of a group may run again they keep somebody else waiting, once and until the
+/// kernel's next tick; with the kernel's own 100,000 that happens to one of 100 requests of the other sites.
+const PERIOD: u64 = 500_000;
 
 impl Limit {
     /// What it takes.
@@ -332,6 +333,11 @@ impl Limit {
             }
             (Self::Cpu(percent), Version::One) => {
                 let quota = u64::from(percent) * PERIOD / 100;
+                if number(group, "cpu.cfs_period_us") != PERIOD {
+                    // A quota of another period would be another limit, perhaps one that the group above or one below does not allow.
+                    write(group, "cpu.cfs_quota_us", "-1")?;
+                    write(group, "cpu.cfs_period_us", &PERIOD.to_string())?;
+                }
                 write(group, "cpu.cfs_quota_us", &or(quota, "-1"))
             }
             (Self::Memory(bytes), Version::Two) => {
@@ -506,8 +512,8 @@ mod tests {
             (Version::Two, Limit::Memory(1 << 26), "memory.oom.group", "1"),
             (Version::Two, Limit::Memory(0), "memory.max", "max"),
             (Version::Two, Limit::Processes(40), "pids.max", "40"),
-            (Version::Two, Limit::Cpu(50), "cpu.max", "50000 100000"),
-            (Version::Two, Limit::Cpu(0), "cpu.max", "max 100000"),
+            (Version::Two, Limit::Cpu(50), "cpu.max", "250000 500000"),
+            (Version::Two, Limit::Cpu(0), "cpu.max", "max 500000"),
             (
                 Version::One,
                 Limit::Memory(1 << 26),
@@ -522,7 +528,8 @@ mod tests {
             ),
             (Version::One, Limit::Memory(0), "memory.limit_in_bytes", "-1"),
             (Version::One, Limit::Processes(0), "pids.max", "max"),
-            (Version::One, Limit::Cpu(250), "cpu.cfs_quota_us", "250000"),
+            (Version::One, Limit::Cpu(250), "cpu.cfs_quota_us", "1250000"),
+            (Version::One, Limit::Cpu(250), "cpu.cfs_period_us", "500000"),
             (Version::One, Limit::Cpu(0), "cpu.cfs_quota_us", "-1"),
         ];
         for (version, limit, file, wanted) in all {
@@ -533,6 +540,7 @@ mod tests {
                 "memory.memsw.limit_in_bytes",
                 "pids.max",
                 "cpu.max",
+                "cpu.cfs_period_us",
                 "cpu.cfs_quota_us",
             ]);
             limit.set(&group, version).unwrap();
