@@ -25,6 +25,7 @@ pub fn tests(topic: &mut Topic) {
         a_restart_ends_the_pause_of_what_does_not_start,
         what_is_stopped_starts_again_with_the_next_request,
         a_service_is_restarted_and_is_not_stopped,
+        workers_say_how_many_requests_they_have_had,
     ]);
     topic.once(test![what_is_installed_lies_below_destdir_and_works_there]);
 }
@@ -709,4 +710,27 @@ fn what_is_installed_lies_below_destdir_and_works_there(case: &Case) {
         .collect();
     assert_eq!(left.len(), 3, "{left:?}");
     std::fs::remove_dir_all(&place).expect("remove");
+}
+
+fn workers_say_how_many_requests_they_have_had(case: &Case) {
+    case.needs_ours("it has no manager");
+    case.needs_root();
+    let httpd = case
+        .httpd()
+        .daemon("processes=1 threads=2 deadlock-timeout=10")
+        .app("life.wsgi")
+        .start();
+    for _ in 0..5 {
+        assert_eq!(httpd.get("/pid").status, 200);
+    }
+    let mut waiting = httpd.raw_get("/wait");
+    until("the worker to say so", SOON, || {
+        let all = object(&httpd, &["show", "site"]);
+        let worker = &application(&all, "site")["workers"][0];
+        (worker["requests"].as_u64(), worker["running"].as_u64()) == (Some(5), Some(1))
+    });
+    let text = shown(&httpd, &["show", "site"]);
+    assert!(text.contains(", 5 requests, 1 running"), "{text}");
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    assert_eq!(waiting.reply().head.status, 200);
 }

@@ -125,6 +125,10 @@ pub struct Worker {
     pub seconds: f64,
     /// For how long it has had no request, where workers come and go with requests (`min-processes`); `null`: it has one, or does not say.
     pub idle_seconds: Option<f64>,
+    /// Requests that it had finished when it last said so, at most ten seconds ago; `null`: it does not say (`deadlock-timeout=0`, a template).
+    pub requests: Option<u64>,
+    /// Requests that it ran then.
+    pub running: Option<u32>,
     /// Why it leaves.
     pub why: Option<String>,
     /// Its memory.
@@ -407,6 +411,8 @@ fn worker(report: &WorkerReport, in_full: bool) -> Worker {
         since: time(report.since),
         seconds: seconds(report.since),
         idle_seconds: report.idle.map(seconds),
+        requests: report.requests.map(|requests| requests.served),
+        running: report.requests.map(|requests| requests.running),
         why: words(&report.why),
         memory: usage.memory,
         cpu_seconds: usage.cpu_seconds,

@@ -114,6 +114,9 @@ fn worker(worker: &Worker) -> String {
     if let Some(idle) = worker.idle_seconds {
         let _ = write!(text, ", idle for {}", span(idle));
     }
+    if let (Some(requests), Some(running)) = (worker.requests, worker.running) {
+        let _ = write!(text, ", {requests} requests, {running} running");
+    }
     if let Some(why) = &worker.why {
         let _ = write!(text, " ({why})");
     }

@@ -115,6 +115,7 @@ impl Manager {
             state: worker_state(worker),
             since: ago(worker.since),
             idle: worker.idle.filter(|_| worker.serves()).map(ago),
+            requests: worker.requests,
             why: why_it_leaves(worker).into(),
             cgroups: self.cgroups_of(worker),
         })

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rwsgi_os::process::{self, Pid};
 use rwsgi_os::signal::{self, Signal};
 use rwsgi_os::{OsError, OwnedFd, clock, fd, message};
+use rwsgi_wire::admin::Requests;
 use rwsgi_wire::control::{FromWorker, ToWorker};
 use rwsgi_wire::flow::{Flow, LINE_MAX};
 use rwsgi_wire::life::{LeaveReason, Life};
@@ -127,6 +128,8 @@ pub(crate) struct Worker {
     deadline: Option<(Instant, &'static str)>,
     /// When it last said that Python's lock could be had.
     alive: Instant,
+    /// What it has said then of its requests.
+    pub(crate) requests: Option<Requests>,
     /// It was asked for the stacks of its threads, because it is to be killed.
     asked_for_stacks: bool,
     /// When it was killed, and whether it should have ended long since.
@@ -416,7 +419,10 @@ impl Manager {
                 self.on_cannot_fork(id, pool, renewal, &why);
             }
             FromWorker::Ready | FromWorker::Preloaded | FromWorker::CannotFork(_) | FromWorker::Born => {}
-            FromWorker::Alive => worker.alive = Instant::now(),
+            FromWorker::Alive { served, running } => {
+                worker.alive = Instant::now();
+                worker.requests = Some(Requests { served, running });
+            }
             FromWorker::Idle(millis) => self.on_idle(id, Duration::from_millis(millis.into())),
             FromWorker::Used => self.on_used(id),
             FromWorker::Leaving(reason) => self.on_leaving(id, reason),
@@ -708,6 +714,7 @@ impl Worker {
             yielding: None,
             deadline: None,
             alive: now,
+            requests: None,
             asked_for_stacks: false,
             kill: Kill::default(),
             known: Known::default(),

@@ -259,10 +259,21 @@ pub struct WorkerReport {
     pub since: u64,
     /// Since when it runs no request, in a pool whose workers say so: milliseconds ago.
     pub idle: Option<u64>,
+    /// What it has said last of its requests.
+    pub requests: Option<Requests>,
     /// Why it leaves, as words; empty if it does not.
     pub why: Vec<u8>,
     /// The control groups of its application.
     pub cgroups: Vec<Cgroup>,
+}
+
+/// The requests of a worker, as it says regularly (at a tenth of `deadlock-timeout`, 1 to 10 s).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests {
+    /// Finished.
+    pub served: u64,
+    /// Under way.
+    pub running: u32,
 }
 
 /// A control group.
@@ -438,6 +449,11 @@ impl Entry for WorkerReport {
         out.put_u8(self.state as u8);
         out.put_u64(self.since);
         out.put_u64(self.idle.unwrap_or(u64::MAX));
+        out.put_u8(self.requests.is_some().into());
+        if let Some(Requests { served, running }) = self.requests {
+            out.put_u64(served);
+            out.put_u32(running);
+        }
         out.put_bytes(&self.why);
         out.put_u32(u32::try_from(self.cgroups.len()).unwrap_or(u32::MAX));
         for cgroup in &self.cgroups {
@@ -456,6 +472,13 @@ impl Entry for WorkerReport {
             state: WorkerState::from_wire(f.u8("worker state")?)?,
             since: f.u64("since")?,
             idle: Some(f.u64("idle")?).filter(|ago| *ago != u64::MAX),
+            requests: match f.bool("requests")? {
+                true => Some(Requests {
+                    served: f.u64("served")?,
+                    running: f.u32("running")?,
+                }),
+                false => None,
+            },
             why: f.bytes("why")?.into(),
             cgroups: (0..f.u32("control groups")?)
                 .map(|_| {
@@ -534,6 +557,10 @@ mod tests {
             id: 9,
             pid: 12,
             idle: Some(0),
+            requests: Some(Requests {
+                served: 7,
+                running: 1,
+            }),
             cgroups: vec![Cgroup {
                 is_unified: true,
                 path: b"/sys/fs/cgroup/x".to_vec(),

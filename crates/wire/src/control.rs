@@ -901,7 +901,12 @@ pub enum FromWorker {
         mtime: i64,
     },
     /// Python's lock could be had a moment ago. Said regularly by workers with a `deadlock_timeout`.
-    Alive,
+    Alive {
+        /// Requests that it has finished.
+        served: u64,
+        /// Requests that it runs.
+        running: u32,
+    },
     /// No request runs, and the last one ended so many milliseconds ago.
     Idle(u32),
     /// A request has come after it was idle, or runs when it is to end for being idle.
@@ -954,7 +959,11 @@ impl FromWorker {
                 Script::put_list(scripts, &mut out);
                 out.put_i64(*mtime);
             }
-            Self::Alive => out.put_u8(6),
+            Self::Alive { served, running } => {
+                out.put_u8(6);
+                out.put_u64(*served);
+                out.put_u32(*running);
+            }
             Self::Idle(millis) => {
                 out.put_u8(7);
                 out.put_u32(*millis);
@@ -996,7 +1005,10 @@ impl FromWorker {
                     scripts: Script::take_list(f, "scripts")?,
                     mtime: f.i64("script mtime")?,
                 },
-                6 => Self::Alive,
+                6 => Self::Alive {
+                    served: f.u64("served")?,
+                    running: f.u32("running")?,
+                },
                 7 => Self::Idle(f.u32("idle")?),
                 8 => Self::Used,
                 9 => Self::Preloaded,
@@ -1210,7 +1222,10 @@ mod tests {
             },
             FromWorker::CannotServe(b"why".to_vec()),
             FromWorker::Log(Level::Info, b"line".to_vec()),
-            FromWorker::Alive,
+            FromWorker::Alive {
+                served: 1 << 40,
+                running: 3,
+            },
             FromWorker::Preloaded,
             FromWorker::CannotFork(b"why".to_vec()),
             FromWorker::Born,

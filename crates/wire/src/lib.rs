@@ -62,7 +62,7 @@ pub mod text;
 use std::fmt;
 
 /// Version of everything in this crate. Peers of different versions refuse each other.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Bytes that are not what they should be. The only remedy is to close the connection and log this.
 #[derive(Debug, Clone, PartialEq, Eq)]

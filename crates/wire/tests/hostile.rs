@@ -1,6 +1,8 @@
 //! Hostile bytes: no decoder panics, loops or accepts what it would not have written.
 
-use rwsgi_wire::admin::{Cgroup, GroupReport, Incident, PoolReport, Query, Report, Server, WorkerReport};
+use rwsgi_wire::admin::{
+    Cgroup, GroupReport, Incident, PoolReport, Query, Report, Requests, Server, WorkerReport,
+};
 use rwsgi_wire::base::{Base, BaseRules, Tuning};
 use rwsgi_wire::control::{
     Answer, Ask, Begin, DeathKind, FromHttpd, FromWorker, Group, Preload, Start, ToHttpd, ToWorker,
@@ -179,6 +181,10 @@ fn what_the_tool_for_administrators_says_and_hears() {
     };
     let worker = WorkerReport {
         idle: Some(3),
+        requests: Some(Requests {
+            served: 9,
+            running: 1,
+        }),
         cgroups: vec![Cgroup::default(); 2],
         ..WorkerReport::default()
     };

@@ -219,9 +219,9 @@ impl Control {
         message::try_send(&self.socket, &FromWorker::Used.encode()).is_ok()
     }
 
-    /// Python's lock could be had. Never waits: a manager that does not keep up will hear the next one.
-    pub fn alive(&self) {
-        let _ = message::try_send(&self.socket, &FromWorker::Alive.encode());
+    /// Python's lock could be had, and so many requests were. Never waits: a manager that does not keep up will hear the next one.
+    pub fn alive(&self, served: u64, running: u32) {
+        let _ = message::try_send(&self.socket, &FromWorker::Alive { served, running }.encode());
     }
 
     /// Lines for the log of the group. Never waits: if the manager does not keep up they go to standard error.

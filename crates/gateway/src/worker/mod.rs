@@ -38,6 +38,7 @@ mod title;
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rwsgi_os::fd;
@@ -73,6 +74,8 @@ struct Worker {
     renewal: Renewal,
     firsts: Firsts,
     seats: Arc<Seats>,
+    /// Requests that have ended.
+    served: AtomicU64,
     pulse: Pulse,
     idleness: Idleness,
     /// Readable once the worker is leaving.
@@ -164,6 +167,7 @@ pub fn serve<'py>(py: Attached<'py>, listener: i64, control: i64) -> PyResult<'p
         versions,
         renewal: Renewal::default(),
         firsts: Firsts::default(),
+        served: AtomicU64::new(0),
         pulse: Pulse::default(),
         idleness: Idleness::new().map_err(|error| failed(error.to_string()))?,
         wake: fd::event().map_err(|error| failed(error.to_string()))?,

@@ -32,7 +32,8 @@ impl Pulse {
             if taken.is_err() {
                 return;
             }
-            worker.control.alive();
+            let served = worker.served.load(Ordering::Relaxed);
+            worker.control.alive(served, worker.seats.running());
             ended = pulse.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = pulse.end.wait_timeout_while(ended, pause, |ended| !*ended);
             ended = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rwsgi_os::process;
 use rwsgi_wire::call::Call;
@@ -19,7 +19,7 @@ use crate::exchange::socket::{Connection, NoHead, is_copy};
 use crate::wsgi::serve::{Circumstances, now, serve};
 
 /// Serves on seat `index` until the worker leaves.
-pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
+pub fn run(worker: &Worker, index: usize) {
     let thread = worker.interpreter.enter(|py, _| {
         let ident = py
             .import(c"_thread")
@@ -30,7 +30,6 @@ pub fn run(worker: &Worker, index: usize, served: &AtomicU64) {
         worker,
         index,
         thread: thread.ok().flatten(),
-        served,
         head: Vec::new(),
     };
     while let Some(connection) = worker.seats.next_connection(index) {
@@ -46,8 +45,6 @@ struct Seat<'a> {
     worker: &'a Worker,
     index: usize,
     thread: Option<i64>,
-    /// Requests of the whole worker.
-    served: &'a AtomicU64,
     /// The encoded head of the request, kept for its memory.
     head: Vec<u8>,
 }
@@ -104,7 +101,7 @@ impl Seat<'_> {
         if over.interrupted {
             self.forget_interruption();
         }
-        let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
+        let served = worker.served.fetch_add(1, Ordering::Relaxed) + 1;
         if worker.start.life.maximum_requests != 0 && served >= worker.start.life.maximum_requests {
             worker.leave(LeaveReason::MaximumRequests);
             return false;

@@ -340,6 +340,12 @@ impl Seats {
         self.lock().activity
     }
 
+    /// How many requests run, be it that nobody waits for them any more.
+    pub fn running(&self) -> u32 {
+        let runs = |seat: &&Seat| matches!(seat.state, State::Busy { .. } | State::Overdue);
+        u32::try_from(self.lock().seats.iter().filter(runs).count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether a request runs that somebody waits for.
     pub fn is_busy(&self) -> bool {
         self.lock().is_busy()

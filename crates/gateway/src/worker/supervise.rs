@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,11 +28,10 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Serves until the worker has to leave and everything has ended. The calling thread is detached.
 pub fn run(worker: &Worker, pipe: &OwnedFd) {
-    let served = AtomicU64::new(0);
     worker.control.outlive_manager();
     std::thread::scope(|scope| {
-        let threads = start_threads(scope, worker, &served)
-            .unwrap_or_else(|error| without_threads(&worker.control, &error));
+        let threads =
+            start_threads(scope, worker).unwrap_or_else(|error| without_threads(&worker.control, &error));
         worker.control.ready();
         let at_once = serve(worker, pipe);
         drain(worker, pipe, patience(worker, at_once));
@@ -55,7 +53,6 @@ pub fn run(worker: &Worker, pipe: &OwnedFd) {
 fn start_threads<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     worker: &'env Worker,
-    served: &'env AtomicU64,
 ) -> io::Result<Vec<ScopedJoinHandle<'scope, ()>>> {
     let mut threads = Vec::new();
     let stack = match worker.start.stack {
@@ -67,7 +64,7 @@ fn start_threads<'scope, 'env>(
         let thread = Builder::new()
             .stack_size(stack)
             .name(format!("rwsgi-{}", index + 1));
-        threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index, served))?);
+        threads.push(thread.spawn_scoped(scope, move || seat::run(worker, index))?);
     }
     if worker.start.life.deadlock_timeout > 0 {
         let pulse = Builder::new().name("rwsgi-pulse".into());
