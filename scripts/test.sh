@@ -83,9 +83,10 @@ faults)
     export RWSGI_FAULTS
     $cargo test --locked --quiet -p rwsgi-manager --test racer -- --nocapture
     $cargo test --locked --quiet -p rwsgi-gateway --lib -- r29_
-    it "${RWSGI_MPM:-event}" attacks:: "$@"
+    it "${RWSGI_MPM:-event}" attacks:: --skip noticed_by "$@"
     other_build
     # One at a time: they load the machine by themselves.
+    it "${RWSGI_MPM:-event}" noticed_by --test-threads 1 "$@"
     it "${RWSGI_MPM:-event}" faults:: --test-threads 1 "$@" ;;
 v2)
     [ "$(id -u)" -eq 0 ] || { echo "rwsgi: a machine's disk is made as root." >&2; exit 1; }
