@@ -48,8 +48,9 @@ enum Untold {
 
 /// How long the manager may take to say yes or no to a configuration.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How long httpd waits for it when it ends.
-const END_LIMIT: Duration = Duration::from_secs(5);
+/// How long httpd waits for it when it ends: workers have their `shutdown-timeout`, 5 s unless it is said otherwise, and then it has to clean up.
+/// systemd kills whoever is left when httpd has ended.
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// Most error logs that can be passed on; the rest goes to the main server's.
 const LOGS_MAX: usize = 200;
 

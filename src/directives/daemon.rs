@@ -183,7 +183,7 @@ options! {
     interrupt_timeout: Seconds = "interrupt-timeout";
 
     /// How long a worker that was told to end may take before it is killed, once its requests have ended or were given up.
-    /// Default 5. 0: no limit.
+    /// Default 5. 0: no limit. When httpd itself ends, it waits for its workers for 10 s at most; systemd kills those that are left then.
     shutdown_timeout: Seconds = "shutdown-timeout";
 
     /// How long requests under way may take when a worker is to be replaced. Default 15. New requests go to its successor meanwhile.

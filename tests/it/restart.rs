@@ -16,6 +16,7 @@ pub fn tests(topic: &mut Topic) {
     ]);
     topic.daemon(test![
         stop_leaves_no_process_to_init,
+        stop_waits_for_workers_that_take_all_their_time,
         graceful_restart_under_load_loses_no_request,
         graceful_restart_keeps_workers_whose_settings_did_not_change,
         graceful_restart_replaces_workers_whose_settings_changed,
@@ -185,6 +186,30 @@ fn stop_ends_requests_under_way_in_time(case: &Case) {
     httpd.announce_traceback();
     httpd.stop();
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+/// F37: systemd kills whoever is left when httpd's parent has ended.
+fn stop_waits_for_workers_that_take_all_their_time(case: &Case) {
+    case.needs_ours("its daemons are httpd's own children");
+    let source = "import atexit, time\natexit.register(time.sleep, 3600)\n\
+        def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'ok']\n";
+    let httpd = case
+        .httpd()
+        .daemon("threads=1 shutdown-timeout=6")
+        .source("/", "app.wsgi", source)
+        .start();
+    assert_eq!(httpd.get("/").text(), "ok");
+    httpd.provoked(&[codes::DEATH, &["RW0454", "RW0612", "RW0622"]]);
+    httpd.announce_traceback();
+    let parent = httpd.parent().expect("httpd");
+    let mut ours = httpd.workers();
+    ours.extend(httpd.manager());
+    ours.extend(httpd.keeper());
+    assert_eq!(ours.len(), 3);
+    let is_gone = |p: &Process| Process::read(p.pid).is_none_or(|now| now.state == 'Z');
+    parent.signal(Signal::SIGTERM);
+    until("httpd to end", SLOW, || is_gone(&parent));
+    assert!(ours.iter().all(is_gone), "{ours:?}");
 }
 
 fn a_group_that_is_gone_from_the_configuration_ends(case: &Case) {

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rwsgi_os::file::{self, Links, Status};
-use rwsgi_os::socket::{self, Access, Kind};
+use rwsgi_os::process::{self, Pid};
+use rwsgi_os::socket::{self, Access, Kind, Mode};
 use rwsgi_os::{OsError, ids};
 
 /// Name of the socket on which httpd's children ask.
@@ -25,10 +26,14 @@ pub struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    /// Makes it, or takes over what an earlier httpd left, and removes the sockets in it. The error is a sentence.
+    /// Makes it, or takes over what an earlier httpd left, and removes the sockets in it, and what others left beside it. The error is a sentence.
     pub fn make(path: &[u8], server_gid: u32, root: bool) -> Result<Self, String> {
         let made = Self::take_over(path, server_gid, root)?;
         made.remove_sockets_but(|_| false);
+        for left in abandoned_beside(path) {
+            // Not ours: it is refused, and stays.
+            drop(Self::take_over(&left, server_gid, root));
+        }
         Ok(made)
     }
 
@@ -194,6 +199,31 @@ fn refuse_unless_safe_above(path: &[u8], shown: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The directories of managers that were killed together with their httpd, as systemd does when it has waited for long enough: their names differ
+/// from this one in the number at the end alone, no process has that, and nobody listens there. Other containers may have theirs here.
+fn abandoned_beside(path: &[u8]) -> Vec<Vec<u8>> {
+    let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    let (above, name) = path.split_at(end);
+    let Some(dot) = name.iter().rposition(|b| *b == b'.') else {
+        return Vec::new();
+    };
+    let stem = name.get(1..=dot).unwrap_or_default();
+    // Where others may write they may have written any number of names.
+    if !file::status_of(above).is_ok_and(|status| status.mode & 0o022 == 0) {
+        return Vec::new();
+    }
+    let names = file::names_in(above).unwrap_or_default().into_iter();
+    let is_abandoned = |name: &[u8]| {
+        let number = name.strip_prefix(stem).map(std::str::from_utf8);
+        let httpd = number.and_then(|text| text.ok()?.parse().ok()).map(Pid);
+        let door = [above, b"/", name, b"/", ASK_SOCKET].concat();
+        httpd.is_some_and(|httpd| !process::exists(httpd))
+            && socket::connect(Kind::SeqPacket, &door, Mode::NonBlocking).is_err_and(|e| e.is_refused())
+    };
+    let left = names.filter(|name| is_abandoned(name));
+    left.map(|name| [above, b"/", &name[..]].concat()).collect()
+}
+
 /// The first directory above `path` through which a process of this user cannot pass, whatever its groups.
 pub fn closed_above(path: &[u8], uid: u32) -> Option<String> {
     let mut above = Path::new(OsStr::from_bytes(path))
@@ -283,6 +313,31 @@ mod tests {
         let made = RuntimeDir::make(path.as_bytes(), 0, false).unwrap();
         assert!(file::status_of(format!("{path}/7.sock").as_bytes()).is_err());
         drop(made);
+        std::fs::remove_dir_all(above).unwrap();
+    }
+
+    #[test]
+    fn f38_what_dead_managers_left_beside_it_is_removed_and_nothing_else() {
+        let above = place("beside");
+        let path = |name: &str| format!("{above}/{name}");
+        let make = |name: &str| RuntimeDir::make(path(name).as_bytes(), 0, false).unwrap();
+        let listen = |made: &RuntimeDir| made.listen(Kind::SeqPacket, ASK_SOCKET, 5, None).unwrap();
+        // No process gets numbers like these; this one has the last.
+        let own = format!("run.{}", std::process::id());
+        let names = ["run.4194303", "run.4194304", "other.4194303", "run.x", &own];
+        let made = names.map(make);
+        let mut listeners = made.each_ref().map(listen).map(|(_, listener)| Some(listener));
+        for dead in [0, 2, 3, 4] {
+            listeners[dead] = None;
+        }
+        std::fs::create_dir(path("run.4194305")).unwrap();
+        let new = make("run.1");
+        let is_there = |name: &str| Path::new(&path(name)).exists();
+        assert!(!is_there("run.4194303"));
+        for name in ["run.4194304", "other.4194303", "run.x", &own, "run.4194305", "run.1"] {
+            assert!(is_there(name), "{name}");
+        }
+        drop((made, new));
         std::fs::remove_dir_all(above).unwrap();
     }
 

@@ -69,6 +69,11 @@ impl OsError {
         self.errno == libc::EPIPE
     }
 
+    /// Nobody listens at this address any more (ECONNREFUSED).
+    pub fn is_refused(&self) -> bool {
+        self.errno == libc::ECONNREFUSED
+    }
+
     /// The object does not exist (ENOENT).
     pub fn is_not_found(&self) -> bool {
         self.errno == libc::ENOENT
