@@ -311,7 +311,7 @@ codes! {
     LIMITS_NOT_KEPT = 501, "Limits of applications or users cannot be kept",
         "A process group has such limits, and the manager cannot make control groups, or a controller is missing: the text says why.",
         "Workers run without these limits; those of each process hold.",
-        "Do what the text says, or remove the limits.";
+        "Do what the text says, or remove the limits. If httpd's unit has Delegate= and no CAP_SYS_ADMIN: systemd shows it to httpd from version 251 on.";
     MEMORY_REACHED = 502, "Memory limit of an application or user was reached",
         "application-memory-limit or user-memory-limit: the kernel has killed a process of the application, and the others are killed with it.",
         "Requests it was running get 502 or break off; its next worker starts at once, or after a pause if that happens often.",
