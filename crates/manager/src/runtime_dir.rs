@@ -334,7 +334,14 @@ mod tests {
         let new = make("run.1");
         let is_there = |name: &str| Path::new(&path(name)).exists();
         assert!(!is_there("run.4194303"));
-        for name in ["run.4194304", "other.4194303", "run.x", &own, "run.4194305", "run.1"] {
+        for name in [
+            "run.4194304",
+            "other.4194303",
+            "run.x",
+            &own,
+            "run.4194305",
+            "run.1",
+        ] {
             assert!(is_there(name), "{name}");
         }
         drop((made, new));
