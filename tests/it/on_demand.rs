@@ -23,6 +23,7 @@ pub fn tests(topic: &mut Topic) {
         workers_that_come_and_go_under_load_lose_no_request,
         graceful_restarts_under_load_lose_no_request,
         children_keep_no_connections_to_workers_that_have_ended,
+        f25_a_worker_that_comes_after_its_client_has_gone_waits_for_another,
         a_worker_that_dies_is_replaced,
         a_group_that_cannot_start_is_tried_only_when_asked_for,
         a_graceful_restart_keeps_what_is_idle_idle,
@@ -51,6 +52,40 @@ fn is_gone(pid: u32) -> bool {
 fn pass_time(length: Duration) {
     let since = Instant::now();
     until("a while", SLOW, || since.elapsed() > length);
+}
+
+/// F25: what nobody waits for any more starts no startup-timeout.
+fn f25_a_worker_that_comes_after_its_client_has_gone_waits_for_another(case: &Case) {
+    case.needs_ours("its workers do not come when they are asked for");
+    let group = |n| {
+        format!(
+            "WSGIDaemonProcess g{n} min-processes=0 queue-timeout=1 startup-timeout=3\n\
+             WSGIScriptAlias /g{n} @SCRIPTS@/life.wsgi process-group=g{n}\n"
+        )
+    };
+    let httpd = case
+        .httpd()
+        .bare()
+        .script("life.wsgi")
+        .conf("WSGIMaxWorkers 1")
+        .conf(&(0..2).map(group).collect::<String>())
+        .start();
+    let mut busy = httpd.raw_get("/g0/wait");
+    until("the application to run", SLOW, || {
+        httpd.data().join("started").exists()
+    });
+    let before = httpd.workers()[0].pid;
+    assert_eq!(httpd.get("/g1/pid").status, 503);
+    httpd.wait_log("RW0330");
+    std::fs::write(httpd.data().join("go"), "").expect("go");
+    assert_eq!(busy.reply().head.status, 200);
+    let mut worker = before;
+    until("a worker of the other group", SLOW, || {
+        worker = httpd.workers().first().map_or(before, |w| w.pid);
+        worker != before
+    });
+    pass_time(Duration::from_secs(4));
+    assert_eq!(pid(&httpd, "/g1/pid"), worker);
 }
 
 /// How many workers have been started so far.

@@ -52,7 +52,7 @@ impl Limits {
         let all = [
             (life.request_timeout > 0).then_some(TICK),
             (life.deadlock_timeout > 0).then(|| life.pulse()),
-            left(activity.map(|a| a.first), startup),
+            left(activity.and_then(|a| a.first), startup),
             // A busy worker is looked at again after a full period.
             left(
                 activity.map(|a| a.last).filter(|_| !worker.seats.is_busy()),
@@ -110,7 +110,8 @@ impl Limits {
         if worker
             .seats
             .activity()
-            .is_none_or(|activity| activity.first.elapsed() < limit)
+            .and_then(|activity| activity.first)
+            .is_none_or(|first| first.elapsed() < limit)
         {
             return;
         }

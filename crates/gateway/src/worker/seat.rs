@@ -82,6 +82,7 @@ impl Seat<'_> {
         };
         if place == Place::Elsewhere {
             connection.refuse_as_stale();
+            worker.seats.nothing_runs(self.index);
             worker.seats.end(self.index, counts);
             return false;
         }
@@ -96,6 +97,9 @@ impl Seat<'_> {
         let now = now();
         let waited = now.saturating_sub(head.queue_start) >= LONG_WAIT;
         let taken = connection.take(worker.pid, waited).is_ok();
+        if !taken {
+            worker.seats.nothing_runs(self.index);
+        }
         let complete = taken && self.answer(connection, &head, place, now);
         let over = worker.seats.end(self.index, counts);
         if over.interrupted {

@@ -32,8 +32,8 @@ struct Table {
 /// When requests came.
 #[derive(Debug, Clone, Copy)]
 pub struct Activity {
-    /// When the first began.
-    pub first: Instant,
+    /// When the first began that something is run for.
+    pub first: Option<Instant>,
     /// When one last began or ended that counts as activity.
     pub last: Instant,
 }
@@ -200,18 +200,36 @@ impl Seats {
     /// A request has arrived at this seat; false when it must not run here, which its child is to be told. `counts`: it is activity.
     pub fn begin(&self, index: usize, thread: Option<i64>, counts: bool) -> bool {
         let mut table = self.lock();
+        let table = &mut *table;
         table.note_activity(counts);
         let (draining, held) = (table.draining, table.held);
         match table.seats.get_mut(index) {
             Some(seat) if !draining && !held && !seat.recalled => {
+                let since = Instant::now();
                 seat.state = State::Busy {
-                    since: Instant::now(),
+                    since,
                     interrupted: None,
                 };
                 seat.thread = thread;
+                if let Some(activity) = &mut table.activity {
+                    activity.first.get_or_insert(since);
+                }
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Nothing runs for the request that has begun at this seat, since nobody waits for it any more: if it was the first, another one will be.
+    pub fn nothing_runs(&self, index: usize) {
+        let mut table = self.lock();
+        let runs = |seat: &Seat| matches!(seat.state, State::Busy { .. } | State::Overdue);
+        let others = table.seats.iter().enumerate();
+        if others.filter(|(n, _)| *n != index).any(|(_, seat)| runs(seat)) {
+            return;
+        }
+        if let Some(activity) = &mut table.activity {
+            activity.first = None;
         }
     }
 
@@ -362,7 +380,7 @@ impl Table {
     fn note_activity(&mut self, counts: bool) {
         let now = Instant::now();
         let activity = self.activity.get_or_insert(Activity {
-            first: now,
+            first: None,
             last: now,
         });
         if counts {
@@ -439,6 +457,23 @@ mod tests {
     }
 
     // F9
+    /// F25: the clock of startup-timeout.
+    #[test]
+    fn a_request_that_nobody_waits_for_is_not_the_first() {
+        let seats = Seats::new(2);
+        let first = || seats.activity().and_then(|activity| activity.first);
+        assert!(seats.begin(0, None, true) && first().is_some());
+        seats.nothing_runs(0);
+        seats.end(0, true);
+        assert!(first().is_none());
+        assert!(seats.begin(1, None, true));
+        let began = first();
+        assert!(began.is_some() && seats.begin(0, None, true));
+        seats.nothing_runs(0);
+        seats.end(0, true);
+        assert_eq!(first(), began, "the other still runs");
+    }
+
     #[test]
     fn a_worker_that_is_held_takes_nothing_until_it_is_let_go() {
         let seats = Seats::new(2);
