@@ -101,7 +101,8 @@ codes! {
         "503 with Retry-After; the request was not run.",
         "Raise WSGIMaxWorkers if there is memory for more workers; find out what keeps the others busy.";
     STILL_STARTING = 330, "The application has not started in time",
-        "No worker of it has loaded the application within queue-timeout (else socket-timeout): importing it takes long.",
+        "No worker of it has loaded the application within queue-timeout (else socket-timeout): importing it takes long, or none could be started \
+         because all that there may be are busy.",
         "503 with Retry-After; the request was not run, and the start goes on.",
         "Nothing, if it serves afterwards; else look at what is imported. Keep workers from ending (min-processes, idle-timeout), load in advance          (WSGIImportScript), or raise queue-timeout. startup-timeout ends a start that hangs.";
 }
