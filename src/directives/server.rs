@@ -46,9 +46,8 @@ settings! {
     server_metrics: OnOff = c"WSGIServerMetrics" in Global;
 
     /// Most worker processes of all process groups together. Default 0: no limit. When one more is needed, the worker that has been idle
-    /// for longest ends, among those above the `min-processes` of their group;
-    /// those of another user end only for a user with less than an equal share of the workers. While none is idle, requests to applications that have no
-    /// worker wait for `startup-timeout`, or for 30 seconds; then the client gets 503 with `Retry-After`. A worker that is being
+    /// for longest ends, among those above the `min-processes` of their group; those of another user end only for a user with less than an equal
+    /// share of the workers. While none is idle, requests to applications that have no worker wait for `startup-timeout`, or for 30 seconds; then the client gets 503 with `Retry-After`. A worker that is being
     /// replaced and its successor count as one, and services (`threads=0`) do not count.
     max_workers: Count<0> = c"WSGIMaxWorkers" in Global;
 

@@ -456,8 +456,7 @@ mod tests {
             && rwsgi_os::message::try_send(theirs, &[0]).is_err()
     }
 
-    // F9
-    /// F25: the clock of startup-timeout.
+    // F25: the clock of startup-timeout.
     #[test]
     fn a_request_that_nobody_waits_for_is_not_the_first() {
         let seats = Seats::new(2);
@@ -474,6 +473,7 @@ mod tests {
         assert_eq!(first(), began, "the other still runs");
     }
 
+    // F9
     #[test]
     fn a_worker_that_is_held_takes_nothing_until_it_is_let_go() {
         let seats = Seats::new(2);
