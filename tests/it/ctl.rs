@@ -6,8 +6,11 @@ use rwsgi_testkit::{
     Case, Httpd, Load, Process, Reply, Signal, Topic, Value, build_dir, httpd_user, json, repository, test,
     until,
 };
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -348,6 +351,19 @@ fn each_failure_has_its_status_and_its_remedy(case: &Case) {
     let empty = httpd.root().join("data");
     let (status, _, err) = run(&["-d", &empty.display().to_string(), "list"]);
     assert_eq!(status, Some(3), "{err}");
+    // A reader who has had enough is no failure, a disk that is full is one.
+    let (gone, _) = UnixStream::pair().expect("a pair");
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    for (out, wanted, words) in [
+        (Stdio::from(OwnedFd::from(gone)), 0, ""),
+        (full.into(), 7, "standard output"),
+    ] {
+        let mut list = Command::new(tool());
+        list.arg("-d").arg(directory(&httpd)).arg("list").stdout(out);
+        let (status, _, err) = said(&list.output().expect("rwsgictl"));
+        assert_eq!(status, Some(wanted), "{err}");
+        assert!(err.contains(words) && err.is_empty() == words.is_empty(), "{err}");
+    }
     // There may be more httpds on this machine than these.
     let (status, _, err) = run(&["list"]);
     assert_eq!(status, Some(4), "{err}");

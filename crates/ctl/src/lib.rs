@@ -24,7 +24,7 @@ pub mod shown;
 mod text;
 mod usage;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -90,5 +90,9 @@ fn json(value: &impl serde::Serialize) -> String {
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    done.map_err(|e| Failure::Output(e.to_string()))
+    match done {
+        // Who reads has had enough: `rwsgictl list | head`.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|e| Failure::Output(e.to_string())),
+    }
 }
