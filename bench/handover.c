@@ -4,39 +4,19 @@
 
 #include "httpd.h" /* first: the others need it */
 
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include "http_config.h"
 #include "http_protocol.h"
 
+#include "handover.h"
+
 #define REQUEST 1024 /* bytes that our module sends for hello, and that come back */
 #define ANSWER 104
-#define PATIENCE 30000 /* milliseconds */
 
 static const char hello[] = "Hello, world!\n";
-static __thread int peer = -1;
-
-static int connect_to_peer(request_rec *r)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = ap_server_root_relative(r->pool, "app/socket");
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    apr_cpystrn(address.sun_path, path, sizeof address.sun_path);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
 
 static int handle(request_rec *r)
 {
     char bytes[REQUEST] = {0};
-    struct pollfd answer;
 
     if (strcmp(r->handler, "handover") != 0)
         return DECLINED;
@@ -46,9 +26,7 @@ static int handle(request_rec *r)
         return HTTP_SERVICE_UNAVAILABLE;
     if (send(peer, bytes, sizeof bytes, MSG_NOSIGNAL) != sizeof bytes)
         return HTTP_BAD_GATEWAY;
-    answer.fd = peer;
-    answer.events = POLLIN;
-    if (poll(&answer, 1, PATIENCE) != 1 || recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) != ANSWER)
+    if (receive(bytes, sizeof bytes) != ANSWER)
         return HTTP_BAD_GATEWAY;
     ap_set_content_type(r, "text/plain");
     ap_set_content_length(r, sizeof hello - 1);

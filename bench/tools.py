@@ -219,8 +219,15 @@ def compile_module(setup, name):
     work = setup.root / f"{name}-module"
     work.mkdir()
     shutil.copyfile(HERE / f"{name}.c", work / f"mod_{name}.c")
-    compile_in(work, f"{name}.c", find_apxs(), "-Wc,-O2 -Wall", "-c", f"mod_{name}.c")
+    compile_in(work, f"{name}.c", find_apxs(), f"-Wc,-O2 -Wall -Wextra -I{HERE}", "-c", f"mod_{name}.c")
+    (work / ".libs").chmod(0o755)
     return work / ".libs" / f"mod_{name}.so"
+
+
+def compile_peer(directory, name, *more):
+    """Compiles the program at the other end of a module into that directory."""
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-pthread", "-o", name, str(HERE / f"{name}.c"), str(HERE / "peer.c")]
+    compile_in(directory, f"{name}.c", *command, *more)
 
 
 def compile_in(work, source, *command):
@@ -238,9 +245,7 @@ def ceiling(setup):
 def handover(setup):
     """The directory of the module and of the program at its other end."""
     directory = compile_module(setup, "handover").parent
-    directory.chmod(0o755)
-    source = str(HERE / "handover_peer.c")
-    compile_in(directory, "handover_peer.c", "gcc", "-O2", "-Wall", "-pthread", "-o", "handover_peer", source)
+    compile_peer(directory, "handover_peer")
     return directory
 
 
