@@ -7,6 +7,7 @@ from contender import Contender
 
 # What ceiling.c and files can answer.
 OF_C = frozenset({"hello", "headers", "one-client", "body", "chunks", "file", "upload", "sleep"})
+OF_LEAST = frozenset({"hello", "headers", "one-client", "body", "django", "flask"})  # no file_wrapper, a few pieces
 OF_FILES = frozenset({"hello", "one-client", "body", "file"})
 WAITING = frozenset({"hello", "sleep"})  # where it matters that there are more clients than threads
 
@@ -38,6 +39,38 @@ class Handover(Contender):
 
     def command(self, server):
         return [server.module / "handover_peer", server.socket, str(self.processes), str(self.threads)]
+
+
+@dataclass(frozen=True)
+class LeastEmbedded(Contender):
+    """A handler in C that calls the application as plainly as that can be done."""
+
+    def directives(self, server):
+        return [
+            f'LoadModule least_module "{server.module}"',
+            f'LeastPython "{server.setup.python.executable}" "{server.setup.site}" {self.script}',
+            "<Location />",
+            "    SetHandler least",
+            "</Location>",
+        ]
+
+
+@dataclass(frozen=True)
+class LeastDaemon(Contender):
+    """A handler in C that hands requests to processes in C, which call the application in the same way."""
+
+    def directives(self, server):
+        return [
+            f'LoadModule least_handover_module "{server.module / "mod_least_handover.so"}"',
+            "<Location />",
+            "    SetHandler least",
+            "</Location>",
+        ]
+
+    def command(self, server):
+        python, site = server.setup.python.executable, str(server.setup.site)
+        peer = [server.module / "least_peer", server.socket, str(self.processes), str(self.threads)]
+        return [*peer, python, site, self.script]
 
 
 @dataclass(frozen=True)
@@ -101,6 +134,8 @@ BY_NAME = {
         Ceiling("ceiling", "ceiling", able=OF_C),
         Static("static", "static", able=OF_FILES),
         Handover("handover", "handover", able=frozenset({"hello", "one-client"}), processes=2, threads=25),
+        LeastEmbedded("least-embedded", "least-embedded", able=OF_LEAST | {"upload"}),
+        LeastDaemon("least-daemon", "least-daemon", able=OF_LEAST, processes=2, threads=25),
         *pair("embedded"),
         *pair("prefork", mpm="prefork", usual=WAITING | {"headers"}),
         *pair("daemon", processes=2, threads=15),

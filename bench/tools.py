@@ -29,6 +29,11 @@ DESCRIBE = (
     "print(sys.prefix, sys.base_prefix, v('INCLUDEPY'), sys.version.split()[0], sep='\\n')"
 )
 
+LINKED = (
+    "import sysconfig; v = sysconfig.get_config_var;"
+    "print(v('Py_ENABLE_SHARED'), v('LIBDIR'), v('LDVERSION'), sep='\\n')"
+)
+
 INSTALLED = (
     "from importlib.metadata import distributions as d;"
     "print(*(f'{p.name}=={p.version}'.lower().replace('_', '-') for p in d()))"
@@ -203,10 +208,7 @@ def add_packages(python, family):
     known = output(python.executable, "-c", INSTALLED).split()
     if {package.lower().replace("_", "-") for package in wanted} <= set(known):
         return
-    if not Path(python.include, "Python.h").is_file():
-        if python.base != "/usr":
-            raise Unable(f"{python.executable} has no Python.h, to compile {family} with")
-        install({"python3-dev": f"Python.h, to compile {family} with"})
+    need_headers(python, family)
     print(f"bench: installing {', '.join(wanted)} from PyPI into {VENV}", flush=True)
     pip = [python.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     # Not from pip's cache: what was compiled there may be linked to another Python of the same version.
@@ -214,12 +216,22 @@ def add_packages(python, family):
     output("chmod", "-R", "a+rX", str(VENV))
 
 
-def compile_module(setup, name):
-    """Compiles a module in C below the temporary directory; returns it."""
+def need_headers(python, what):
+    """Installs Python.h, where it is not there; raises Unable."""
+    if not Path(python.include, "Python.h").is_file():
+        if python.base != "/usr":
+            raise Unable(f"{python.executable} has no Python.h, to compile {what} with")
+        install({"python3-dev": f"Python.h, to compile {what} with"})
+
+
+def compile_module(setup, name, more="", flags=()):
+    """Compiles a module in C, of which another file may be a part, below the temporary directory; returns it."""
     work = setup.root / f"{name}-module"
     work.mkdir()
-    shutil.copyfile(HERE / f"{name}.c", work / f"mod_{name}.c")
-    compile_in(work, f"{name}.c", find_apxs(), f"-Wc,-O2 -Wall -Wextra -I{HERE}", "-c", f"mod_{name}.c")
+    sources = [shutil.copyfile(HERE / f"{name}.c", work / f"mod_{name}.c").name]
+    if more:
+        sources.append(shutil.copyfile(HERE / more, work / more).name)
+    compile_in(work, f"{name}.c", find_apxs(), f"-Wc,-O2 -Wall -Wextra -I{HERE}", *flags, "-c", *sources)
     (work / ".libs").chmod(0o755)
     return work / ".libs" / f"mod_{name}.so"
 
@@ -247,6 +259,28 @@ def handover(setup):
     directory = compile_module(setup, "handover").parent
     compile_peer(directory, "handover_peer")
     return directory
+
+
+def least_embedded(setup):
+    """The module with Python in it."""
+    include, *link = embedding(setup)
+    return compile_module(setup, "least", "least_python.c", [include, *(f"-Wl,{flag}" for flag in link)])
+
+
+def least_daemon(setup):
+    """The directory of the module and of the program with Python in it at its other end."""
+    directory = compile_module(setup, "least_handover").parent
+    compile_peer(directory, "least_peer", str(HERE / "least_python.c"), *embedding(setup))
+    return directory
+
+
+def embedding(setup):
+    """What a compiler must be told to put the chosen Python into a program; raises Unable."""
+    need_headers(setup.python, "what has Python in it")
+    shared, directory, version = output(setup.python.executable, "-c", LINKED).split("\n")
+    if shared != "1":
+        raise Unable(f"{setup.python.executable} has no shared library")
+    return [f"-I{setup.python.include}", f"-L{directory}", f"-Wl,-rpath,{directory}", f"-lpython{version}"]
 
 
 def rwsgi(_setup):
@@ -288,6 +322,8 @@ def from_pypi(family):
 MAKERS = {
     "ceiling": ceiling,
     "handover": handover,
+    "least-embedded": least_embedded,
+    "least-daemon": least_daemon,
     "static": lambda setup: setup.httpd,
     "mod_wsgi": mod_wsgi,
     "rwsgi": rwsgi,
