@@ -3,6 +3,6 @@
 #include <stdint.h>
 
 struct frame {
-    uint32_t head; /* bytes of variables, or of status and headers */
+    uint32_t head; /* bytes of variables, or of status and headers: none when there is no answer */
     uint32_t body; /* bytes; none in a request */
 };

@@ -14,6 +14,7 @@
 
 #define ROOM 65536 /* bytes that are received at once */
 
+/* What becomes of the request. After HTTP_BAD_GATEWAY the connection is of no use. */
 static int exchange(request_rec *r)
 {
     char bytes[ROOM];
@@ -24,37 +25,40 @@ static int exchange(request_rec *r)
     frame.head = (uint32_t)write_request(r, bytes + sizeof frame, LEAST_HEAD);
     memcpy(bytes, &frame, sizeof frame);
     if (send(peer, bytes, sizeof frame + frame.head, MSG_NOSIGNAL) != (long)(sizeof frame + frame.head))
-        return 0;
+        return HTTP_BAD_GATEWAY;
     for (have = 0; have < sizeof frame || have < sizeof frame + frame.head; have += (size_t)got) {
         if ((got = receive(bytes + have, sizeof bytes - have)) <= 0)
-            return 0;
+            return HTTP_BAD_GATEWAY;
         memcpy(&frame, bytes, sizeof frame); /* while it is not whole, have is less than its size */
     }
+    if (frame.head == 0)
+        return HTTP_INTERNAL_SERVER_ERROR;
     set_head(r, bytes + sizeof frame, frame.head);
     left = frame.body;
     have -= sizeof frame + frame.head;
     ap_rwrite(bytes + sizeof frame + frame.head, (int)have, r);
     while ((left -= have) > 0) {
         if ((got = receive(bytes, sizeof bytes)) <= 0)
-            return 0;
+            return HTTP_BAD_GATEWAY;
         have = (size_t)got;
         ap_rwrite(bytes, (int)have, r);
     }
-    return 1;
+    return OK;
 }
 
 static int handle(request_rec *r)
 {
+    int status;
+
     if (strcmp(r->handler, "least") != 0)
         return DECLINED;
     if (peer < 0 && (peer = connect_to_peer(r)) < 0)
         return HTTP_SERVICE_UNAVAILABLE;
-    if (!exchange(r)) {
+    if ((status = exchange(r)) == HTTP_BAD_GATEWAY) {
         close(peer);
         peer = -1;
-        return HTTP_BAD_GATEWAY;
     }
-    return OK;
+    return status;
 }
 
 static void register_hooks(apr_pool_t *p)

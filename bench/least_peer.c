@@ -45,7 +45,8 @@ static void serve(int fd)
                 return;
             memcpy(&frame, bytes, sizeof frame); /* while it is not whole, have is less than its size */
         }
-    } while (least_call(bytes + sizeof frame, frame.head, &answer) && send_answer(fd, &answer));
+        least_call(bytes + sizeof frame, frame.head, &answer); /* when it fails, the answer is empty */
+    } while (send_answer(fd, &answer));
 }
 
 int main(int count, char **arguments)

@@ -203,15 +203,16 @@ int least_call(const char *request, size_t length, struct least_answer *answer)
         kept = body_of(environ);
         Py_DECREF(environ);
     }
-    if (kept == NULL)
+    if (kept == NULL) {
         PyErr_Print();
-    else
-        for (; answer->pieces < PyList_GET_SIZE(kept); answer->pieces++) {
-            PyObject *piece = PyList_GET_ITEM(kept, answer->pieces);
+        answer->head_length = 0;
+    }
+    for (; answer->head_length > 0 && answer->pieces < PyList_GET_SIZE(kept); answer->pieces++) {
+        PyObject *piece = PyList_GET_ITEM(kept, answer->pieces);
 
-            answer->body[answer->pieces].iov_base = PyBytes_AS_STRING(piece);
-            answer->body[answer->pieces].iov_len = (size_t)PyBytes_GET_SIZE(piece);
-        }
+        answer->body[answer->pieces].iov_base = PyBytes_AS_STRING(piece);
+        answer->body[answer->pieces].iov_len = (size_t)PyBytes_GET_SIZE(piece);
+    }
     PyEval_SaveThread();
-    return kept != NULL && answer->head_length > 0;
+    return answer->head_length > 0;
 }

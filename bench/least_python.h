@@ -22,7 +22,7 @@ struct least_answer {
 int least_start(const char *executable, const char *site, const char *script, long (*read)(char *to, size_t most));
 
 /* Calls the application. The request is names and values in turn, each with a NUL behind it. Returns 0 when that
- * failed, after saying why. */
+ * failed, after saying why; then the answer is empty. */
 int least_call(const char *request, size_t length, struct least_answer *answer);
 
 #endif
