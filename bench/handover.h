@@ -1,5 +1,5 @@
-/* httpd's half of a handover, for handover.c and least_handover.c: each thread keeps its connection. To be included after
- * httpd's own. */
+/* httpd's half of a handover, for handover.c and least_handover.c: each thread keeps its connection. To be included
+ * after httpd's own. */
 
 #include <poll.h>
 #include <sys/socket.h>

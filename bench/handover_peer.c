@@ -1,5 +1,5 @@
-/* The other end of handover.c: handover_peer SOCKET PROCESSES THREADS. Each thread serves one connection: whatever comes is
- * answered with a few bytes. */
+/* The other end of handover.c: handover_peer SOCKET PROCESSES THREADS. Each thread serves one connection: whatever comes
+ * is answered with a few bytes. */
 
 #define _GNU_SOURCE
 #include <poll.h>

@@ -1,6 +1,6 @@
-/* The least that an answer by Python in httpd's children costs: a handler that calls the application of app.py as plainly
- * as C can, and passes on what it gives. No module that runs Python there can be much cheaper. LeastPython names the
- * interpreter, the application's directory and its module. */
+/* The least that an answer by Python in httpd's children costs: a handler that calls the application of app.py as
+ * plainly as C can, and passes on what it gives. No module that runs Python there can be much cheaper. LeastPython
+ * names the interpreter, the application's directory and its module. */
 
 #include "httpd.h" /* first: the others need it */
 
@@ -54,7 +54,8 @@ static void start(apr_pool_t *p, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "no Python: see before");
 }
 
-static const char *set_python(cmd_parms *command, void *unused, const char *first, const char *second, const char *third)
+static const char *set_python(cmd_parms *command, void *unused, const char *first, const char *second,
+                              const char *third)
 {
     (void)command, (void)unused;
     executable = first;

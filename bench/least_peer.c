@@ -1,5 +1,5 @@
-/* The other end of least_handover.c: least_peer SOCKET PROCESSES THREADS INTERPRETER DIRECTORY MODULE. Each thread serves
- * one connection: it calls the application, which least_python.h loads, with each request that comes. */
+/* The other end of least_handover.c: least_peer SOCKET PROCESSES THREADS INTERPRETER DIRECTORY MODULE. Each thread
+ * serves one connection: it calls the application, which least_python.c loads, with each request that comes. */
 
 #define _GNU_SOURCE
 #include <stdlib.h>
