@@ -44,11 +44,14 @@ def verdicts(result, _what):
     rows = []
     for one in result["targets"]:
         best = " (the best)" if one["best_of"] else ""
+        floor = one["floor"]
+        least = f"{spread(floor['ratio'], 2)}, {floor['contender']}" if floor else ""
+        became = "met" if one["met"] else "**missed**" if one["reachable"] else "out of reach"
         rows.append([
             one["workload"], targets.WORDS[one["figure"]], one["contender"], f"{one['reference']}{best}",
-            f"≤ {one['limit']}", spread(one["ratio"], 2), "met" if one["met"] else "**missed**",
+            f"≤ {one['limit']}", spread(one["ratio"], 2), least, became,
         ])  # fmt: skip
-    return table(["workload", "figure", "of", "in relation to", "target", "measured", ""], rows)
+    return table(["workload", "figure", "of", "in relation to", "target", "measured", "the least", ""], rows)
 
 
 def workload(result, name):

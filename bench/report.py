@@ -81,7 +81,11 @@ def print_end(results):
         print("\nTargets: the ratio to the other one in the same round, median (lowest-highest) of the rounds")
     for verdict in verdicts:
         print_verdict(verdict)
-    print(f"{sum(v['met'] for v in verdicts)} of {len(verdicts)} met; {len(targets.ALL) - len(verdicts)} not measured")
+    beyond = sum(not v["reachable"] for v in verdicts)
+    print(
+        f"{sum(v['met'] for v in verdicts)} of {len(verdicts)} met, {beyond} out of reach; "
+        f"{len(targets.ALL) - len(verdicts)} not measured"
+    )
 
 
 def print_verdict(verdict):
@@ -89,6 +93,8 @@ def print_verdict(verdict):
     ratio = Spread(verdict["ratio"].values()).text(2)
     best = ", the best of its kind" if verdict["best_of"] else ""
     what = f"{verdict['workload']}, {targets.WORDS[verdict['figure']]}"
-    word = "met   " if verdict["met"] else "missed"
+    word = "met" if verdict["met"] else "missed" if verdict["reachable"] else "out of reach"
     reference, limit = verdict["reference"] + best, verdict["limit"]
-    print(f"{word}  {what:34}  {verdict['contender']:20}  {ratio} x {reference}; target {limit}")
+    floor = verdict["floor"]
+    least = f"; {floor['contender']} {Spread(floor['ratio'].values()).text(2)}" if floor and not verdict["met"] else ""
+    print(f"{word:12}  {what:34}  {verdict['contender']:20}  {ratio} x {reference}; target {limit}{least}")
