@@ -1,7 +1,7 @@
 //! The pools of workers as one httpd child knows them: where they listen, which connections are idle.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -52,7 +52,7 @@ const SEEN_EVERY: Duration = Duration::from_millis(250);
 const KEPT_UNUSED: usize = 256;
 
 /// Names a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolName {
     /// Process group.
     pub group: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct PoolName {
 }
 
 /// Names a user's application.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Below {
     /// Number of the base that it is below.
     pub base: u32,
@@ -173,9 +173,9 @@ impl Pool {
 pub struct Pools {
     manager: Vec<u8>,
     generation: u32,
-    known: Mutex<HashMap<PoolName, Arc<Pool>>>,
+    known: Mutex<BTreeMap<PoolName, Arc<Pool>>>,
     /// Applications upon whose question the manager goes away each time, and until when they are not asked for (F29).
-    set_aside: Mutex<HashMap<PoolName, Instant>>,
+    set_aside: Mutex<BTreeMap<PoolName, Instant>>,
     tidied: Mutex<Instant>,
     /// What workers write to the error log for requests.
     pub lines: Lines,

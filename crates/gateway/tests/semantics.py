@@ -46,6 +46,11 @@ def headers_seen(environ, start_response):
 
 
 @app
+def variables_seen(environ, start_response):
+    return say(start_response, sorted(f"{key}={value}" for key, value in environ.items() if key.startswith("X_")))
+
+
+@app
 def surroundings(environ, start_response):
     import signal
     before = signal.getsignal(signal.SIGUSR1)

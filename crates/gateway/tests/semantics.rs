@@ -120,6 +120,60 @@ fn no_variable_of_one_request_shows_up_in_another() {
     });
 }
 
+/// Variables come and go, change their value, their place and their number, mostly a few at a time.
+#[test]
+fn the_environ_is_what_its_variables_say_whatever_came_before() {
+    on_sites(|site| {
+        let mut client = site.worker.connect();
+        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |limit: usize| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            usize::try_from(noise % limit as u64).unwrap()
+        };
+        let mut list: Vec<(String, String)> = Vec::new();
+        for number in 0..1500 {
+            for _ in 0..below(3) * below(12).saturating_sub(4) {
+                let (name, value) = (format!("X_{}", below(14)), "v".repeat(below(3) * below(80)));
+                let at = below(list.len() + 1);
+                match below(4) {
+                    0 if at < list.len() => drop(list.remove(at)),
+                    1 if at < list.len() => list[at].1 = value,
+                    2 if at < list.len() => list.swap(at, 0),
+                    _ if list.len() < 25 => list.insert(at, (name, value)),
+                    _ => list.clear(),
+                }
+            }
+            let mut all = variables("/variables_seen");
+            let mut expected = std::collections::BTreeMap::new();
+            for (name, value) in &list {
+                all.push((name.clone().leak().as_bytes(), value.clone().into()));
+                expected.insert(name, value);
+            }
+            let all = all.iter().map(|(name, value)| (*name, value.as_slice()));
+            let environ = all.collect::<PairList>();
+            let head = Head {
+                script: &site.script,
+                callable: b"application",
+                environ: environ.pairs(),
+                ..Head::default()
+            };
+            let mut expected: Vec<_> = expected
+                .iter()
+                .map(|(name, value)| format!("'{name}={value}'"))
+                .collect();
+            expected.sort();
+            let expected = format!("[{}]", expected.join(", "));
+            assert_eq!(
+                client.exchange(&head, Body::Whole(b"")).whole(),
+                expected,
+                "request {number}: {list:?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_script_finds_the_surroundings_that_mod_wsgi_gives() {
     on_sites(|site| {

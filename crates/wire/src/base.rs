@@ -48,7 +48,7 @@ pub struct BaseRules {
 }
 
 /// What a user has changed within the limits of the base; `None` where nothing is said. Times are seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tuning {
     /// Most workers per application.
     pub processes: Option<u32>,

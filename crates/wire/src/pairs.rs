@@ -58,6 +58,18 @@ impl<'a> IntoIterator for &Pairs<'a> {
 #[derive(Debug, Clone)]
 pub struct Iter<'a>(Fields<'a>);
 
+impl<'a> Iter<'a> {
+    /// What is still to come, as it travels.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0.remaining()
+    }
+
+    /// Leaves out so many bytes of it, which are whole pairs.
+    pub fn pass_over(&mut self, bytes: usize) {
+        self.0 = Fields::new(self.rest().get(bytes..).unwrap_or_default());
+    }
+}
+
 impl<'a> Iterator for Iter<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
@@ -85,7 +97,9 @@ impl PairList {
 
     /// One more.
     pub fn put(&mut self, name: &[u8], value: &[u8]) {
-        self.put_named(|out| out.extend_from_slice(name), value);
+        self.bytes.put_bytes(name);
+        self.bytes.put_bytes(value);
+        self.count += 1;
     }
 
     /// One more, whose name is written by `name`.

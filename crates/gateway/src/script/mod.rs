@@ -10,7 +10,7 @@ mod renew;
 pub mod version;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use rwsgi_wire::base::ScriptOwner;
@@ -31,7 +31,7 @@ use version::{Stamp, Standing, Versions};
 #[derive(Default)]
 pub struct Scripts {
     /// Their modules' dictionaries.
-    loaded: RefCell<HashMap<Vec<u8>, Stored>>,
+    loaded: RefCell<BTreeMap<Vec<u8>, Stored>>,
     /// Held while a script is executed: it is loaded once, however many requests want it.
     loading: Mutex<()>,
     /// How often a script did not load, and the last one.

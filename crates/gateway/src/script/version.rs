@@ -1,7 +1,7 @@
 //! Which version of a script is on disk: its modification time, that of the file which is touched to renew it, the packages of its environment, and
 //! whether somebody is still writing it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -90,7 +90,7 @@ type Teller = Box<dyn Fn(&Script) + Send + Sync>;
 /// The versions of the loaded scripts, readable without Python.
 #[derive(Default)]
 pub struct Versions {
-    loaded: Mutex<HashMap<Vec<u8>, Version>>,
+    loaded: Mutex<BTreeMap<Vec<u8>, Version>>,
     raised: AtomicBool,
     /// Who is told what requests are given.
     teller: OnceLock<Teller>,
@@ -260,7 +260,7 @@ impl Versions {
         self.raised.load(Ordering::Relaxed) && self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Version>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Version>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

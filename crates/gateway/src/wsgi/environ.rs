@@ -29,12 +29,21 @@ struct Cache {
     template: Option<Stored>,
     slots: Vec<Slot>,
     index: HashMap<Box<[u8]>, usize>,
-    /// Slots whose key is in the template.
-    in_template: usize,
+    /// The variables that are in the template as they came, one behind the other. A request often has whole stretches of them.
+    travelled: Vec<u8>,
+    /// Of each of them.
+    order: Vec<Place>,
     /// Number of the request, to tell which slots it has.
     request: u64,
     /// Requests in a row that were unlike the template.
     unlike: u32,
+}
+
+/// Where a variable of the template is.
+struct Place {
+    slot: usize,
+    /// Where it ends among those that travelled.
+    end: usize,
 }
 
 /// A variable that was seen before.
@@ -131,28 +140,34 @@ impl Cache {
         head: &Head<'_>,
         constants: &Stored,
     ) -> PyResult<'py, Object<'py>> {
-        self.request += 1;
         let template = match &self.template {
             Some(template) if self.unlike < UNLIKE_REQUESTS => template.get(py),
             _ => self.renew(py, head, constants)?,
         };
+        self.request += 1;
+        let request = self.request;
         let environ = template.copy_dict()?;
-        let (mut next, mut found, mut extra) = (0, 0, 0);
-        for (name, value) in &head.environ {
-            let Some(place) = self.place(py, next, name)? else {
+        let (mut pairs, mut next, mut guess, mut found, mut extra) = (head.environ.iter(), 0, 0, 0, 0);
+        loop {
+            // The template says so already.
+            let (stretch, bytes) = self.stretch(next, pairs.rest());
+            pairs.pass_over(bytes);
+            found += stretch;
+            next += stretch;
+            let Some((name, value)) = pairs.next() else { break };
+            let expected = self.order.get(next).map(|place| place.slot);
+            let Some(place) = self.place(py, [expected.unwrap_or(guess), guess], name)? else {
                 environ.set(&py.latin1(name)?, &decode(py, name, value)?)?;
                 extra += 1;
                 continue;
             };
-            next = place + 1;
-            let request = self.request;
+            guess = place + 1;
             let Some(slot) = self.slots.get_mut(place) else {
                 continue;
             };
-            let repeated = slot.request == request;
-            slot.request = request;
+            let repeated = std::mem::replace(&mut slot.request, request) == request;
+            let in_template = slot.value.is_some();
             match &slot.value {
-                // The template says so already.
                 Some(kept) if !repeated && **kept == *value => found += 1,
                 kept => {
                     match kept {
@@ -163,10 +178,15 @@ impl Cache {
                     slot.key.with(py, |key| environ.set(key, &value))?;
                 }
             }
+            next = match (in_template, expected == Some(place)) {
+                (false, _) => next,
+                (true, true) => next + 1,
+                // Later ones replace earlier ones of the same name: behind one that comes out of turn each is looked at.
+                (true, false) => self.order.len(),
+            };
         }
-        let missing = self.in_template - found;
+        let missing = self.order.len() - found;
         if missing > 0 {
-            let request = self.request;
             for slot in self
                 .slots
                 .iter()
@@ -183,41 +203,83 @@ impl Cache {
         Ok(environ)
     }
 
-    /// Makes this request the template.
+    /// With how many variables of the template, from the one of this number on, `bytes` begins, and how many bytes these are. They count
+    /// as seen.
+    fn stretch(&mut self, first: usize, bytes: &[u8]) -> (usize, usize) {
+        let (before, order) = self.order.split_at(first.min(self.order.len()));
+        let start = before.last().map_or(0, |place| place.end);
+        let same = start + common(self.travelled.get(start..).unwrap_or_default(), bytes);
+        let (mut count, mut end) = (0, start);
+        for place in order.iter().take_while(|place| place.end <= same) {
+            if let Some(slot) = self.slots.get_mut(place.slot) {
+                slot.request = self.request;
+            }
+            (count, end) = (count + 1, place.end);
+        }
+        (count, end - start)
+    }
+
+    /// Makes this request the template, but for variables that may not be kept and those that it has twice.
     fn renew<'py>(
         &mut self,
         py: Attached<'py>,
         head: &Head<'_>,
         constants: &Stored,
     ) -> PyResult<'py, Object<'py>> {
+        // Without one until it is whole.
+        self.template = None;
         let template = constants.get(py).copy_dict()?;
+        self.request += 1;
         self.unlike = 0;
-        self.in_template = 0;
         self.slots.iter_mut().for_each(|slot| slot.value = None);
-        for (name, value) in &head.environ {
-            if !may_be_kept(name, value) {
-                continue;
-            }
-            let Some(place) = self.place(py, 0, name)? else {
+        let (mut kept, mut pairs) = (Vec::new(), head.environ.iter());
+        loop {
+            let before = pairs.rest();
+            let Some((name, value)) = pairs.next() else { break };
+            let travelled = before.len() - pairs.rest().len();
+            let Some(place) = self.place(py, [kept.len(); 2], name)? else {
                 continue;
             };
             let Some(slot) = self.slots.get_mut(place) else {
                 continue;
             };
+            let repeated = std::mem::replace(&mut slot.request, self.request) == self.request;
+            if repeated || !may_be_kept(name, value) {
+                slot.value = None;
+                continue;
+            }
+            slot.value = Some(value.into());
+            kept.push((place, name, value, before.get(..travelled).unwrap_or_default()));
+        }
+        self.order.clear();
+        self.travelled.clear();
+        for (place, name, value, travelled) in kept {
+            let Some(slot) = self.slots.get(place).filter(|slot| slot.value.is_some()) else {
+                continue;
+            };
             let object = decode(py, name, value)?;
             slot.key.with(py, |key| template.set(key, &object))?;
-            if slot.value.replace(value.into()).is_none() {
-                self.in_template += 1;
-            }
+            self.travelled.extend_from_slice(travelled);
+            self.order.push(Place {
+                slot: place,
+                end: self.travelled.len(),
+            });
         }
         self.template = Some(template.clone().store());
         Ok(template)
     }
 
-    /// The slot of a variable, made if there is room; it probably is the one after that of the variable before.
-    fn place<'py>(&mut self, py: Attached<'py>, guess: usize, name: &[u8]) -> PyResult<'py, Option<usize>> {
-        if self.slots.get(guess).is_some_and(|slot| *slot.name == *name) {
-            return Ok(Some(guess));
+    /// The slot of a variable, made if there is room; it probably is one of the guesses.
+    fn place<'py>(
+        &mut self,
+        py: Attached<'py>,
+        guesses: [usize; 2],
+        name: &[u8],
+    ) -> PyResult<'py, Option<usize>> {
+        for guess in guesses {
+            if self.slots.get(guess).is_some_and(|slot| *slot.name == *name) {
+                return Ok(Some(guess));
+            }
         }
         if let Some(place) = self.index.get(name) {
             return Ok(Some(*place));
@@ -234,5 +296,34 @@ impl Cache {
             request: 0,
         });
         Ok(Some(self.slots.len() - 1))
+    }
+}
+
+/// How many bytes both begin with.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    let mut same = 0;
+    for step in [256, 32] {
+        let rest = |bytes| <[u8]>::get(bytes, same..).unwrap_or_default().chunks_exact(step);
+        same += step * rest(a).zip(rest(b)).take_while(|(a, b)| a == b).count();
+    }
+    let rest = a.iter().zip(b).skip(same);
+    same + rest.take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_both_begin_with_is_measured_to_the_byte() {
+        let long: Vec<u8> = (0..100).collect();
+        for length in 0..=long.len() {
+            let mut other = long.clone();
+            assert_eq!(common(&long, &long[..length]), length);
+            if let Some(byte) = other.get_mut(length) {
+                *byte ^= 1;
+                assert_eq!(common(&long, &other), length);
+            }
+        }
     }
 }
