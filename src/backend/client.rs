@@ -80,8 +80,8 @@ pub trait Client {
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.
     fn send(&mut self, pieces: &[Piece<'_>]) -> Result<(), Unsent>;
-    /// Passes bytes of a body of which something has been sent on, as far as that goes without waiting for the client, after what it was sent
-    /// before; `None` when nobody knows how far that would be, and nothing was passed. On any thread that has the request for itself.
+    /// Passes bytes of a body on, as far as that goes without waiting for the client, after what it was sent before; `None` when nobody knows how
+    /// far that would be, and nothing was passed. Once something has been sent, on any thread that has the request for itself.
     fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone>;
     /// When the request is over, however late that is: should its client have been left without the end of it, and the file be shorter
     /// than `end` bytes, then `why` is logged.

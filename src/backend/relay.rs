@@ -230,7 +230,7 @@ impl<'a> Relay<'a> {
         sent
     }
 
-    /// Passes bytes of an answer that has begun, as far as that goes without waiting for the client; `None` when that cannot be had.
+    /// Passes bytes of an answer that has a head, as far as that goes without waiting for the client; `None` when that cannot be had.
     pub fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Fault> {
         let promise = self.promise.unwrap_or_default();
         let room = promise
@@ -238,11 +238,15 @@ impl<'a> Relay<'a> {
             .filter(|_| !promise.bodiless)
             .map(|n| n - self.length);
         let is_too_long = room.is_some_and(|room| room < bytes.len() as u64);
-        if !self.sent || self.complete || is_too_long {
+        // The head goes with the first bytes, and where there are none it has to be flushed.
+        let is_first = !self.sent;
+        let no_head = self.promise.is_none_or(|promise| promise.is_replaced);
+        if no_head || self.complete || is_too_long || (is_first && (promise.bodiless || bytes.is_empty())) {
             return Ok(None);
         }
         let offered = self.client.offer(bytes).map_err(|Gone| Fault::ClientGone)?;
         if let Some(offered) = offered {
+            self.sent = true;
             self.length += offered.taken as u64;
             self.served = Instant::now();
         }
@@ -491,10 +495,9 @@ pub(crate) mod tests {
         let mut client = Recorder::default();
         let mut relay = Relay::new(&mut client);
         relay.start(&head(b"7")).unwrap();
-        // The head goes with what is sent.
-        assert_eq!(relay.offer(b"a"), Ok(None));
-        let data = relay.admit(b"a").unwrap();
-        relay.send(&[Piece::Data(data), Piece::Flush]).unwrap();
+        // The head goes with the first bytes.
+        assert_eq!(relay.offer(b""), Ok(None));
+        assert!(relay.offer(b"a").unwrap().unwrap().is_sent);
         assert_eq!(relay.offer(b"bcdefg").unwrap().unwrap().taken, 4);
         assert_eq!(relay.length(), 5);
         // What is too long is said where it is cut.
@@ -503,8 +506,21 @@ pub(crate) mod tests {
         assert_eq!(relay.may_end(), Ok(()));
         assert_eq!(
             client.seen,
-            ["start 200", "data a", "flush", "offered bcde", "offered fg"]
+            ["start 200", "offered a", "offered bcde", "offered fg"]
         );
+    }
+
+    #[test]
+    fn nothing_is_offered_that_needs_more_than_bytes() {
+        let mut client = Recorder::default();
+        assert_eq!(Relay::new(&mut client).offer(b"a"), Ok(None));
+        for status in [304, 404] {
+            let mut relay = Relay::new(&mut client);
+            let promised = Response { status, ..head(b"0") };
+            relay.start(&promised).unwrap();
+            assert_eq!(relay.offer(b"a"), Ok(None));
+        }
+        assert_eq!(client.seen, ["start 304", "start 404"]);
     }
 
     #[test]

@@ -237,10 +237,12 @@ impl Client for RequestClient<'_, '_> {
     }
 
     fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
-        if !self.sent {
+        // httpd cuts ranges out of what it has whole.
+        if !self.sent && self.request.header(c"Range").is_some() {
             return Ok(None);
         }
         let offered = self.request.offer(bytes);
+        self.sent |= offered != Ok(None);
         self.stopped |= offered.is_err();
         offered
     }

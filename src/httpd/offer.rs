@@ -12,9 +12,10 @@ use crate::backend::client::{Gone, Offered, Piece, Unsent};
 const PIECE: usize = 32 * 1024;
 
 impl Request<'_> {
-    /// Passes bytes of an answer on, whose head has gone, as far as they can be sent without waiting; `None` where that cannot be had.
+    /// Passes bytes of an answer on, as far as they can be sent without waiting; `None` where that cannot be had. Its head, if it goes with
+    /// them, must be far smaller than httpd's threshold for a flush.
     ///
-    /// It may be called on another thread than that of the request, as long as that is outside httpd. What httpd changes in it belongs to
+    /// Once the head has gone it may be called on another thread than that of the request, as long as that is outside httpd. What httpd changes in it belongs to
     /// the request or its connection (pools, buckets, filters, the socket, which nobody else uses meanwhile), and nothing to a thread:
     /// there is neither TLS nor HTTP/2, and no filter that is not known.
     pub fn offer(&self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {

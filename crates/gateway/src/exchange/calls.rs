@@ -12,12 +12,14 @@ use super::{BodyFailure, Gone};
 pub trait Calls {
     /// Reads up to `limit` body bytes and gives them to `into`; their number, 0 at the end.
     fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
+    /// As [`read`](Self::read), of what has arrived already, without waiting: 0 may mean that it has not, or the end.
+    fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> usize;
     /// Hands over an encoded `Response`.
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
     /// Hands over body bytes; with `flush` they are on their way when it returns.
     fn data(&mut self, bytes: &[u8], flush: bool) -> Result<(), Gone>;
-    /// Hands over body bytes of an answer that has begun, as far as they can be sent without waiting for the client; `None` when that cannot
-    /// be had. The only one that another thread than that of the request may call.
+    /// Hands over body bytes, behind the head, as far as they can be sent without waiting for the client; `None` when that cannot be had. Once some
+    /// have been sent, another thread than that of the request may call this, and nothing else.
     fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone>;
     /// Hands over part of a regular file as the rest of the answer.
     fn file(&mut self, fd: BorrowedFd<'_>, part: File) -> Result<(), Gone>;
@@ -35,6 +37,9 @@ impl Calls for HostExchange<'_> {
             fault: Some(fault),
             text,
         })
+    }
+    fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> usize {
+        HostExchange::read_arrived(self, limit, into)
     }
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
         HostExchange::response(self, payload).map_err(|_| Gone)

@@ -13,6 +13,9 @@ use super::socket::is_copy;
 use super::{BodyFailure, Exchange, Flushed, Gone, HOLD, Wait};
 use crate::cpython::{Lent, Taken};
 
+/// Largest head that is offered, in bytes: together with what httpd adds it leaves room before httpd waits for the client.
+const HEAD: usize = 8 << 10;
+
 /// One request of an httpd child. httpd's functions may be called on the request's own thread only: on another one, reading and
 /// writing fail with a sentence, and log lines go to the log of the server.
 ///
@@ -101,13 +104,24 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Carrier<L> {
     /// Hands over what is held back as far as that goes without waiting.
     fn offer(&self) -> Result<Flushed, Gone> {
         self.with_answer(|host, held| {
-            // The head, and what filters make of it, goes out by itself.
-            if !held.begun || held.can_offer == Some(false) {
+            let is_large = |head: &Vec<u8>| head.len() > HEAD;
+            if held.can_offer == Some(false) || held.head.as_ref().is_some_and(is_large) {
                 return Ok(Flushed::Part);
+            }
+            let head = held.head.take();
+            if let Some(head) = &head {
+                held.begun = true;
+                host.response(head)?;
             }
             let data = std::mem::take(&mut held.data);
             let offered = host.offer(&data);
-            held.take_back(data, offered)
+            let is_for_later = head.is_some() && offered == Ok(None);
+            let flushed = held.take_back(data, offered);
+            if is_for_later {
+                // Filters may go with the head.
+                held.can_offer = None;
+            }
+            flushed
         })
     }
 
@@ -241,6 +255,15 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Exchange for Carrier<L> {
         })
     }
 
+    fn read_arrived(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> usize {
+        // What waits goes out first, and that may have to wait for the client.
+        if !self.has_body || self.is_waiting() {
+            return 0;
+        }
+        let read = |host: &mut dyn Calls| host.read_arrived(credit, into);
+        self.host.with(read).unwrap_or(0)
+    }
+
     fn head(&self, payload: &[u8]) {
         self.held_back().head = Some(payload.to_vec());
     }
@@ -341,6 +364,10 @@ mod tests {
         fn read(&mut self, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
             self.note("read".into());
             Ok(0)
+        }
+        fn read_arrived(&mut self, _: usize, _: &mut dyn FnMut(&[u8])) -> usize {
+            self.note("read arrived".into());
+            0
         }
         fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
             self.note(String::from_utf8_lossy(payload).into_owned());
@@ -446,7 +473,7 @@ mod tests {
             add(exchange, &["a", "b", "c", "d"]);
             seen.wait_for("abcd");
         });
-        assert_eq!(seen[..3], ["head", "flushed a", "offered b"]);
+        assert_eq!(seen[..2], ["head", "offered a"]);
     }
 
     #[test]
@@ -457,7 +484,7 @@ mod tests {
                 add(exchange, &["a", "b", "c", "d", "e"]);
                 exchange.end().unwrap();
             });
-            seen == ["head", "flushed a", "offered b", "given cde"]
+            seen == ["head", "offered a", "given bcde"]
         }));
     }
 
@@ -481,6 +508,7 @@ mod tests {
     fn what_finds_no_room_goes_out_once_there_is_some() {
         with(true, MANNER, |exchange, seen| {
             add(exchange, &["a", "b"]);
+            seen.wait_for("ab");
             seen.room.store(0, Ordering::SeqCst);
             while exchange.held() == 0 {
                 add(exchange, &["c"]);
@@ -504,7 +532,7 @@ mod tests {
         };
         assert_eq!(
             with(true, alone, add_all),
-            ["head", "flushed a", "offered b", "offered c"]
+            ["head", "offered a", "offered b", "offered c"]
         );
     }
 
@@ -527,6 +555,7 @@ mod tests {
     fn other_threads_of_the_application_write_nothing() {
         with(true, MANNER, |exchange, seen| {
             add(exchange, &["a", "b"]);
+            seen.wait_for("ab");
             thread::scope(|scope| {
                 let other = scope.spawn(|| {
                     exchange.push(b"c");
