@@ -292,7 +292,7 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Exchange for Carrier<L> {
         }
     }
 
-    fn flush_soon(&self, _last: bool) -> Result<Flushed, Gone> {
+    fn flush_soon(&self) -> Result<Flushed, Gone> {
         // The first blocks go out at once, and one after a pause: who yields now and then needs no other thread.
         match self.waits() {
             true => Ok(Flushed::All),
@@ -460,7 +460,7 @@ mod tests {
     fn add(exchange: &dyn Exchange, blocks: &[&str]) {
         for block in blocks {
             exchange.push(block.as_bytes());
-            if exchange.flush_soon(false) == Ok(Flushed::Part) {
+            if exchange.flush_soon() == Ok(Flushed::Part) {
                 exchange.flush(Wait::Yes).unwrap();
             }
         }
@@ -559,7 +559,7 @@ mod tests {
             thread::scope(|scope| {
                 let other = scope.spawn(|| {
                     exchange.push(b"c");
-                    exchange.flush_soon(false)
+                    exchange.flush_soon()
                 });
                 assert_eq!(other.join().unwrap(), Err(Gone));
             });

@@ -67,8 +67,8 @@ pub trait Exchange: Send + Sync {
     /// Sends what is held back.
     fn flush(&self, wait: Wait) -> Result<Flushed, Gone>;
     /// As [`flush`](Self::flush) without waiting, but what follows soon may go out together with it: within about a millisecond it is on its way,
-    /// whatever the caller does meanwhile. `last`: nothing but the end can follow.
-    fn flush_soon(&self, last: bool) -> Result<Flushed, Gone>;
+    /// whatever the caller does meanwhile.
+    fn flush_soon(&self) -> Result<Flushed, Gone>;
     /// Sends what is held back and then `data`, without copying it. Blocks.
     fn write(&self, data: &[u8]) -> Result<(), Gone>;
     /// Sends what is held back and then part of a regular file, which is the rest of the answer. With `part.wait` nothing reads the file

@@ -164,8 +164,7 @@ impl Output {
                 exchange.push(data);
             }
             if now {
-                let last = self.declared == Some(self.produced);
-                finish(py, exchange, exchange.flush_soon(last))
+                finish(py, exchange, exchange.flush_soon())
             } else if exchange.held() >= HOLD {
                 finish(py, exchange, exchange.flush(Wait::No))
             } else {
