@@ -233,6 +233,9 @@ impl Client for RequestClient<'_, '_> {
         self.sent = true;
         let sent = self.request.send(pieces, self.sendfile);
         self.stopped |= sent == Err(Unsent::Gone);
+        if sent.is_ok() && pieces.iter().any(|piece| matches!(piece, Piece::End)) {
+            self.request.send_now();
+        }
         sent
     }
 
