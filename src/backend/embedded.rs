@@ -268,10 +268,6 @@ impl Host for Exchange<'_> {
         result.map(|_| ())
     }
 
-    fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) {
-        self.relay.read_arrived_body(limit, into);
-    }
-
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
         let started = match Response::decode(payload) {
             Ok(response) => self.relay.start(&response),

@@ -246,7 +246,7 @@ impl<'a> Relay<'a> {
         }
         let offered = self.client.offer(bytes).map_err(|Gone| Fault::ClientGone)?;
         if let Some(offered) = offered {
-            self.sent = true;
+            self.sent |= offered.taken > 0;
             self.length += offered.taken as u64;
             self.served = Instant::now();
         }

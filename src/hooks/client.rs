@@ -241,11 +241,12 @@ impl Client for RequestClient<'_, '_> {
 
     fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
         // httpd cuts ranges out of what it has whole.
-        if !self.sent && self.request.header(c"Range").is_some() {
+        let may_go = self.sent || (self.request.header(c"Range").is_none() && self.request.sends_any_head());
+        if !may_go {
             return Ok(None);
         }
         let offered = self.request.offer(bytes);
-        self.sent |= offered != Ok(None);
+        self.sent |= !matches!(offered, Ok(None | Some(Offered { taken: 0, .. })));
         self.stopped |= offered.is_err();
         offered
     }

@@ -25,18 +25,17 @@ const BLOCK: usize = 64 * 1024;
 
 /// Filters that look at no byte of data and keep none but the last, nor anything that belongs to a thread. Behind them the socket takes what
 /// is there.
-const BLIND_FILTERS: [&[u8]; 10] = [
+const BLIND_FILTERS: [&[u8]; 7] = [
     b"byterange",
     b"content_length",
     b"http_header",
     b"http_outerror",
-    b"fixup_headers_out",
-    b"fixup_headers_err",
-    b"mod_expires",
     b"reqtimeout",
     b"chunk",
     b"core",
 ];
+/// As these, but they change headers.
+const BLIND_BUT_FOR_HEADERS: [&[u8]; 3] = [b"fixup_headers_out", b"fixup_headers_err", b"mod_expires"];
 
 impl Request<'_> {
     /// Appends part of a file to a brigade; `sendfile`: that system call may be used. The descriptor is duplicated.
@@ -57,6 +56,15 @@ impl Request<'_> {
 
     /// No filter between here and the socket looks at the data.
     pub(super) fn only_the_kernel_reads(&self) -> bool {
+        self.all_filters(|name| BLIND_FILTERS.contains(&name) || BLIND_BUT_FOR_HEADERS.contains(&name))
+    }
+
+    /// Nor does one change the head.
+    pub(super) fn only_httpd_writes_the_head(&self) -> bool {
+        self.all_filters(|name| BLIND_FILTERS.contains(&name))
+    }
+
+    fn all_filters(&self, is_one: impl Fn(&[u8]) -> bool) -> bool {
         let mut next = self.rec().output_filters;
         // SAFETY: H1: the filter chain is this request's.
         while let Some(filter) = unsafe { next.as_ref() } {
@@ -64,7 +72,7 @@ impl Request<'_> {
             let name = unsafe { filter.frec.as_ref() }.map(|record| record.name);
             // SAFETY: H2: a registered name.
             let name = name.and_then(|name| unsafe { super::table::bytes(name) });
-            if !name.is_some_and(|name| BLIND_FILTERS.contains(&name)) {
+            if !name.is_some_and(&is_one) {
                 return false;
             }
             next = filter.next;

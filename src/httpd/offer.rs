@@ -4,16 +4,37 @@
 //! without: it keeps what the socket has no room for, and sends that when it is called without anything new, as MPMs do once a handler has
 //! returned. So this is possible where all filters before it keep nothing.
 
+use rwsgi_wire::field::{has_control_but_tab, is_token};
+
 use super::bindings as c;
 use super::request::Request;
+use super::table::entries;
 use crate::backend::client::{Gone, Offered, Piece, Unsent};
 
 /// Bytes passed at once. From `FlushMaxThreshold` on (64 KiB, unless it is set), together with the frame around them, httpd waits.
 const PIECE: usize = 32 * 1024;
 
 impl Request<'_> {
-    /// Passes bytes of an answer on, as far as they can be sent without waiting; `None` where that cannot be had. Its head, if it goes with
-    /// them, must be far smaller than httpd's threshold for a flush.
+    /// Whether httpd makes the head of the answer without waiting and without beginning another request. That it does when it finds a header
+    /// that it cannot send: it answers by its `ErrorDocument` then, on this thread. So none may come from filters that are still to run.
+    pub fn sends_any_head(&self) -> bool {
+        // SAFETY: H1: the request's connection.
+        let threshold = unsafe { c::rw_flush_threshold(self.rec().connection) };
+        let is_sound = |(name, value): (&[u8], &[u8])| is_token(name) && !has_control_but_tab(value);
+        threshold >= 2 * PIECE && self.only_httpd_writes_the_head() && self.answer_headers().all(is_sound)
+    }
+
+    fn answer_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (ours, always) = (self.rec().headers_out, self.rec().err_headers_out);
+        // SAFETY: H1: the request's tables, which nobody changes meanwhile.
+        let ours = unsafe { entries(ours) };
+        // SAFETY: as above.
+        let always = unsafe { entries(always) };
+        ours.into_iter().chain(always)
+    }
+
+    /// Passes bytes of an answer on, as far as they can be sent without waiting; `None` where that cannot be had. For its head, which goes with
+    /// the first, see [`sends_any_head`](Self::sends_any_head).
     ///
     /// Once the head has gone it may be called on another thread than that of the request, as long as that is outside httpd. What httpd changes in it belongs to
     /// the request or its connection (pools, buckets, filters, the socket, which nobody else uses meanwhile), and nothing to a thread:

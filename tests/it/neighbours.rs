@@ -11,6 +11,7 @@ pub fn tests(topic: &mut Topic) {
         compression_turns_head_into_get,
         rewrite_rules_pass_requests_through,
         an_error_document_may_be_an_application,
+        a_header_of_another_module_that_cannot_be_sent_gives_way_to_the_error_document,
         settings_of_fileinfo_work_in_htaccess,
         virtual_hosts_have_their_own_settings,
         paths_with_blanks_and_letters_beyond_ascii,
@@ -144,6 +145,28 @@ fn an_error_document_may_be_an_application(case: &Case) {
     );
     assert_eq!(environ["REDIRECT_URL"], "/missing");
     assert_eq!(environ["REDIRECT_QUERY_STRING"], "a=b");
+}
+
+/// httpd finds it when the head goes out, and begins a request of its own for the page, on the same thread.
+fn a_header_of_another_module_that_cannot_be_sent_gives_way_to_the_error_document(case: &Case) {
+    let application = "class Answer:\n    def __iter__(self):\n        yield b'answer'\n    def close(self):\n        pass\n\n\n\
+                       def application(environ, start_response):\n    start_response('200 OK', [('Content-Length', '6')])\n    \
+                       return [b'sorry!'] if environ['PATH_INFO'] == '/sorry' else Answer()\n";
+    let httpd = case
+        .httpd()
+        .file("scripts/once.wsgi", application)
+        .conf("WSGIScriptAlias / @SCRIPTS@/once.wsgi")
+        .conf("ErrorDocument 500 /sorry")
+        .conf("Header always set X-Echo \"expr=%{unescape:%{QUERY_STRING}}\"")
+        .conf("RewriteEngine On\nRewriteMap un int:unescape\nRewriteRule ^/cookie - [CO=echo:${un:%{QUERY_STRING}}:localhost]")
+        .start();
+    httpd.announce("AH02430");
+    for path in ["/", "/cookie"] {
+        for (query, expected) in [("fine", "answer"), ("%01", "sorry!"), ("fine", "answer")] {
+            let reply = httpd.get(&format!("{path}?{query}"));
+            assert_eq!(reply.text(), expected, "{path}?{query}");
+        }
+    }
 }
 
 fn settings_of_fileinfo_work_in_htaccess(case: &Case) {

@@ -194,18 +194,6 @@ impl HostExchange<'_> {
         Err((fault, text))
     }
 
-    /// As [`read`](Self::read), of what has arrived already, without waiting: 0 may mean that it has not, or the end. What breaks off is a fault
-    /// of the next [`read`](Self::read).
-    pub fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> usize {
-        let mut taker = Taker {
-            into,
-            taken: 0,
-            panicked: false,
-        };
-        (self.host.read_arrived)(self.exchange, limit, take, (&raw mut taker).cast());
-        taker.taken
-    }
-
     /// Hands over an encoded `Response`; `Err` when the host refused it (and logged why).
     pub fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
         if (self.host.response)(self.exchange, payload.as_ptr(), payload.len()) == 0 {
@@ -336,11 +324,6 @@ mod tests {
                 assert_eq!(exchange.offer(b""), Ok(None));
                 assert_eq!(exchange.offer(b"gone"), Err(WriteFault::ClientGone));
             }
-            let arrived = exchange.read_arrived(4, &mut |bytes| buffer.extend_from_slice(bytes));
-            assert_eq!(arrived, buffer.len());
-            if arrived > 0 {
-                exchange.data(&buffer, false).unwrap();
-            }
             loop {
                 buffer.clear();
                 match exchange.read(4, &mut |bytes| buffer.extend_from_slice(bytes)) {
@@ -359,7 +342,6 @@ mod tests {
     }
 
     struct Recorder {
-        arrived: Vec<u8>,
         body: Vec<u8>,
         breaks: bool,
         seen: Vec<String>,
@@ -374,14 +356,6 @@ mod tests {
                 into(&[byte]);
             }
             Ok(())
-        }
-        fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) {
-            into(
-                &self
-                    .arrived
-                    .drain(..limit.min(self.arrived.len()))
-                    .collect::<Vec<_>>(),
-            );
         }
         fn response(&mut self, payload: &[u8]) -> Result<(), Refused> {
             self.seen
@@ -451,19 +425,14 @@ mod tests {
         assert_eq!(*LINES.lock().unwrap(), ["Info opened", "Info opened"]);
 
         let mut host = Recorder {
-            arrived: b"xy".to_vec(),
             body: b"abcdef".to_vec(),
             breaks: false,
             seen: vec![],
         };
         assert_eq!(guest.serve(&mut host, b"go", None), Outcome::Done);
-        assert_eq!(
-            host.seen,
-            ["response head", "data xy false", "data abcd true", "data ef true"]
-        );
+        assert_eq!(host.seen, ["response head", "data abcd true", "data ef true"]);
 
         let mut host = Recorder {
-            arrived: vec![],
             body: b"ab".to_vec(),
             breaks: true,
             seen: vec![],
@@ -475,7 +444,6 @@ mod tests {
         assert_eq!(host.seen.last().unwrap(), "log Error ClientSlow: too slow 7");
 
         host = Recorder {
-            arrived: vec![],
             body: vec![],
             breaks: false,
             seen: vec![],

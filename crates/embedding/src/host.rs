@@ -42,9 +42,6 @@ pub struct Refused;
 pub trait Host {
     /// Reads up to `limit` body bytes and gives them to `into`, in one or more pieces; none at the end.
     fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<(), ReadFault>;
-    /// As [`read`](Self::read), of what has arrived already: never blocks. No piece may mean the end, too, and what breaks off is a fault of
-    /// the next [`read`](Self::read).
-    fn read_arrived(&mut self, _limit: usize, _into: &mut dyn FnMut(&[u8])) {}
     /// Takes an encoded `Response`; `Err` when it breaks a rule (the host has logged which).
     fn response(&mut self, payload: &[u8]) -> Result<(), Refused>;
     /// Takes bytes of the answer.
@@ -88,7 +85,6 @@ static HOST: HostTable = HostTable {
     abi: ABI,
     size: size_of::<HostTable>() as u32,
     read: host_read,
-    read_arrived: host_read_arrived,
     response: host_response,
     data: host_data,
     file: host_file,
@@ -194,11 +190,6 @@ extern "C" fn host_read(
             fault as i32
         }
     })
-}
-
-extern "C" fn host_read_arrived(exchange: *mut c_void, limit: usize, take: Take, taker: *mut c_void) {
-    let mut into = |bytes: &[u8]| take(taker, bytes.as_ptr(), bytes.len());
-    with(exchange, (), |host| host.read_arrived(limit, &mut into));
 }
 
 extern "C" fn host_response(exchange: *mut c_void, payload: *const u8, len: usize) -> i32 {

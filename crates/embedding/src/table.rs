@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 /// Version of both tables.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 5;
 
 /// Returned by any function whose side panicked or failed in itself.
 pub const FAILED: i32 = -1;
@@ -14,7 +14,7 @@ pub const GUEST_ENTRY: &std::ffi::CStr = c"rwsgi_guest";
 /// Type of the function named [`GUEST_ENTRY`]: returns a table that lives as long as the library.
 pub type GuestEntry = extern "C" fn() -> *const GuestTable;
 
-/// Takes `len` bytes, which are lent for this call; `taker` is what [`HostTable::read`] or [`HostTable::read_arrived`] was given with it.
+/// Takes `len` bytes, which are lent for this call; `taker` is what [`HostTable::read`] was given with it.
 pub type Take = extern "C" fn(taker: *mut c_void, bytes: *const u8, len: usize);
 
 /// What the host provides.
@@ -34,9 +34,6 @@ pub struct HostTable {
         text: *mut u8,
         text_len: *mut usize,
     ) -> i32,
-    /// As [`read`](Self::read), of what has arrived already: never blocks. No piece may mean the end of the body, too, and what breaks off is a
-    /// fault of the next [`read`](Self::read).
-    pub read_arrived: extern "C" fn(exchange: *mut c_void, limit: usize, take: Take, taker: *mut c_void),
     /// Takes an encoded `Response`. 0, or [`FAILED`] when it breaks a rule.
     pub response: extern "C" fn(exchange: *mut c_void, payload: *const u8, len: usize) -> i32,
     /// Takes body bytes of the answer; with `flush` non-zero they are on their way to the client when it returns. 0, or a

@@ -1,4 +1,4 @@
-//! `bytes` objects that are written in place.
+//! `bytes` objects that are written in place, without the GIL.
 
 use std::mem::MaybeUninit;
 
@@ -6,7 +6,6 @@ use pyo3::ffi;
 
 use super::error::PyResult;
 use super::object::{Attached, Object};
-use crate::exchange::Wait;
 
 /// The bytes of an object that nobody else has seen yet.
 pub struct Room<'a> {
@@ -32,12 +31,12 @@ impl Room<'_> {
 }
 
 impl<'py> Attached<'py> {
-    /// `bytes` of at most `capacity`: `fill` writes them, first with what is at hand, then, without the GIL, with what has to be waited for, if
-    /// there was not enough. What it leaves empty is left out. The inner error is `fill`'s.
+    /// `bytes` of at most `capacity`: `fill` writes them without the GIL, and what it leaves empty is left out. The inner error
+    /// is `fill`'s.
     pub fn bytes_filled<E: Send>(
         self,
         capacity: usize,
-        mut fill: impl FnMut(&mut Room<'_>, Wait) -> Result<(), E> + Send,
+        fill: impl FnOnce(&mut Room<'_>) -> Result<(), E> + Send,
     ) -> PyResult<'py, Result<Object<'py>, E>> {
         let size = ffi::Py_ssize_t::try_from(capacity).unwrap_or(ffi::Py_ssize_t::MAX);
         // SAFETY: P1; without a source the bytes are left as they are.
@@ -49,11 +48,7 @@ impl<'py> Attached<'py> {
         // SAFETY: `capacity` bytes, which may be written as long as the only reference is ours (P7 begins when it is handed out).
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), capacity) };
         let mut room = Room { bytes, filled: 0 };
-        let mut filled = fill(&mut room, Wait::No);
-        if filled.is_ok() && room.left() > 0 {
-            filled = self.detach(|| fill(&mut room, Wait::Yes));
-        }
-        if let Err(why) = filled {
+        if let Err(why) = self.detach(|| fill(&mut room)) {
             return Ok(Err(why));
         }
         let filled = room.filled;

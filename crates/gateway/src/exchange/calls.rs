@@ -12,8 +12,6 @@ use super::{BodyFailure, Gone};
 pub trait Calls {
     /// Reads up to `limit` body bytes and gives them to `into`; their number, 0 at the end.
     fn read(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
-    /// As [`read`](Self::read), of what has arrived already, without waiting: 0 may mean that it has not, or the end.
-    fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> usize;
     /// Hands over an encoded `Response`.
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone>;
     /// Hands over body bytes; with `flush` they are on their way when it returns.
@@ -37,9 +35,6 @@ impl Calls for HostExchange<'_> {
             fault: Some(fault),
             text,
         })
-    }
-    fn read_arrived(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> usize {
-        HostExchange::read_arrived(self, limit, into)
     }
     fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
         HostExchange::response(self, payload).map_err(|_| Gone)

@@ -255,15 +255,6 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Exchange for Carrier<L> {
         })
     }
 
-    fn read_arrived(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> usize {
-        // What waits goes out first, and that may have to wait for the client.
-        if !self.has_body || self.is_waiting() {
-            return 0;
-        }
-        let read = |host: &mut dyn Calls| host.read_arrived(credit, into);
-        self.host.with(read).unwrap_or(0)
-    }
-
     fn head(&self, payload: &[u8]) {
         self.held_back().head = Some(payload.to_vec());
     }
@@ -364,10 +355,6 @@ mod tests {
         fn read(&mut self, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure> {
             self.note("read".into());
             Ok(0)
-        }
-        fn read_arrived(&mut self, _: usize, _: &mut dyn FnMut(&[u8])) -> usize {
-            self.note("read arrived".into());
-            0
         }
         fn response(&mut self, payload: &[u8]) -> Result<(), Gone> {
             self.note(String::from_utf8_lossy(payload).into_owned());

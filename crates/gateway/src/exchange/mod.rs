@@ -53,11 +53,6 @@ pub enum Flushed {
 pub trait Exchange: Send + Sync {
     /// Reads body bytes, at most `credit`, and gives them to `into`; their number, 0 at the end of the body. Blocks.
     fn read(&self, credit: usize, into: &mut dyn FnMut(&[u8])) -> Result<usize, BodyFailure>;
-    /// As [`read`](Self::read) where that is had without waiting: 0 may mean that it is not, or the end. What breaks off is a failure of the next
-    /// [`read`](Self::read).
-    fn read_arrived(&self, _credit: usize, _into: &mut dyn FnMut(&[u8])) -> usize {
-        0
-    }
     /// Holds back status and headers: an encoded `Response`.
     fn head(&self, payload: &[u8]);
     /// Holds back body bytes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::request::{Meter, Request, lock};
 use crate::cpython::{Attached, Call, Class, Exception, Method, Object, Payload, PyResult, Raise, Room};
-use crate::exchange::{BodyFailure, Exchange, Wait};
+use crate::exchange::{BodyFailure, Exchange};
 
 /// What has been received of a body and not been read yet.
 #[derive(Default)]
@@ -34,9 +34,6 @@ pub enum Need {
 /// Reads of at most so many bytes are received where the application finds them; larger ones as far as there is something to receive, since
 /// applications ask for far more than comes.
 const IN_PLACE: usize = 1 << 20;
-
-/// So many bytes are taken at once from what has arrived while the GIL is kept: that takes no longer than to come to it again.
-const AT_HAND: usize = 64 << 10;
 
 /// Most body bytes asked for at once.
 const CREDIT: usize = rwsgi_wire::limits::WANT_MAX;
@@ -87,28 +84,14 @@ impl Body {
         }
     }
 
-    /// Fetches until `room` is full, or the end, or as far as that goes without waiting.
+    /// Fetches until `room` is full, or the end. Blocks.
     fn fill(
         &mut self,
         room: &mut Room<'_>,
-        wait: Wait,
         exchange: &dyn Exchange,
         request: &Request,
     ) -> Result<(), BodyFailure> {
         self.consume(self.unread(), |bytes| room.put(bytes).len());
-        if wait == Wait::No {
-            let start = request.call_start();
-            let received = match room.left() {
-                1..=AT_HAND => exchange.read_arrived(room.left(), &mut |bytes| {
-                    self.buffer.extend_from_slice(room.put(bytes));
-                }),
-                _ => 0,
-            };
-            if received > 0 {
-                self.meter.count(received, start);
-            }
-            return Ok(());
-        }
         while room.left() > 0 && !self.ended {
             let start = request.call_start();
             let received = exchange.read(CREDIT, &mut |bytes| {
@@ -198,7 +181,7 @@ impl Input {
         let fetched = match (body.ready(need), need) {
             (Some(n), _) => Ok(n),
             (None, Need::Bytes(n)) if n <= IN_PLACE => {
-                match py.bytes_filled(n, |room, wait| body.fill(room, wait, &*exchange, &self.request))? {
+                match py.bytes_filled(n, |room| body.fill(room, &*exchange, &self.request))? {
                     Ok(bytes) => return Ok(bytes),
                     Err(failure) => Err(failure),
                 }
