@@ -239,9 +239,9 @@ impl<'a> Relay<'a> {
             .map(|n| n - self.length);
         let is_too_long = room.is_some_and(|room| room < bytes.len() as u64);
         // The head goes with the first bytes, and where there are none it has to be flushed.
-        let is_first = !self.sent;
-        let no_head = self.promise.is_none_or(|promise| promise.is_replaced);
-        if no_head || self.complete || is_too_long || (is_first && (promise.bodiless || bytes.is_empty())) {
+        let needs_flush = !self.sent && (promise.bodiless || bytes.is_empty());
+        let no_head = self.promise.is_none() || promise.is_replaced;
+        if no_head || self.complete || is_too_long || needs_flush {
             return Ok(None);
         }
         let offered = self.client.offer(bytes).map_err(|Gone| Fault::ClientGone)?;

@@ -241,7 +241,8 @@ impl Client for RequestClient<'_, '_> {
 
     fn offer(&mut self, bytes: &[u8]) -> Result<Option<Offered>, Gone> {
         // httpd cuts ranges out of what it has whole.
-        let may_go = self.sent || (self.request.header(c"Range").is_none() && self.request.sends_any_head());
+        let may_go =
+            self.sent || (self.request.header(c"Range").is_none() && self.request.head_goes_at_once());
         if !may_go {
             return Ok(None);
         }

@@ -17,7 +17,7 @@ const PIECE: usize = 32 * 1024;
 impl Request<'_> {
     /// Whether httpd makes the head of the answer without waiting and without beginning another request. That it does when it finds a header
     /// that it cannot send: it answers by its `ErrorDocument` then, on this thread. So none may come from filters that are still to run.
-    pub fn sends_any_head(&self) -> bool {
+    pub fn head_goes_at_once(&self) -> bool {
         // SAFETY: H1: the request's connection.
         let threshold = unsafe { c::rw_flush_threshold(self.rec().connection) };
         let is_sound = |(name, value): (&[u8], &[u8])| is_token(name) && !has_control_but_tab(value);
@@ -34,7 +34,7 @@ impl Request<'_> {
     }
 
     /// Passes bytes of an answer on, as far as they can be sent without waiting; `None` where that cannot be had. For its head, which goes with
-    /// the first, see [`sends_any_head`](Self::sends_any_head).
+    /// the first, see [`head_goes_at_once`](Self::head_goes_at_once).
     ///
     /// Once the head has gone it may be called on another thread than that of the request, as long as that is outside httpd. What httpd changes in it belongs to
     /// the request or its connection (pools, buckets, filters, the socket, which nobody else uses meanwhile), and nothing to a thread:

@@ -84,10 +84,7 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Carrier<L> {
     /// Hands over what is held back, then `data`.
     fn deliver(&self, data: &[u8], flush: bool) -> Result<(), Gone> {
         self.with_answer(|host, held| {
-            if let Some(head) = held.head.take() {
-                held.begun = true;
-                host.response(&head)?;
-            }
+            held.begin(host)?;
             if !held.data.is_empty() || (data.is_empty() && flush) {
                 host.data(&held.data, flush && data.is_empty())?;
                 held.data.clear();
@@ -108,14 +105,10 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Carrier<L> {
             if held.can_offer == Some(false) || held.head.as_ref().is_some_and(is_large) {
                 return Ok(Flushed::Part);
             }
-            let head = held.head.take();
-            if let Some(head) = &head {
-                held.begun = true;
-                host.response(head)?;
-            }
+            let is_first = held.begin(host)?;
             let data = std::mem::take(&mut held.data);
             let offered = host.offer(&data);
-            let is_for_later = head.is_some() && offered == Ok(None);
+            let is_for_later = is_first && offered == Ok(None);
             let flushed = held.take_back(data, offered);
             if is_for_later {
                 // Filters may go with the head.
@@ -178,6 +171,16 @@ impl<L: Fn(&Log<'_>) + Send + Sync + 'static> Carrier<L> {
 }
 
 impl Held {
+    /// Hands the head over, unless that was done before; whether it was now.
+    fn begin(&mut self, host: &mut dyn Calls) -> Result<bool, Gone> {
+        let Some(head) = self.head.take() else {
+            return Ok(false);
+        };
+        self.begun = true;
+        host.response(&head)?;
+        Ok(true)
+    }
+
     /// What became of `data` when it was offered. Others may have come meanwhile.
     fn take_back(
         &mut self,
