@@ -41,15 +41,24 @@ fn set_aside(path: &[u8], log: &OwnedFd) -> Result<bool, OsError> {
     if !file::try_lock_whole(log)? {
         return Ok(false);
     }
-    // Another may have done it since this one was opened.
-    if file::status_of_link(path)?.identity == file::status(log)?.identity {
-        let name = |path: &[u8]| Path::new(OsStr::from_bytes(path)).to_path_buf();
-        std::fs::rename(name(path), name(&[path, b".1"].concat())).map_err(|error| {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            OsError::new("rename", String::from_utf8_lossy(path).into_owned(), errno)
-        })?;
+    // Another may have done it since this one was opened, and not have made the new one yet.
+    let is_gone = |error: &OsError| error.errno == libc::ENOENT;
+    let there = match file::status_of_link(path) {
+        Err(error) if is_gone(&error) => return Ok(true),
+        there => there?,
+    };
+    if there.identity != file::status(log)?.identity {
+        return Ok(true);
     }
-    Ok(true)
+    let name = |path: &[u8]| Path::new(OsStr::from_bytes(path)).to_path_buf();
+    let renamed = std::fs::rename(name(path), name(&[path, b".1"].concat())).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        OsError::new("rename", String::from_utf8_lossy(path).into_owned(), errno)
+    });
+    match renamed {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(true),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +117,18 @@ mod tests {
         assert_eq!(place.text("log"), "0028\n0029\n");
         assert_eq!(place.text("log.1"), "0026\n0027\n");
         assert_eq!(std::fs::read_dir(&place.0).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn between_two_logs_no_line_is_lost() {
+        let place = Place::new("between");
+        let log = place.path("log");
+        append(&log, b"one\n").unwrap();
+        let opened = open(&log).unwrap();
+        // As when another process has just set it aside.
+        std::fs::rename(place.0.join("log"), place.0.join("log.1")).unwrap();
+        assert_eq!(set_aside(&log, &opened), Ok(true));
+        assert_eq!(place.text("log.1"), "one\n");
     }
 
     #[test]
