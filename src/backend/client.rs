@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use rwsgi_embedding::host::Offered;
+use rwsgi_os::region::Bytes;
 use rwsgi_wire::response::{BodyFault, Level, Log, Response};
 
 /// What one read of the body gave.
@@ -43,6 +44,8 @@ pub struct FilePart<'a> {
 pub enum Piece<'a> {
     /// Bytes of the body.
     Data(&'a [u8]),
+    /// Bytes of the body that are in memory which others may change.
+    Shared(Bytes<'a>),
     /// Bytes of the body that are in a file.
     File(FilePart<'a>),
     /// Send what you have.
@@ -66,16 +69,14 @@ pub struct Promise {
 
 /// The request being answered, and its client.
 pub trait Client {
-    /// Reads at most `limit` bytes of the body and gives them to `into`, in one or more pieces. Blocks. The sentence of a fault is for the
+    /// Reads at most `limit` bytes of the body and gives them to `into`, in one or more pieces. Blocks until there is one or the end; what has arrived
+    /// behind it goes along, as far as there is room, and what breaks off there is a fault of the next call. The sentence of a fault is for the
     /// application.
     fn read_body(
         &mut self,
         limit: usize,
         into: &mut dyn FnMut(&[u8]),
     ) -> Result<BodyRead, (BodyFault, String)>;
-    /// As [`read_body`](Self::read_body), of what has arrived already: never blocks. `None`: nothing has. What breaks off here is a fault of the
-    /// next [`read_body`](Self::read_body).
-    fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead>;
     /// Takes status and headers, after checking them; the sentence says which rule they break. Nothing is sent yet.
     fn start(&mut self, response: &Response<'_>) -> Result<Promise, String>;
     /// Passes pieces of the body on. Blocks when the client is slow.

@@ -10,6 +10,8 @@ use rwsgi_os::OsError;
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{self, Frame, Kind};
 use rwsgi_wire::head::Head;
+use rwsgi_wire::limits::CHUNK_MAX;
+use rwsgi_wire::region::{Part, ROOM};
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, BodyFault, File, Log, Response, Taken, Want};
 
 use super::client::{Client, Piece};
@@ -155,7 +157,7 @@ pub(super) fn hand_over(
             Head::count_tries(&mut again, connects, restarts);
             &again
         };
-        let reply = match link.send(head) {
+        let reply = match link.send_head(head) {
             Ok(()) => match reply(&mut link, wait, limits, &mut plea, relay) {
                 Err(fault) if fault.is_back_off() && !std::mem::replace(&mut has_looked, true) => {
                     if !pools.is_changed(name, &pool, head) {
@@ -391,7 +393,7 @@ pub(super) fn aborted(abort: &Abort<'_>) -> Fault {
 
 /// Relays everything from `Taken` to `End`.
 fn answer(link: &mut Link, relay: &mut Relay<'_>, limit: Duration, room: Room<'_>) -> Result<(), Broken> {
-    let mut body = Default::default();
+    let mut body = Vec::new();
     let mut client_ended = None;
     loop {
         let (frames, mut sender) = link.batch()?;
@@ -437,29 +439,54 @@ fn pass(
     relay: &mut Relay<'_>,
     limit: Duration,
     room: Room<'_>,
-    body: &mut [Vec<u8>; 2],
+    body: &mut Vec<u8>,
 ) -> Result<bool, Broken> {
-    let mut pieces = Vec::new();
+    let (mut pieces, mut unflushed, mut lent) = (Vec::new(), 0, 0);
     for frame in frames {
         match frame.kind {
             Kind::Response => relay.start(&Response::decode(frame.payload)?)?,
             Kind::Data => match relay.admit(frame.payload)? {
                 [] => {}
-                bytes => pieces.push(Piece::Data(bytes)),
+                bytes => {
+                    if frame.payload.len() == CHUNK_MAX {
+                        sender.expect_large();
+                    }
+                    unflushed += bytes.len() as u64;
+                    pieces.push(Piece::Data(bytes));
+                }
             },
+            Kind::SharedData => {
+                let part = Part::decode(frame.payload)?;
+                lent += part.length as usize;
+                let lender = match sender.theirs() {
+                    Ok(lender) => lender.filter(|_| lent <= ROOM).ok_or_else(not_lent)?,
+                    Err(why) if why.errno == EINVAL => return Err(not_lent().into()),
+                    Err(why) => return Err(lost(&why).into()),
+                };
+                let bytes = relay.admit_shared(lender.bytes(part).ok_or_else(not_lent)?)?;
+                if !bytes.is_empty() {
+                    let all = [std::mem::take(&mut pieces), vec![Piece::Shared(bytes)]].concat();
+                    unhurried(sender, room, relay, |relay| relay.send(&all))?;
+                    unflushed += bytes.len() as u64;
+                }
+                lender.give_back();
+            }
             Kind::Log => relay.log(&Log::decode(frame.payload)?),
             Kind::Want => {
-                if !pieces.is_empty() {
+                // While the client is waited for, it may wait for what it has not been sent.
+                if relay.take_unsent() || unflushed > 0 {
                     pieces.push(Piece::Flush);
                     unhurried(sender, room, relay, |relay| relay.send(&pieces))?;
                     pieces.clear();
+                    unflushed = 0;
                 }
                 feed(Want::decode(frame.payload)?, sender, relay, limit, body)?;
             }
-            Kind::Ask => show_scoreboard(|pieces| sender.send_pieces(pieces), relay, limit)?,
+            Kind::Ask => show_scoreboard(|pieces| sender.send_pieces(pieces, false), relay, limit)?,
             Kind::File => {
                 send_file(File::decode(frame.payload)?, sender, relay, room, &pieces)?;
                 pieces.clear();
+                unflushed = 0;
             }
             Kind::End if sender.take_passed().is_some() => return Err(smuggled().into()),
             Kind::End if relay.is_complete() => return Ok(true),
@@ -494,18 +521,23 @@ fn pass(
         // The connection is given up, so that nobody waits for the rest.
         return Err(Fault::AnsweredByServer.into());
     }
-    if !pieces.is_empty() {
+    if unflushed > 0 {
         // What streams is to be seen at once; what comes in bulk is not to be chopped.
-        let bytes = pieces.iter().map(|piece| match piece {
-            Piece::Data(bytes) => bytes.len() as u64,
-            _ => 0,
-        });
-        if relay.is_to_be_flushed(bytes.sum(), |delay| sender.has_more(delay)) {
+        if relay.is_to_be_flushed(unflushed, |delay| sender.has_more(delay)) {
             pieces.push(Piece::Flush);
         }
-        unhurried(sender, room, relay, |relay| relay.send(&pieces))?;
+        if !pieces.is_empty() {
+            unhurried(sender, room, relay, |relay| relay.send(&pieces))?;
+        }
     }
     Ok(false)
+}
+
+/// "Invalid argument", the same number on every Linux: what was passed is no such memory.
+const EINVAL: i32 = 22;
+
+fn not_lent() -> Fault {
+    Fault::Violation("the worker broke the protocol: bytes in memory that it has not lent".into())
 }
 
 /// Lets the client take as long as it likes for a part of an answer; its worker goes on, as far as there is room.
@@ -551,26 +583,33 @@ fn send_file(
     Ok(())
 }
 
-/// Most pieces that are handed over unasked behind the one that was asked for. What the worker says is not looked at meanwhile: an answer to a body of
-/// which nobody wants more waits no longer than for these.
-const UNASKED: usize = 15;
-
-/// Answers a `Want`: reads what the client has and hands it to the worker; then, without being asked, what has arrived already, as long as there
-/// is certainly room for it. (A worker that wants no more is perhaps sending; so nobody may have to wait for it here.)
+/// Answers a `Want`: reads what the client has and hands it to the worker. A body of which there is more than one piece will have memory of its own from the
+/// second one on.
 fn feed(
     want: Want,
-    sender: &Sender<'_>,
+    sender: &mut Sender<'_>,
     relay: &mut Relay<'_>,
     limit: Duration,
-    [body, next]: &mut [Vec<u8>; 2],
+    body: &mut Vec<u8>,
 ) -> Result<(), Broken> {
     if relay.body_has_ended() {
         // Its end crossed this question on the way, and answers it.
         return Ok(());
     }
+    let (wanted, mut out) = (want.bytes as usize, Vec::new());
     body.clear();
-    let mut out = Vec::new();
-    let mut ended = match relay.read_body(want.bytes as usize, &mut |bytes| body.extend_from_slice(bytes)) {
+    // A worker that knows of the memory wants more than a piece.
+    let ours = (wanted > CHUNK_MAX).then(|| sender.ours()).flatten();
+    let (mut shared, mut missed) = (0, 0);
+    let read = match ours {
+        Some(region) => relay.read_body(wanted, &mut |bytes| {
+            let fitting = bytes.get(..ROOM - shared).unwrap_or(bytes);
+            shared += region.write(shared, fitting);
+            missed += bytes.len() - fitting.len();
+        }),
+        None => relay.read_body(wanted.min(CHUNK_MAX), &mut |bytes| body.extend_from_slice(bytes)),
+    };
+    let ended = match read {
         Ok(ended) => ended,
         Err((fault, text)) => {
             let abort = BodyAbort {
@@ -585,27 +624,28 @@ fn feed(
             };
         }
     };
-    for _ in 0..UNASKED {
-        if ended || !sender.has_room() {
-            break;
-        }
-        next.clear();
-        ended = relay.read_arrived_body(want.bytes as usize, &mut |bytes| next.extend_from_slice(bytes));
-        if next.is_empty() {
-            break;
-        }
-        let head = frame::header(Kind::BodyPart, body.len());
-        delivered(sender.send_pieces([&head, body, &[]]), limit)?;
-        std::mem::swap(body, next);
+    if missed > 0 {
+        return Err(Fault::Lost(
+            "a filter of httpd has given more of the request body than it was asked for".into(),
+        )
+        .into());
     }
-    let head = frame::header(Kind::Body, body.len());
+    if shared > 0 {
+        let part = Part {
+            from: 0,
+            length: u32::try_from(shared).unwrap_or_default(),
+        };
+        frame::put_with(&mut out, Kind::SharedBody, |out| part.encode(out));
+    }
     if ended {
         frame::put(&mut out, Kind::BodyEnd, b"");
     }
     let sent = if body.is_empty() {
         sender.send(&out)
     } else {
-        sender.send_pieces([&head, body, &out])
+        let head = frame::header(Kind::Body, body.len());
+        let is_large = !ended && body.len() == CHUNK_MAX;
+        sender.send_pieces([&head, body, &out], is_large)
     };
     delivered(sent, limit)
 }

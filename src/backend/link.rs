@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use rwsgi_os::message::Part;
 use rwsgi_os::poll::{Events, Watch, poll, readable};
 use rwsgi_os::process::{self, Pid};
+use rwsgi_os::region::{Bytes, Region, View};
 use rwsgi_os::socket::{
-    Kind as SocketKind, Mode, connect, send_buffer, set_send_buffer, set_send_timeout, unread_by_peer,
+    Kind as SocketKind, Mode, connect, set_send_buffer, set_send_timeout, unread_by_peer,
 };
 use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind};
-use rwsgi_wire::limits::CHUNK_MAX;
+use rwsgi_wire::region::{self, ANSWER_LENGTH, BODY_LENGTH, RETURNED, ROOM};
 
 use super::intake::{Intake, Room};
+use super::rest;
 
 /// How long after the client ended its side of the connection a worker may still answer. A client that has said all it had to say
 /// (half-close) gets its answer if that takes no longer; one that has gone away frees its worker after this.
@@ -82,10 +84,57 @@ pub struct Link {
     intake: Option<Intake>,
     /// The descriptor whose frame has not been dealt with.
     passed: Option<OwnedFd>,
-    /// How many bytes may be on their way to the worker.
-    room: u32,
+    shared: Shared,
     /// When a client was looked at last without being waited for.
     looked: Instant,
+}
+
+/// The memory in which large bodies are handed over ([`rwsgi_wire::region`]).
+#[derive(Default)]
+struct Shared {
+    ours: Option<Arc<Region>>,
+    /// The worker's, which is believed nothing.
+    theirs: Option<Arc<View>>,
+    /// An answer was large: the worker is to have ours with the next request, so that it lends its own.
+    is_wanted: bool,
+}
+
+impl Shared {
+    /// Sends all of these, and our memory with their first byte, made now if there is none. Where it cannot be had, or not be passed, all goes on without.
+    fn send(&mut self, socket: &OwnedFd, mut pieces: [&[u8]; 3]) -> Result<(), OsError> {
+        if self.ours.is_none() {
+            if let Ok((region, file)) = Region::make("rwsgi-body", BODY_LENGTH) {
+                let slices = pieces.map(IoSlice::new);
+                match message::send_vectored_with(socket, &slices, file.as_fd()) {
+                    Ok(sent) => (self.ours, pieces) = (Some(Arc::new(region)), behind(pieces, sent)),
+                    Err(why) if why.is_would_block() => return Err(why),
+                    Err(_) => {}
+                }
+            }
+        }
+        send_pieces(socket, pieces)
+    }
+
+    /// Maps the worker's, which has come just now.
+    fn map(&mut self, passed: Option<OwnedFd>) -> Result<(), OsError> {
+        if let Some(file) = passed {
+            self.theirs = Some(Arc::new(View::map(file.as_fd(), ANSWER_LENGTH)?));
+        }
+        Ok(())
+    }
+
+    /// The same, if it can be the worker's memory; whether it is.
+    fn take_in(&mut self, passed: &mut Option<OwnedFd>) -> bool {
+        let may = self.ours.is_some() && self.theirs.is_none();
+        may && self.map(passed.take()).is_ok()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A worker that keeps the descriptor would keep what lies there, too.
+        self.ours.as_ref().inspect(|ours| ours.clear(ROOM));
+    }
 }
 
 /// What waiting for a worker ended with.
@@ -150,11 +199,11 @@ impl Link {
         Ok(Self {
             worker: None,
             under_way: None,
-            room: send_buffer(&socket).map_err(NoLink::Broken)?,
             socket: Arc::new(socket),
             decoder: Decoder::new(),
             intake: None,
             passed: None,
+            shared: Shared::default(),
             looked: Instant::now(),
         })
     }
@@ -172,17 +221,27 @@ impl Link {
 
     /// It is about to carry a request.
     pub fn begin(&mut self) {
+        self.shared.ours.as_ref().inspect(|ours| rest::end(ours));
         self.under_way = self.worker.as_ref().map(UnderWay::begin);
     }
 
     /// It carries none any more.
     pub fn end(&mut self) {
+        self.shared.ours.as_ref().inspect(|ours| rest::begin(ours));
         self.under_way = None;
     }
 
     /// Sends all of these. Blocks at most the send limit, for the other side always has room for what the protocol allows.
     pub fn send(&self, bytes: &[u8]) -> Result<(), OsError> {
         message::send_all(&self.socket, bytes)
+    }
+
+    /// As [`send`](Self::send), of a request's head. With it goes the memory to be shared, if there is to be some and the worker has none.
+    pub fn send_head(&mut self, head: &[u8]) -> Result<(), OsError> {
+        match self.shared.is_wanted {
+            true => self.shared.send(&self.socket, [head, &[], &[]]),
+            false => message::send_all(&self.socket, head),
+        }
     }
 
     /// As [`send`](Self::send), of bytes that lie in several places.
@@ -255,7 +314,9 @@ impl Link {
                         EMFILE,
                     )));
                 }
-                if part.surplus || (part.passed.is_some() && self.passed.is_some()) {
+                // Memory comes before a file, and the frame that names it may not be there yet.
+                let is_second = part.passed.is_some() && self.passed.is_some();
+                if part.surplus || (is_second && !self.shared.take_in(&mut self.passed)) {
                     return Ok(Waited::Smuggled);
                 }
                 if part.passed.is_some() {
@@ -354,7 +415,7 @@ impl Link {
             socket: &self.socket,
             intake: &mut self.intake,
             passed: &mut self.passed,
-            room: self.room,
+            shared: &mut self.shared,
         };
         Ok((self.decoder.batch()?, sender))
     }
@@ -375,23 +436,43 @@ impl Link {
 
 fn send_pieces(socket: &OwnedFd, mut pieces: [&[u8]; 3]) -> Result<(), OsError> {
     while pieces.iter().any(|piece| !piece.is_empty()) {
-        let mut sent = message::send_vectored(socket, &pieces.map(IoSlice::new))?;
-        for piece in &mut pieces {
-            let of_this = sent.min(piece.len());
-            *piece = piece.get(of_this..).unwrap_or_default();
-            sent -= of_this;
-        }
+        let sent = message::send_vectored(socket, &pieces.map(IoSlice::new))?;
+        pieces = behind(pieces, sent);
     }
     Ok(())
 }
 
-/// What two of the largest frames of a body take of the room, generously.
-const TWO_PIECES: u32 = 2 * (CHUNK_MAX as u32 + 4096);
+/// What is left of pieces of which so many bytes have gone.
+fn behind(pieces: [&[u8]; 3], mut sent: usize) -> [&[u8]; 3] {
+    pieces.map(|piece| {
+        let of_this = sent.min(piece.len());
+        sent -= of_this;
+        piece.get(of_this..).unwrap_or_default()
+    })
+}
+
+/// A worker that has lent us its memory.
+pub struct Lender {
+    view: Arc<View>,
+    ours: Arc<Region>,
+}
+
+impl Lender {
+    /// What it has lent.
+    pub fn bytes(&self, part: region::Part) -> Option<Bytes<'_>> {
+        self.view.bytes(part.from as usize, part.length as usize)
+    }
+
+    /// One more part is needed no more.
+    pub fn give_back(&self) {
+        self.ours.count(RETURNED);
+    }
+}
 
 /// The rest of a link whose received frames are borrowed.
 pub struct Sender<'l> {
     socket: &'l Arc<OwnedFd>,
-    room: u32,
+    shared: &'l mut Shared,
     intake: &'l mut Option<Intake>,
     passed: &'l mut Option<OwnedFd>,
 }
@@ -402,14 +483,35 @@ impl Sender<'_> {
         message::send_all(self.socket, bytes)
     }
 
-    /// As [`Link::send_pieces`].
-    pub fn send_pieces(&self, pieces: [&[u8]; 3]) -> Result<(), OsError> {
-        send_pieces(self.socket, pieces)
+    /// As [`Link::send_pieces`]; `sharing`: from then on both sides shall have memory for what follows.
+    pub fn send_pieces(&mut self, pieces: [&[u8]; 3], sharing: bool) -> Result<(), OsError> {
+        match sharing {
+            true => self.shared.send(self.socket, pieces),
+            false => send_pieces(self.socket, pieces),
+        }
     }
 
-    /// Whether two pieces of a body can certainly be sent without waiting.
-    pub fn has_room(&self) -> bool {
-        unread_by_peer(self.socket).is_ok_and(|taken| taken.saturating_add(TWO_PIECES) <= self.room)
+    /// Our memory, if the worker has been given it, to be written.
+    pub fn ours(&self) -> Option<Arc<Region>> {
+        self.shared.ours.clone()
+    }
+
+    /// The worker's memory, which came just now or before. An error: it is none, or there is no room for it. `None`: it has passed none, or has not been
+    /// given ours, in which it learns what has come back.
+    pub fn theirs(&mut self) -> Result<Option<Lender>, OsError> {
+        let Some(ours) = self.shared.ours.clone() else {
+            return Ok(None);
+        };
+        if self.shared.theirs.is_none() {
+            self.shared.map(self.passed.take())?;
+        }
+        let view = self.shared.theirs.clone();
+        Ok(view.map(|view| Lender { view, ours }))
+    }
+
+    /// Answers are large here: the next request's may lie in memory that is shared.
+    pub fn expect_large(&mut self) {
+        self.shared.is_wanted = true;
     }
 
     /// The descriptor that came with these frames.

@@ -25,6 +25,7 @@ pub mod lines;
 pub mod link;
 pub mod pools;
 pub mod relay;
+mod rest;
 pub mod spool;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rwsgi_os::region::Bytes;
 use rwsgi_wire::response::{BodyFault, Log, Response};
 
 use super::client::{BodyRead, Client, Gone, Offered, Piece, Promise, Unsent};
@@ -104,6 +105,11 @@ impl<'a> Relay<'a> {
         flush
     }
 
+    /// Whether something has been passed on since all there was has been sent, which is to be done now.
+    pub fn take_unsent(&mut self) -> bool {
+        std::mem::take(&mut self.unsent) > 0
+    }
+
     /// The request, for watching and for messages of our own.
     pub fn client(&mut self) -> &mut dyn Client {
         self.client
@@ -134,6 +140,12 @@ impl<'a> Relay<'a> {
     pub fn admit<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Fault> {
         let fitting = self.admit_length(bytes.len() as u64)?;
         Ok(usize::try_from(fitting).map_or(bytes, |fitting| bytes.get(..fitting).unwrap_or(bytes)))
+    }
+
+    /// As [`admit`](Self::admit), of bytes that are shared.
+    pub fn admit_shared<'b>(&mut self, bytes: Bytes<'b>) -> Result<Bytes<'b>, Fault> {
+        let fitting = self.admit_length(bytes.len() as u64)?;
+        Ok(bytes.split(usize::try_from(fitting).unwrap_or(bytes.len())).0)
     }
 
     fn admit_length(&mut self, length: u64) -> Result<u64, Fault> {
@@ -200,6 +212,7 @@ impl<'a> Relay<'a> {
             Err(fault) => Err(fault),
             Ok(()) => {
                 self.complete = !is_short;
+                self.unsent = 0;
                 if !wait && !is_short && file.length() > 0 {
                     let (fd, end, why) = file.into_watched();
                     self.client.watch_file(fd, end, why);
@@ -300,14 +313,6 @@ impl<'a> Relay<'a> {
         Ok(self.body_ended)
     }
 
-    /// As [`read_body`](Self::read_body), of what has arrived already. Never blocks.
-    pub fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> bool {
-        if !self.body_ended {
-            self.body_ended = self.client.read_arrived_body(limit, into) == Some(BodyRead::End);
-        }
-        self.body_ended
-    }
-
     /// Ends the answer in failure: shows the client that it breaks off if it has seen a start of it.
     pub fn fail(self, fault: Fault) -> Failure {
         if self.sent && !self.complete && !matches!(fault, Fault::ClientGone | Fault::AnsweredByServer) {
@@ -329,8 +334,8 @@ pub(crate) mod tests {
     #[derive(Default)]
     pub(crate) struct Recorder {
         pub body: Vec<u8>,
-        /// What has arrived of the body behind that.
-        pub arrived: Vec<u8>,
+        /// Where it ends, its client has gone.
+        pub breaks_off: bool,
         pub seen: Vec<String>,
         pub gone: bool,
         pub scoreboard: Vec<u8>,
@@ -342,22 +347,16 @@ pub(crate) mod tests {
             limit: usize,
             into: &mut dyn FnMut(&[u8]),
         ) -> Result<BodyRead, (BodyFault, String)> {
+            if self.body.is_empty() && self.breaks_off {
+                return Err((BodyFault::ClientGone, "gone".into()));
+            }
             let n = limit.min(self.body.len());
             into(&self.body.drain(..n).collect::<Vec<u8>>());
-            Ok(if self.body.is_empty() && self.arrived.is_empty() {
+            Ok(if self.body.is_empty() && !self.breaks_off {
                 BodyRead::End
             } else {
                 BodyRead::More
             })
-        }
-        fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead> {
-            let n = limit.min(self.arrived.len());
-            into(&self.arrived.drain(..n).collect::<Vec<u8>>());
-            match (n, self.arrived.is_empty() && self.body.is_empty()) {
-                (0, _) => None,
-                (_, true) => Some(BodyRead::End),
-                (_, false) => Some(BodyRead::More),
-            }
         }
         fn start(&mut self, response: &Response<'_>) -> Result<Promise, String> {
             if response.status < 200 {
@@ -383,6 +382,11 @@ pub(crate) mod tests {
                 self.seen.push(match piece {
                     Piece::Data(bytes) if bytes.len() > 40 => format!("data of {}", bytes.len()),
                     Piece::Data(bytes) => format!("data {}", String::from_utf8_lossy(bytes)),
+                    Piece::Shared(bytes) => {
+                        let copy = bytes.copy();
+                        assert!(copy.iter().all(|byte| *byte == copy[0]));
+                        format!("shared {} of {}", copy.len(), char::from(copy[0]))
+                    }
                     Piece::File(part) => format!("file {}+{}", part.from, part.length),
                     other => format!("{other:?}").to_lowercase(),
                 });

@@ -135,8 +135,14 @@ impl Client for RequestClient<'_, '_> {
         into: &mut dyn FnMut(&[u8]),
     ) -> Result<BodyRead, (BodyFault, String)> {
         if let Some(upload) = &mut self.upload {
-            if !upload.spool.is_read() {
-                upload.spool.read(limit, into).map_err(|why| {
+            let mut got = 0;
+            while got < limit && !upload.spool.is_read() {
+                let room = limit - got;
+                let mut count = |bytes: &[u8]| {
+                    got += bytes.len();
+                    into(bytes);
+                };
+                upload.spool.read(room, &mut count).map_err(|why| {
                     let text = format!("the request body cannot be read back: {why}");
                     (BodyFault::ClientGone, text)
                 })?;
@@ -160,26 +166,15 @@ impl Client for RequestClient<'_, '_> {
             got += bytes.len();
             into(bytes);
         });
-        let read = read.map_err(|error| self.body_fault(error))?;
+        let mut read = read.map_err(|error| self.body_fault(error))?;
         // httpd reads a client's socket in small pieces: those that have arrived go together.
-        if read == BodyRead::More && got < limit {
-            return Ok(self.read_arrived_body(limit - got, into).unwrap_or(read));
-        }
-        Ok(read)
-    }
-
-    fn read_arrived_body(&mut self, limit: usize, into: &mut dyn FnMut(&[u8])) -> Option<BodyRead> {
-        if self.upload.is_some() || self.late.is_some() {
-            return None;
-        }
-        let (mut got, mut read) = (0, None);
-        while read != Some(BodyRead::End) && got < limit {
+        while read == BodyRead::More && got < limit {
             let arrived = self.request.read_arrived_body(limit - got, &mut |bytes| {
                 got += bytes.len();
                 into(bytes);
             });
             match arrived {
-                Ok(Some(more)) => read = Some(more),
+                Ok(Some(more)) => read = more,
                 Ok(None) => break,
                 Err(error) => {
                     self.late = Some(error);
@@ -187,7 +182,7 @@ impl Client for RequestClient<'_, '_> {
                 }
             }
         }
-        read
+        Ok(read)
     }
 
     fn start(&mut self, answer: &Response<'_>) -> Result<Promise, String> {

@@ -2,6 +2,8 @@
 
 use core::ptr::NonNull;
 
+use rwsgi_os::region::Bytes;
+
 use super::bindings as c;
 use super::request::Request;
 use crate::backend::client::{BodyRead, Gone, Piece, Unsent};
@@ -18,6 +20,9 @@ pub enum BodyError {
     /// The client closed or broke its connection.
     Gone,
 }
+
+/// Bytes of one bucket with a copy.
+const COPY: usize = 64 * 1024;
 
 const AP_FILTER_ERROR: i32 = -102;
 /// `APR_EAGAIN`, which is the system's, the same number on every Linux.
@@ -88,6 +93,10 @@ impl Request<'_> {
         for piece in pieces {
             let bucket = match *piece {
                 Piece::Data([]) => continue,
+                Piece::Shared(bytes) => {
+                    self.append_shared(brigade, bytes);
+                    continue;
+                }
                 Piece::File(ref part) => {
                     self.append_file(brigade, part, sendfile).map_err(|Gone| {
                         empty(brigade);
@@ -115,6 +124,29 @@ impl Request<'_> {
             Err(Unsent::Gone)
         } else {
             Ok(())
+        }
+    }
+
+    /// Appends bytes that may change meanwhile: as they are, where nobody but the kernel reads them, for it copies what it reads; else as a copy, since
+    /// filters may look twice.
+    fn append_shared(&self, brigade: NonNull<c::apr_bucket_brigade>, mut bytes: Bytes<'_>) {
+        let buckets = self.bucket_allocator();
+        if self.only_the_kernel_reads() {
+            // SAFETY: "transient": whoever keeps the bucket copies the bytes; they stay mapped beyond this call.
+            let bucket =
+                unsafe { c::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), buckets) };
+            // SAFETY: a fresh bucket of the same allocator.
+            unsafe { c::rw_brigade_append(brigade.as_ptr(), bucket) };
+            return;
+        }
+        while !bytes.is_empty() {
+            let (first, rest) = bytes.split(COPY);
+            // SAFETY: without a function to free it, APR copies what it is given.
+            let bucket =
+                unsafe { c::apr_bucket_heap_create(first.as_ptr().cast(), first.len(), None, buckets) };
+            // SAFETY: a fresh bucket of the same allocator.
+            unsafe { c::rw_brigade_append(brigade.as_ptr(), bucket) };
+            bytes = rest;
         }
     }
 

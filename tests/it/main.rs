@@ -15,6 +15,7 @@ mod applications;
 mod at_most_once;
 mod attacks;
 mod auth_in_workers;
+mod bulk;
 mod bursts;
 mod codes;
 mod concurrency;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
     suite.topic("at_most_once", at_most_once::tests);
     suite.topic("attacks", attacks::tests);
     suite.topic("auth_in_workers", auth_in_workers::tests);
+    suite.topic("bulk", bulk::tests);
     suite.topic("bursts", bursts::tests);
     suite.topic("concurrency", concurrency::tests);
     suite.topic("conf_examples", conf_examples::tests);

@@ -163,14 +163,50 @@ pub fn set_pipe_size(pipe: impl AsFd, bytes: u32) -> Result<(), OsError> {
 
 /// An anonymous file in memory, close-on-exec (`memfd_create`).
 pub fn memory_file(name: &str) -> Result<OwnedFd, OsError> {
+    memory_file_with(name, libc::MFD_CLOEXEC)
+}
+
+fn memory_file_with(name: &str, flags: libc::c_uint) -> Result<OwnedFd, OsError> {
     let c = c_path("memfd_create", name.as_bytes())?;
     // SAFETY: the name is a C string that outlives the call.
-    let fd = unsafe { libc::memfd_create(c.as_ptr(), libc::MFD_CLOEXEC) };
+    let fd = unsafe { libc::memfd_create(c.as_ptr(), flags) };
     if fd < 0 {
         Err(OsError::last("memfd_create", ""))
     } else {
         Ok(own(fd))
     }
+}
+
+const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// As [`memory_file`], of so many bytes, all 0; its length can never change (`F_ADD_SEALS`).
+pub fn sealed_memory(name: &str, bytes: usize) -> Result<OwnedFd, OsError> {
+    let file = memory_file_with(name, libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)?;
+    let bytes = libc::off_t::try_from(bytes).unwrap_or(libc::off_t::MAX);
+    // SAFETY: integers only; the descriptor is open.
+    if unsafe { libc::ftruncate(file.as_raw_fd(), bytes) } < 0 {
+        return Err(OsError::last("ftruncate", ""));
+    }
+    // SAFETY: as above.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) } < 0 {
+        return Err(OsError::last("fcntl(F_ADD_SEALS)", ""));
+    }
+    Ok(file)
+}
+
+/// Whether a file is such a one. One of huge pages is not: where there are none left, to read it is SIGBUS.
+pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GET_SEALS takes no argument; the descriptor is open.
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & SEALS == SEALS && is_in_tmpfs(file)
+}
+
+fn is_in_tmpfs(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: all zeroes is a valid statfs.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is writable; the descriptor is open.
+    let done = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) };
+    done == 0 && found.f_type == libc::TMPFS_MAGIC
 }
 
 /// An event counter, close-on-exec and non-blocking (`eventfd`). [`notify`] makes it readable, [`clear`] unreadable.

@@ -6,7 +6,7 @@
 //! - [`fd`]: descriptors, pipes, memory files; [`file`]: paths; [`walk`]: directories by descriptor; [`rlimit`]
 //! - [`socket`]: unix sockets; [`message`]: bytes, descriptors and credentials over them; [`poll`], [`epoll`]
 //! - [`process`], [`spawn`], [`fork`], [`signal`], [`ids`], [`users`], [`capability`], [`cgroup`]
-//! - [`clock`]: local time for log lines; [`deadman`]: the end of who hangs; [`dl`]: shared libraries; [`memory`]: what was freed; [`shared`]: memory that processes share
+//! - [`clock`]: local time for log lines; [`deadman`]: the end of who hangs; [`dl`]: shared libraries; [`memory`]: what was freed; [`shared`], [`region`]: numbers and bytes that processes share
 //! - [`system`]: the calls of a worker's start as a trait; [`fake`]: a double that records their order and can fail each
 //!
 //! **Between fork and exec** only async-signal-safe calls on data prepared before may run. The one function that forks for an exec is
@@ -34,6 +34,7 @@ mod numbers;
 pub mod own_log;
 pub mod poll;
 pub mod process;
+pub mod region;
 pub mod rlimit;
 pub mod shared;
 pub mod signal;

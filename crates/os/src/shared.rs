@@ -7,41 +7,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 
 use crate::OsError;
-use crate::error::c_path;
-use crate::fd::own;
+use crate::fd::{is_sealed, sealed_memory};
 use crate::file::{is_byte_locked, status, try_lock_byte};
 
-const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-
-/// A file for `count` numbers, all 0, close-on-exec. Its length can never change (`memfd_create`, `F_ADD_SEALS`). It costs memory only
-/// where it is written.
+/// A file for `count` numbers, all 0, close-on-exec. Its length can never change. It costs memory only where it is written.
 pub fn make(name: &str, count: usize) -> Result<OwnedFd, OsError> {
-    let c = c_path("memfd_create", name.as_bytes())?;
-    // SAFETY: the name is a C string that outlives the call.
-    let fd = unsafe { libc::memfd_create(c.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    if fd < 0 {
-        return Err(OsError::last("memfd_create", ""));
-    }
-    let file = own(fd);
-    let bytes =
-        libc::off_t::try_from(count.saturating_mul(size_of::<AtomicU64>())).unwrap_or(libc::off_t::MAX);
-    // SAFETY: integers only; the descriptor is open.
-    if unsafe { libc::ftruncate(file.as_raw_fd(), bytes) } < 0 {
-        return Err(OsError::last("ftruncate", ""));
-    }
-    // SAFETY: as above.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) } < 0 {
-        return Err(OsError::last("fcntl(F_ADD_SEALS)", ""));
-    }
-    Ok(file)
+    sealed_memory(name, count.saturating_mul(size_of::<AtomicU64>()))
 }
 
 /// The numbers of such a file, for the rest of this process's life (`mmap`). Errors: EINVAL when it is not one, or has less than `count`.
 pub fn map(file: BorrowedFd<'_>, count: usize) -> Result<&'static [AtomicU64], OsError> {
     let bytes = count.saturating_mul(size_of::<AtomicU64>());
-    // SAFETY: F_GET_SEALS takes no argument; the descriptor is open.
-    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
-    if seals & SEALS != SEALS || status(file)?.size < bytes as u64 || bytes == 0 {
+    if !is_sealed(file) || status(file)?.size < bytes as u64 || bytes == 0 {
         return Err(OsError::new("mmap", "shared memory", libc::EINVAL));
     }
     // SAFETY: a new mapping at an address of the kernel's choice.

@@ -40,8 +40,8 @@ kinds! {
     Sent = 5, max 0;
     /// To the worker: a [`crate::scoreboard::Scoreboard`] in answer to `Ask`, or nothing when the process group may not see it.
     Scoreboard = 6, max SCOREBOARD_MAX;
-    /// To the worker: as `Body`, and more follows that was not asked for.
-    BodyPart = 7, max CHUNK_MAX;
+    /// To the worker: as `Body`, but the bytes lie in the memory that is shared, [`crate::region::Part`].
+    SharedBody = 7, max 8;
     /// To the child: the worker runs this request from now on, [`crate::response::Taken`]. Said of the first request of a connection; of
     /// later ones the child knows by whom, and a head that the worker has read is taken unless it says [`Kind::Stale`].
     Taken = 16, max 64;
@@ -65,6 +65,8 @@ kinds! {
     Verdict = 25, max RESPONSE_MAX;
     /// To the child: what does httpd's scoreboard hold?
     Ask = 26, max 0;
+    /// To the child: as `Data`, but the bytes lie in the memory that is shared, [`crate::region::Part`].
+    SharedData = 27, max 8;
 }
 
 /// Appends one whole frame to `out`. `payload` must be within `kind.max()` (the receiver refuses more).

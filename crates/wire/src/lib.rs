@@ -19,7 +19,7 @@
 //! Instead of `Taken` a worker may say `Stale` (it has older code than what is on disk and is being replaced) or `Abort` (it, or the
 //! manager in its place, cannot serve). An answer ends with `End` or `Abort`, never by closing: a closed connection is a death.
 //!
-//! - [`frame`]: length-prefixed frames, [`frame::Decoder`]
+//! - [`frame`]: length-prefixed frames, [`frame::Decoder`]; [`region`]: bytes that lie in shared memory instead
 //! - [`head`], [`response`]: what is in `Head`, `Response`, `Abort`, `Taken`, `Log`
 //! - [`mod@httpd`]: what applications may ask about httpd; [`scoreboard`]: what it is doing
 //! - [`call`]: what is asked of scripts besides answering requests; the answer is one `Verdict` in place of `Response` and `Data`
@@ -53,6 +53,7 @@ pub mod limits;
 pub mod pairs;
 pub mod python;
 pub mod quota;
+pub mod region;
 pub mod response;
 pub mod scale;
 pub mod scoreboard;
@@ -62,7 +63,7 @@ pub mod text;
 use std::fmt;
 
 /// Version of everything in this crate. Peers of different versions refuse each other.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Bytes that are not what they should be. The only remedy is to close the connection and log this.
 #[derive(Debug, Clone, PartialEq, Eq)]

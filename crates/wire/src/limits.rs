@@ -10,8 +10,8 @@ pub const RESPONSE_MAX: usize = 1 << 20;
 pub const RESPONSE_HEADERS_MAX: usize = 1024;
 /// Largest payload of a `Body` or `Data` frame, in bytes.
 pub const CHUNK_MAX: usize = 64 << 10;
-/// Largest credit of a `Want` frame, in bytes: always fits the socket buffer, so answering it never blocks.
-pub const WANT_MAX: usize = 64 << 10;
+/// Largest credit of a `Want` frame, in bytes. Of that only [`CHUNK_MAX`] go through the socket, which always has room for them, so answering never blocks.
+pub const WANT_MAX: usize = crate::region::ROOM;
 /// Largest text of a `Log` or `Abort` frame, in bytes. Longer text is split or cut by the sender.
 pub const TEXT_MAX: usize = 32 << 10;
 /// Largest control message, in bytes (one SEQPACKET packet).

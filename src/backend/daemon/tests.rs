@@ -4,11 +4,13 @@ use super::*;
 use crate::backend::relay::tests::Recorder;
 use crate::request::relaying::Relaying;
 use rwsgi_os::OwnedFd;
+use rwsgi_os::region::{Region, View};
 use rwsgi_os::socket::{Access, Kind as SocketKind, Mode, accept, listen};
 use rwsgi_os::{BorrowedFd, fd, file, message, poll::readable};
 use rwsgi_wire::control::{Answer, Ask, DeathKind};
 use rwsgi_wire::frame::Decoder;
 use rwsgi_wire::head::Head;
+use rwsgi_wire::region::{ANSWER_LENGTH, BODY_LENGTH, RETURNED};
 use rwsgi_wire::response::Level;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -110,6 +112,8 @@ fn death() -> Answer {
 struct Worker {
     socket: OwnedFd,
     decoder: Decoder,
+    /// The memory that was passed.
+    view: Option<View>,
 }
 
 impl Worker {
@@ -121,16 +125,28 @@ impl Worker {
         Self {
             socket: accept(listener, Mode::Blocking).unwrap(),
             decoder: Decoder::new(),
+            view: None,
         }
+    }
+    /// What lies in httpd's half.
+    fn shared(&self, at: usize, length: usize) -> &[u8] {
+        self.view.as_ref().unwrap().trusted(at, length).unwrap()
     }
     fn expect(&mut self) -> Option<(Kind, Vec<u8>)> {
         loop {
             if let Some(frame) = self.decoder.next().unwrap() {
                 return Some((frame.kind, frame.payload.to_vec()));
             }
-            match message::receive(&self.socket, self.decoder.space()) {
-                Ok(0) | Err(_) => return None,
-                Ok(n) => self.decoder.filled(n),
+            readable(&self.socket, None).unwrap();
+            match message::try_receive_with(&self.socket, self.decoder.space()) {
+                Ok(message::Part { len: 0, .. }) | Err(_) => return None,
+                Ok(part) => {
+                    self.decoder.filled(part.len);
+                    if let Some(file) = part.passed {
+                        assert!(self.view.is_none(), "it was passed twice");
+                        self.view = Some(View::map(file.as_fd(), BODY_LENGTH).unwrap());
+                    }
+                }
             }
         }
     }
@@ -402,51 +418,318 @@ fn the_body_is_read_only_when_the_worker_wants_it() {
     stage.end(worker);
 }
 
+/// 64 KiB of each of these, one after the other.
+fn blocks(letters: &[u8]) -> Vec<u8> {
+    letters.iter().flat_map(|letter| [*letter; CHUNK_MAX]).collect()
+}
+
+fn lies(from: usize, length: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    Part {
+        from: from as u32,
+        length: length as u32,
+    }
+    .encode(&mut out);
+    out
+}
+
 #[test]
-fn what_has_arrived_of_a_body_follows_unasked_while_there_is_room() {
+fn a_large_body_is_handed_over_in_memory_from_its_second_piece_on() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
         let mut w = Worker::accept(&listener);
         w.take();
-        w.say(&[(Kind::Want, &4u32.to_le_bytes())]);
-        assert_eq!(w.expect(), Some((Kind::BodyPart, b"abcd".to_vec())));
-        assert_eq!(w.expect(), Some((Kind::BodyPart, b"efgh".to_vec())));
-        assert_eq!(w.expect(), Some((Kind::Body, b"i".to_vec())));
+        let want = (4 * CHUNK_MAX as u32).to_le_bytes();
+        w.say(&[(Kind::Want, &want)]);
+        assert!(w.expect() == Some((Kind::Body, blocks(b"a"))));
+        w.say(&[(Kind::Want, &want)]);
+        assert_eq!(w.expect(), Some((Kind::SharedBody, lies(0, 4 * CHUNK_MAX))));
+        assert!(w.shared(0, 4 * CHUNK_MAX) == blocks(b"bcde"));
+        w.say(&[(Kind::Want, &want)]);
+        assert_eq!(w.expect(), Some((Kind::SharedBody, lies(0, CHUNK_MAX))));
+        assert!(w.shared(0, CHUNK_MAX) == blocks(b"f"));
+        assert_eq!(w.expect(), Some((Kind::BodyEnd, vec![])));
+        w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+        // The next body goes there from its beginning.
+        assert_eq!(w.expect().unwrap().0, Kind::Head);
+        w.say(&[(Kind::Want, &want)]);
+        assert_eq!(w.expect(), Some((Kind::SharedBody, lies(0, 3))));
+        assert_eq!(w.shared(0, 3), b"abc");
         assert_eq!(w.expect(), Some((Kind::BodyEnd, vec![])));
         w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
         w.expect();
     });
+    for body in [blocks(b"abcdef"), b"abc".to_vec()] {
+        let mut client = Recorder {
+            body,
+            ..Recorder::default()
+        };
+        stage.serve(&mut client, LIMITS).unwrap();
+    }
+    stage.end(worker);
+}
+
+#[test]
+fn a_body_that_breaks_off_in_shared_memory_is_reported_like_any_other() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        w.take();
+        let want = (4 * CHUNK_MAX as u32).to_le_bytes();
+        for kind in [Kind::Body, Kind::SharedBody, Kind::BodyAbort] {
+            w.say(&[(Kind::Want, &want)]);
+            assert_eq!(w.expect().unwrap().0, kind);
+        }
+        w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+        w.expect();
+    });
     let mut client = Recorder {
-        body: b"abcd".to_vec(),
-        arrived: b"efghi".to_vec(),
+        body: blocks(b"ab"),
+        breaks_off: true,
         ..Recorder::default()
     };
     stage.serve(&mut client, LIMITS).unwrap();
     stage.end(worker);
 }
 
-/// What it was sent beyond what it wanted keeps nobody waiting: not the worker, which sends, and not httpd.
+/// A worker that has given a large answer, and so has been shown what comes back; and memory of its own, with its descriptor.
+fn lends(w: &mut Worker) -> (Region, OwnedFd) {
+    w.take();
+    assert!(w.view.is_none());
+    w.say(&[
+        (Kind::Response, &ok_head()),
+        (Kind::Data, &blocks(b"a")),
+        (Kind::End, b""),
+    ]);
+    assert_eq!(w.expect().unwrap().0, Kind::Head);
+    assert!(w.view.is_some(), "memory with the second head");
+    Region::make("test", ANSWER_LENGTH).unwrap()
+}
+
 #[test]
-fn a_worker_that_wants_no_more_of_a_body_can_answer_at_length() {
+fn after_a_large_answer_the_next_may_lie_in_memory() {
     let (stage, worker) = Stage::new(vec![pool()], |listener| {
         let mut w = Worker::accept(&listener);
-        w.take();
-        w.say(&[(Kind::Want, &65_536u32.to_le_bytes())]);
-        assert_eq!(w.expect().unwrap().0, Kind::BodyPart);
-        w.say(&[(Kind::Response, &ok_head())]);
-        for _ in 0..64 {
-            w.say(&[(Kind::Data, &[7; 65_536])]);
-        }
-        w.say(&[(Kind::End, b"")]);
-        while w.expect().is_some() {}
+        let (region, file) = lends(&mut w);
+        region.write(0, &blocks(b"b"));
+        region.write(ROOM - 5, b"ccccc");
+        w.pass(
+            &[
+                (Kind::Response, &ok_head()),
+                (Kind::SharedData, &lies(0, CHUNK_MAX)),
+            ],
+            &[file.as_fd()],
+        );
+        w.say(&[
+            (Kind::Data, b"between"),
+            (Kind::SharedData, &lies(ROOM - 5, 5)),
+            (Kind::End, b""),
+        ]);
+        assert_eq!(w.expect().unwrap().0, Kind::Head);
+        assert_eq!(w.view.as_ref().unwrap().number(RETURNED), Some(2));
+        // It is passed once in the life of a connection.
+        w.say(&[
+            (Kind::Response, &ok_head()),
+            (Kind::SharedData, &lies(0, 3)),
+            (Kind::End, b""),
+        ]);
+        assert_eq!(w.expect(), None);
     });
+    let seen: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = Recorder::default();
+            stage.serve(&mut client, LIMITS).unwrap();
+            client.seen.join(", ").replace(", flush", "")
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "start 200, data of 65536, end",
+            "start 200, shared 65536 of b, data between, shared 5 of c, end",
+            "start 200, shared 3 of b, end",
+        ]
+    );
+    stage.end(worker);
+}
+
+#[test]
+fn lent_bytes_beyond_the_promised_length_are_dropped() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        let (region, file) = lends(&mut w);
+        region.write(0, &[b'b'; 10]);
+        let mut head = Vec::new();
+        Response {
+            status: 200,
+            reason: b"OK",
+            headers: vec![(b"Content-Length", b"12")],
+        }
+        .encode(&mut head);
+        let part = lies(0, 10);
+        let shared = [(Kind::SharedData, &part[..]); 3];
+        w.pass(
+            &[&[(Kind::Response, &head[..])], &shared[..]].concat(),
+            &[file.as_fd()],
+        );
+        w.say(&[(Kind::End, b"")]);
+        assert_eq!(w.expect(), None);
+    });
+    stage.serve(&mut Recorder::default(), LIMITS).unwrap();
+    let mut client = Recorder::default();
+    stage.serve(&mut client, LIMITS).unwrap();
+    assert_eq!(
+        client.seen.join(", ").replace(", flush", ""),
+        "start 200, shared 10 of b, warn RW0313, shared 2 of b, end"
+    );
+    stage.end(worker);
+}
+
+/// A client may wait for what it has not been sent before it sends more.
+#[test]
+fn an_answer_is_on_its_way_before_more_of_the_body_is_waited_for() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        let (region, file) = lends(&mut w);
+        region.write(0, &[b'b'; 10]);
+        w.pass(
+            &[
+                (Kind::Response, &ok_head()),
+                (Kind::SharedData, &lies(0, 10)),
+                (Kind::Want, &65_536u32.to_le_bytes()),
+            ],
+            &[file.as_fd()],
+        );
+        assert_eq!(w.expect(), Some((Kind::Body, b"body".to_vec())));
+        assert_eq!(w.expect().unwrap().0, Kind::BodyEnd);
+        w.say(&[(Kind::End, b"")]);
+        assert_eq!(w.expect(), None);
+    });
+    stage.serve(&mut Recorder::default(), LIMITS).unwrap();
     let mut client = Recorder {
-        body: vec![1; 65_536],
-        arrived: vec![1; 32 << 20],
+        body: b"body".to_vec(),
         ..Recorder::default()
     };
     stage.serve(&mut client, LIMITS).unwrap();
-    assert_eq!(client.seen.last().unwrap(), "end");
+    assert_eq!(client.seen.join(", "), "start 200, shared 10 of b, flush, end");
     stage.end(worker);
+}
+
+/// What a hostile worker says of memory, after it has been shown what comes back or not.
+fn refused(is_shown: bool, says: impl FnOnce(&Worker) + Send + 'static) {
+    let (stage, worker) = Stage::new(vec![pool()], move |listener| {
+        let mut w = Worker::accept(&listener);
+        if is_shown {
+            drop(lends(&mut w));
+        } else {
+            w.take();
+        }
+        says(&w);
+        assert_eq!(w.expect(), None);
+    });
+    if is_shown {
+        stage.serve(&mut Recorder::default(), LIMITS).unwrap();
+    }
+    let mut client = Recorder::default();
+    let answered = stage.serve(&mut client, LIMITS);
+    assert!(
+        matches!(answered, Err(Failure::Unanswered(_) | Failure::Truncated(_))),
+        "{:?}",
+        client.seen
+    );
+    stage.end(worker);
+}
+
+#[test]
+fn a_worker_that_names_what_it_has_not_lent_is_refused() {
+    let said =
+        |part: Vec<u8>| move |w: &Worker| w.say(&[(Kind::Response, &ok_head()), (Kind::SharedData, &part)]);
+    refused(false, said(lies(0, 1)));
+    refused(true, said(lies(0, 1)));
+    let passed = |part: Vec<u8>, length: usize| {
+        move |w: &Worker| {
+            let (_region, file) = Region::make("test", length).unwrap();
+            w.pass(
+                &[(Kind::Response, &ok_head()), (Kind::SharedData, &part)],
+                &[file.as_fd()],
+            );
+        }
+    };
+    refused(false, passed(lies(0, 1), ANSWER_LENGTH));
+    refused(true, passed(lies(ROOM, 1), ANSWER_LENGTH));
+    refused(true, passed(lies(0, 0), ANSWER_LENGTH));
+    refused(true, passed(vec![1], ANSWER_LENGTH));
+    refused(true, passed(lies(0, 1), ANSWER_LENGTH - 1));
+}
+
+#[test]
+fn what_is_no_memory_with_a_fixed_length_is_refused() {
+    refused(true, |w| {
+        let file = fd::memory_file("test").unwrap();
+        std::fs::File::from(file.try_clone().unwrap())
+            .set_len(ANSWER_LENGTH as u64)
+            .unwrap();
+        w.pass(
+            &[(Kind::Response, &ok_head()), (Kind::SharedData, &lies(0, 1))],
+            &[file.as_fd()],
+        );
+    });
+    refused(true, |w| {
+        let file = std::fs::File::open("/dev/zero").unwrap();
+        w.pass(
+            &[(Kind::Response, &ok_head()), (Kind::SharedData, &lies(0, 1))],
+            &[file.as_fd()],
+        );
+    });
+}
+
+/// Memory and a file, both before the frames that name them.
+#[test]
+fn an_answer_may_lie_in_memory_first_and_then_in_a_file() {
+    let (stage, worker) = Stage::new(vec![pool()], |listener| {
+        let mut w = Worker::accept(&listener);
+        let (region, lent) = lends(&mut w);
+        region.write(0, &[b'b'; 10]);
+        let file = ten_bytes();
+        let mut frames = Vec::new();
+        frame::put(&mut frames, Kind::Response, &ok_head());
+        frame::put(&mut frames, Kind::SharedData, &lies(0, 10));
+        frame::put(&mut frames, Kind::File, &file_part(0, 10, false));
+        frame::put(&mut frames, Kind::End, b"");
+        // The first byte of a frame does not make it whole.
+        message::send_descriptors(&w.socket, &frames[..1], &[lent.as_fd()]).unwrap();
+        message::send_descriptors(&w.socket, &frames[1..2], &[file.as_fd()]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        message::send_all(&w.socket, &frames[2..]).unwrap();
+        assert_eq!(w.expect(), None);
+    });
+    stage.serve(&mut Recorder::default(), LIMITS).unwrap();
+    let mut client = Recorder::default();
+    stage.serve(&mut client, LIMITS).unwrap();
+    assert_eq!(
+        client.seen.join(", ").replace(", flush", ""),
+        "start 200, shared 10 of b, file 0+10, end, watch to 10"
+    );
+    stage.end(worker);
+}
+
+/// A few bytes of frames could stand for gigabytes.
+#[test]
+fn a_worker_that_lends_more_than_it_has_is_refused() {
+    refused(true, |w| {
+        let (_region, file) = Region::make("test", ANSWER_LENGTH).unwrap();
+        let part = lies(0, ROOM);
+        let head = ok_head();
+        let mut frames = vec![(Kind::Response, &head[..])];
+        frames.extend([(Kind::SharedData, &part[..]); 100]);
+        w.pass(&frames, &[file.as_fd()]);
+    });
+}
+
+#[test]
+fn memory_that_goes_with_nothing_is_refused() {
+    refused(true, |w| {
+        let (_region, file) = Region::make("test", ANSWER_LENGTH).unwrap();
+        w.pass(&[(Kind::Response, &ok_head()), (Kind::End, b"")], &[file.as_fd()]);
+    });
 }
 
 #[test]
@@ -521,7 +804,7 @@ fn log_lines_and_violations_come_through() {
     stage.end(worker);
 }
 
-fn part(from: u64, length: u64, wait: bool) -> Vec<u8> {
+fn file_part(from: u64, length: u64, wait: bool) -> Vec<u8> {
     let mut out = Vec::new();
     File { from, length, wait }.encode(&mut out);
     out
@@ -543,7 +826,7 @@ fn a_file_is_the_rest_of_the_answer_and_no_longer_than_it_is() {
             w.pass(
                 &[
                     (Kind::Response, &ok_head()),
-                    (Kind::File, &part(from, length, false)),
+                    (Kind::File, &file_part(from, length, false)),
                     (Kind::End, b""),
                 ],
                 &[file.as_fd()],
@@ -551,7 +834,7 @@ fn a_file_is_the_rest_of_the_answer_and_no_longer_than_it_is() {
         }
         w.take();
         w.pass(
-            &[(Kind::Response, &ok_head()), (Kind::File, &part(1, 3, true))],
+            &[(Kind::Response, &ok_head()), (Kind::File, &file_part(1, 3, true))],
             &[file.as_fd()],
         );
         assert_eq!(w.expect(), Some((Kind::Sent, vec![])));
@@ -587,7 +870,7 @@ fn a_file_shorter_than_the_promised_length_looks_truncated() {
         w.pass(
             &[
                 (Kind::Response, &head),
-                (Kind::File, &part(0, 11, false)),
+                (Kind::File, &file_part(0, 11, false)),
                 (Kind::End, b""),
             ],
             &[ten_bytes().as_fd()],
@@ -622,7 +905,10 @@ fn descriptors_that_are_no_files_of_the_answer_are_refused() {
         }),
         ("belong to no file", |w| {
             let file = ten_bytes();
-            w.pass(&[(Kind::File, &part(0, 1, false))], &[file.as_fd(), file.as_fd()]);
+            w.pass(
+                &[(Kind::File, &file_part(0, 1, false))],
+                &[file.as_fd(), file.as_fd()],
+            );
         }),
         ("belong to no file", |w| {
             w.pass(&[(Kind::Data, b"x"), (Kind::End, b"")], &[ten_bytes().as_fd()]);
@@ -632,14 +918,17 @@ fn descriptors_that_are_no_files_of_the_answer_are_refused() {
             w.pass(&[(Kind::Data, b"x")], &[ten_bytes().as_fd()]);
         }),
         ("without passing its descriptor", |w| {
-            w.say(&[(Kind::File, &part(0, 1, false))]);
+            w.say(&[(Kind::File, &file_part(0, 1, false))]);
         }),
         ("end of the file", |w| {
-            w.pass(&[(Kind::File, &part(u64::MAX, 1, false))], &[ten_bytes().as_fd()]);
+            w.pass(
+                &[(Kind::File, &file_part(u64::MAX, 1, false))],
+                &[ten_bytes().as_fd()],
+            );
         }),
         ("after the file", |w| {
             w.pass(
-                &[(Kind::File, &part(0, 1, false)), (Kind::Data, b"x")],
+                &[(Kind::File, &file_part(0, 1, false)), (Kind::Data, b"x")],
                 &[ten_bytes().as_fd()],
             );
         }),
@@ -669,7 +958,7 @@ fn descriptors_that_are_no_files_of_the_answer_are_refused() {
 }
 
 fn pass_one(w: &Worker, fd: OwnedFd) {
-    w.pass(&[(Kind::File, &part(0, 1, true))], &[fd.as_fd()]);
+    w.pass(&[(Kind::File, &file_part(0, 1, true))], &[fd.as_fd()]);
 }
 
 #[test]

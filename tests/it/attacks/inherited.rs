@@ -61,15 +61,69 @@ fn layout(pid: u32) -> BTreeMap<String, String> {
     first
 }
 
-/// R11
+/// R11. What a worker shares to write there, it has made itself: large answers. What httpd has made, it can only read, and nobody else can open either.
 fn r11_a_worker_shares_no_memory_that_can_be_written(case: &Case) {
-    let httpd = hosted(case, "threads=2").app("hello.wsgi").start();
-    assert_eq!(httpd.get("/").status, 200);
-    for worker in httpd.workers() {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", worker.pid)).expect("maps");
-        // The original's daemons have httpd's scoreboard.
-        assert_eq!(maps.contains("rw-s"), case.theirs(), "{maps}");
+    let httpd = hosted(case, "processes=1 threads=1")
+        .children(1)
+        .app("bulk.wsgi")
+        .start();
+    let maps = || -> Vec<(bool, String)> {
+        let read = |pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+        let all = httpd
+            .workers()
+            .iter()
+            .map(|worker| (true, worker.pid))
+            .collect::<Vec<_>>();
+        let children = httpd
+            .children()
+            .iter()
+            .map(|child| (false, child.pid))
+            .collect::<Vec<_>>();
+        let shared = |line: &&str| {
+            line.split_whitespace()
+                .nth(1)
+                .is_some_and(|access| access.ends_with('s'))
+        };
+        [all, children]
+            .concat()
+            .into_iter()
+            .flat_map(|(is_worker, pid)| {
+                let maps = read(pid);
+                maps.lines()
+                    .filter(shared)
+                    .map(|line| (is_worker, line.to_owned()))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    assert_eq!(httpd.post("/echo", "small").status, 200);
+    let writable = |(is_worker, line): &(bool, String)| *is_worker && line.contains(" rw-s ");
+    // The original's daemons have httpd's scoreboard.
+    assert_eq!(maps().iter().any(writable), case.theirs(), "{:?}", maps());
+    if case.theirs() {
+        return;
     }
+    for _ in 0..3 {
+        assert_eq!(httpd.post("/echo", vec![b'x'; 1 << 20]).body.len(), 1 << 20);
+    }
+    let mut seen = Vec::new();
+    for (is_worker, line) in maps() {
+        if line.contains("memfd:rwsgi-") {
+            let access = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            seen.push((is_worker, access, line.contains("rwsgi-answer")));
+        } else {
+            assert!(!(is_worker && line.contains(" rw-s ")), "{line}");
+        }
+    }
+    seen.sort();
+    let expected = [
+        (false, "r--s", true),
+        (false, "rw-s", false),
+        (true, "r--s", false),
+        (true, "rw-s", true),
+    ];
+    let expected = expected.map(|(is_worker, access, is_answer)| (is_worker, access.to_owned(), is_answer));
+    assert_eq!(seen, expected);
 }
 
 /// Starts httpd as a careless administrator may. What needs a privilege that is missing here is left out.

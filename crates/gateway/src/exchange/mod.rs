@@ -5,6 +5,7 @@
 mod calls;
 pub mod host;
 mod prompt;
+mod shared;
 pub mod socket;
 
 use std::os::fd::BorrowedFd;

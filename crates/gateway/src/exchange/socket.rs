@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rwsgi_os::poll::readable;
 use rwsgi_os::socket::{Side, shutdown};
@@ -13,9 +13,11 @@ use rwsgi_os::{OsError, fd, message};
 use rwsgi_wire::WireError;
 use rwsgi_wire::frame::{Decoder, Frame, Kind, header, put, put_with};
 use rwsgi_wire::limits::{CHUNK_MAX, WANT_MAX};
+use rwsgi_wire::region::Part;
 use rwsgi_wire::response::{Abort, AbortReason, BodyAbort, File, Log, Taken, Want};
 
 use super::prompt::{self, PROMPT, Waiting};
+use super::shared::{Lent, Ours, Theirs};
 use super::{BodyFailure, Exchange, Flushed, Gone, HOLD, Wait};
 use crate::own_log;
 
@@ -48,6 +50,7 @@ pub struct Connection {
     /// Itself, for the thread that sends what may wait a little.
     own: Weak<Self>,
     stream: OwnedFd,
+    theirs: Theirs,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
     /// `Log` frames that wait for the writer: logging must never wait for a slow client.
@@ -58,10 +61,12 @@ pub struct Connection {
 struct Reader {
     decoder: Decoder,
     body: Body,
-    /// Of the body, as far as it came before what was waited for: at most the pieces that httpd's child sends unasked.
+    /// Of the body, as far as it came before what was waited for: at most the answer to one question.
     kept: VecDeque<(Kind, Vec<u8>)>,
     /// `Sent` has come.
     sent: bool,
+    /// What lies in shared memory of the body and has not been read.
+    lies: Option<Part>,
 }
 
 /// How far the request body has come.
@@ -80,17 +85,16 @@ enum Body {
 
 impl Reader {
     /// Waits for the next frame that is not of the body; those that are, are kept for who reads it. `None`: nothing comes any more.
-    fn next_but_body(&mut self, stream: &OwnedFd) -> Option<(Kind, Vec<u8>)> {
+    fn next_but_body(&mut self, connection: &Connection) -> Option<(Kind, Vec<u8>)> {
         loop {
-            match self.decoder.next().ok()? {
-                Some(Frame { kind, payload }) if is_of_body(kind) => {
-                    self.kept.push_back((kind, payload.to_vec()))
+            while let Some(Frame { kind, payload }) = self.decoder.next().ok()? {
+                if !is_of_body(kind) {
+                    return Some((kind, payload.to_vec()));
                 }
-                Some(Frame { kind, payload }) => return Some((kind, payload.to_vec())),
-                None => match receive(stream, self.decoder.space()) {
-                    Ok(n) if n > 0 => self.decoder.filled(n),
-                    _ => return None,
-                },
+                self.kept.push_back((kind, payload.to_vec()));
+            }
+            if !connection.receive(&mut self.decoder) {
+                return None;
             }
         }
     }
@@ -99,10 +103,9 @@ impl Reader {
 impl Body {
     /// What a frame says of it; how many bytes went to `into`.
     fn go_on(&mut self, kind: Kind, payload: &[u8], into: &mut dyn FnMut(&[u8])) -> usize {
-        let is_data = matches!(kind, Kind::Body | Kind::BodyPart);
+        let is_data = kind == Kind::Body;
         *self = match kind {
             Kind::Body => Self::Quiet,
-            Kind::BodyPart => Self::Wanted,
             Kind::BodyEnd => Self::Ended,
             Kind::BodyAbort => Self::Failed(body_abort(payload)),
             other => Self::Failed(broken(&unexpected(other))),
@@ -118,7 +121,7 @@ impl Body {
 fn is_of_body(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Body | Kind::BodyPart | Kind::BodyEnd | Kind::BodyAbort
+        Kind::Body | Kind::SharedBody | Kind::BodyEnd | Kind::BodyAbort
     )
 }
 
@@ -137,7 +140,11 @@ struct Writer {
     sent_at: Option<Instant>,
     /// The peer has been told who this is.
     introduced: bool,
+    ours: Ours,
 }
+
+/// How long an idle connection keeps the memory that large answers lie in.
+const KEEP: Duration = Duration::from_secs(10);
 
 /// What came instead of the next request.
 #[derive(Debug)]
@@ -154,6 +161,7 @@ impl Connection {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
             stream,
+            theirs: Theirs::default(),
             reader: Mutex::default(),
             writer: Mutex::default(),
             logs: Mutex::default(),
@@ -178,12 +186,13 @@ impl Connection {
                 Some(Frame { kind, .. }) => return Err(NoHead::Broken(unexpected(kind))),
                 None => {}
             }
-            match receive(&self.stream, reader.decoder.space()) {
-                Ok(n) if n > 0 => reader.decoder.filled(n),
-                _ => return Err(NoHead::Closed),
+            self.rest();
+            if !self.receive(&mut reader.decoder) {
+                return Err(NoHead::Closed);
             }
         }
         reader.body = Body::Quiet;
+        reader.lies = None;
         reader.kept.clear();
         reader.sent = false;
         let mut writer = lock(&self.writer);
@@ -272,11 +281,52 @@ impl Connection {
         matches!(message::try_peek(&self.stream, &mut [0]), Ok(n) if n > 0)
     }
 
+    /// Before the next request is waited for: memory that a large answer has taken is given back if that is long in coming.
+    fn rest(&self) {
+        while lock(&self.writer).ours.is_used() && matches!(readable(&self.stream, Some(KEEP)), Ok(false)) {
+            lock(&self.writer).ours.clear(&self.theirs);
+        }
+    }
+
+    /// Waits for bytes and receives them; false when there will be none. Not by a `recv` that waits: such a one is woken, too, when the peer reads
+    /// what it was sent, for that makes room for more.
+    fn receive(&self, decoder: &mut Decoder) -> bool {
+        loop {
+            let received = readable(&self.stream, None)
+                .and_then(|_| message::try_receive_with(&self.stream, decoder.space()));
+            match received {
+                Ok(message::Part { len: 0, .. }) => return false,
+                Ok(part) => {
+                    if let Some(file) = part.passed {
+                        self.theirs.take_in(file);
+                    }
+                    decoder.filled(part.len);
+                    return true;
+                }
+                Err(error) if error.is_would_block() => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Asks for body. Where what comes need not go through the socket, it may be as much as there is.
+    fn want(&self, credit: usize) -> Result<(), Gone> {
+        let most = if self.theirs.is_there() {
+            WANT_MAX
+        } else {
+            credit.clamp(1, CHUNK_MAX)
+        };
+        let bytes = u32::try_from(most).unwrap_or(1);
+        let mut writer = lock(&self.writer);
+        put_with(&mut writer.out, Kind::Want, |out| Want { bytes }.encode(out));
+        writer.send(&self.stream, Wait::Yes).map(drop)
+    }
+
     /// Waits until httpd needs the file no more.
     fn wait_until_sent(&self) -> Result<(), Gone> {
         let mut reader = lock(&self.reader);
         while !reader.sent {
-            match reader.next_but_body(&self.stream) {
+            match reader.next_but_body(self) {
                 Some((Kind::Sent, _)) => reader.sent = true,
                 _ => return Err(Gone),
             }
@@ -308,21 +358,42 @@ impl Exchange for Connection {
             body,
             kept,
             sent,
+            lies,
         } = &mut *reader;
         loop {
+            if let Some(part) = lies.take() {
+                // A copy of this process may be late: what lies there is the original's.
+                let read = match is_copy() {
+                    true => Err(peer_gone()),
+                    false => self.theirs.read(part, credit, into).map_err(|why| lost(&why)),
+                };
+                match read {
+                    Ok(read) => {
+                        *lies = after(part, read);
+                        return Ok(read);
+                    }
+                    Err(failure) => *body = Body::Failed(failure),
+                }
+            }
             match body {
                 Body::Ended => return Ok(0),
                 Body::Failed(failure) => return Err(failure.clone()),
                 Body::Quiet | Body::Wanted => {}
             }
-            if let Some((kind, payload)) = kept.pop_front() {
-                match body.go_on(kind, &payload, into) {
-                    0 => continue,
-                    n => return Ok(n),
-                }
-            }
-            match decoder.next() {
+            let kept = kept.pop_front();
+            let frame = match &kept {
+                Some((kind, payload)) => Ok(Some(Frame { kind: *kind, payload })),
+                None => decoder.next(),
+            };
+            match frame {
                 Ok(Some(Frame { kind: Kind::Sent, .. })) => *sent = true,
+                Ok(Some(Frame {
+                    kind: Kind::SharedBody,
+                    payload,
+                })) => match Part::decode(payload) {
+                    Ok(part) => (*body, *lies) = (Body::Quiet, Some(part)),
+                    Err(error) => *body = Body::Failed(broken(&error)),
+                },
                 Ok(Some(Frame { kind, payload })) => match body.go_on(kind, payload, into) {
                     0 => {}
                     n => return Ok(n),
@@ -331,17 +402,13 @@ impl Exchange for Connection {
                 Ok(None) => {
                     if matches!(body, Body::Quiet) {
                         *body = Body::Wanted;
-                        let bytes = u32::try_from(credit.clamp(1, WANT_MAX)).unwrap_or(1);
-                        let mut writer = lock(&self.writer);
-                        put_with(&mut writer.out, Kind::Want, |out| Want { bytes }.encode(out));
-                        if writer.send(&self.stream, Wait::Yes).is_err() {
+                        if self.want(credit).is_err() {
                             *body = Body::Failed(peer_gone());
                             continue;
                         }
                     }
-                    match receive(&self.stream, decoder.space()) {
-                        Ok(n) if n > 0 => decoder.filled(n),
-                        _ => *body = Body::Failed(peer_gone()),
+                    if !self.receive(decoder) {
+                        *body = Body::Failed(peer_gone());
                     }
                 }
             }
@@ -404,11 +471,31 @@ impl Exchange for Connection {
 
     fn write(&self, data: &[u8]) -> Result<(), Gone> {
         let mut writer = self.writer()?;
-        for piece in data.chunks(CHUNK_MAX) {
+        let mut rest = data;
+        while !rest.is_empty() {
             self.append_logs(&mut writer);
             writer.release();
             writer.begun = true;
-            writer.send_with(&self.stream, &header(Kind::Data, piece.len()), piece)?;
+            let sent = match writer.ours.put(&self.theirs, rest) {
+                Some(Lent { part, file }) => {
+                    let mut frame = Vec::new();
+                    put_with(&mut frame, Kind::SharedData, |out| part.encode(out));
+                    match file {
+                        Some(file) => writer.send_passing(&self.stream, &frame, file.as_fd())?,
+                        None => {
+                            writer.out.extend_from_slice(&frame);
+                            writer.send(&self.stream, Wait::Yes)?;
+                        }
+                    }
+                    part.length as usize
+                }
+                None => {
+                    let piece = rest.get(..CHUNK_MAX).unwrap_or(rest);
+                    writer.send_with(&self.stream, &header(Kind::Data, piece.len()), piece)?;
+                    piece.len()
+                }
+            };
+            rest = rest.get(sent..).unwrap_or_default();
         }
         Ok(())
     }
@@ -452,7 +539,7 @@ impl Exchange for Connection {
             }
         }
         loop {
-            match reader.next_but_body(&self.stream) {
+            match reader.next_but_body(self) {
                 Some((Kind::Scoreboard, payload)) => return payload,
                 Some((Kind::Sent, _)) => reader.sent = true,
                 Some((kind, _)) => {
@@ -615,13 +702,6 @@ fn to_standard_error(log: &Log<'_>) {
     let _ = fd::write_all(std::io::stderr(), &[log.text, b"\n"].concat());
 }
 
-/// Waits for bytes and receives them. Not by a `recv` that waits: such a one is woken, too, when the peer reads what it was sent, for that makes
-/// room for more.
-fn receive(stream: &OwnedFd, into: &mut [u8]) -> Result<usize, OsError> {
-    readable(stream, None)?;
-    message::receive(stream, into)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -637,6 +717,23 @@ fn broken(error: &WireError) -> BodyFailure {
     BodyFailure {
         fault: None,
         text: format!("httpd broke the protocol: {error}"),
+    }
+}
+
+/// What is left of a part when so much of it has been read.
+fn after(part: Part, read: usize) -> Option<Part> {
+    let read = u32::try_from(read).unwrap_or(part.length);
+    let left = part.length.saturating_sub(read);
+    (left > 0).then(|| Part {
+        from: part.from.saturating_add(read),
+        length: left,
+    })
+}
+
+fn lost(why: &OsError) -> BodyFailure {
+    BodyFailure {
+        fault: None,
+        text: format!("what httpd has handed over is lost: {why}"),
     }
 }
 
@@ -660,7 +757,9 @@ fn body_abort(payload: &[u8]) -> BodyFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rwsgi_os::region::{Region, View};
     use rwsgi_os::socket::{Kind as SocketKind, Mode, pair};
+    use rwsgi_wire::region::{ANSWER_LENGTH, BODY_LENGTH, RETURNED, ROOM};
     use rwsgi_wire::response::BodyFault;
     use rwsgi_wire::response::Level;
 
@@ -733,28 +832,106 @@ mod tests {
         assert_eq!(body, b"abc");
     }
 
+    /// The memory of a connection, passed with a first piece of a body.
+    fn share(connection: &Connection, theirs: &OwnedFd) -> Region {
+        let (region, file) = Region::make("test", BODY_LENGTH).unwrap();
+        let mut out = Vec::new();
+        put(&mut out, Kind::Body, b"first");
+        message::send_descriptors(theirs, &out, &[file.as_fd()]).unwrap();
+        assert_eq!(connection.read(10, &mut |_| ()), Ok(5));
+        assert_eq!(frames(theirs, 1), [(Kind::Want, 10u32.to_le_bytes().to_vec())]);
+        region
+    }
+
+    fn lies(from: u32, length: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        Part { from, length }.encode(&mut out);
+        out
+    }
+
     #[test]
-    fn what_follows_unasked_is_not_asked_for() {
+    fn a_body_in_shared_memory_is_read_in_pieces_and_asked_for_in_bulk() {
         let (connection, theirs) = connection();
-        say(&theirs, Kind::BodyPart, b"abc");
-        say(&theirs, Kind::Body, b"de");
+        let region = share(&connection, &theirs);
+        region.write(0, b"abcdefgh");
+        say(&theirs, Kind::SharedBody, &lies(0, 8));
         let mut body = Vec::new();
-        for expected in [3, 2] {
-            let got = connection.read(10, &mut |bytes| body.extend_from_slice(bytes));
+        for expected in [3, 3, 2] {
+            let got = connection.read(3, &mut |bytes| body.extend_from_slice(bytes));
             assert_eq!(got, Ok(expected));
         }
-        assert_eq!(frames(&theirs, 1)[0].0, Kind::Want);
+        // Asked once: it may be as much as there is.
+        let want = (Kind::Want, (WANT_MAX as u32).to_le_bytes().to_vec());
+        assert_eq!(frames(&theirs, 1), [want]);
         assert_eq!(message::try_receive(&theirs, &mut [0]).unwrap_err().errno, 11);
-        say(&theirs, Kind::BodyPart, b"fgh");
-        say(&theirs, Kind::Body, b"ij");
+        // What comes before something else that is waited for is kept.
+        region.write(0, b"ij");
+        say(&theirs, Kind::SharedBody, &lies(0, 2));
+        say(&theirs, Kind::BodyEnd, b"");
         say(&theirs, Kind::Scoreboard, b"board");
         assert_eq!(connection.scoreboard(), b"board");
-        let got = connection.read(10, &mut |bytes| body.extend_from_slice(bytes));
-        assert_eq!((got, body.as_slice()), (Ok(3), &b"abcdefgh"[..]));
+        for expected in [1, 1, 0] {
+            let got = connection.read(1, &mut |bytes| body.extend_from_slice(bytes));
+            assert_eq!(got, Ok(expected));
+        }
+        assert_eq!(body, b"abcdefghij");
         // What the application did not read does not get into the way of the next request.
+        say(&theirs, Kind::SharedBody, &lies(0, 8));
         say(&theirs, Kind::Head, b"next");
         connection.next_head(&mut body).unwrap();
         assert_eq!(body, b"next");
+        say(&theirs, Kind::Body, b"its own");
+        body.clear();
+        connection
+            .read(10, &mut |bytes| body.extend_from_slice(bytes))
+            .unwrap();
+        assert_eq!(body, b"its own");
+    }
+
+    #[test]
+    fn a_body_that_lies_nowhere_is_no_body() {
+        let (connection, theirs) = connection();
+        say(&theirs, Kind::SharedBody, &lies(0, 8));
+        assert!(connection.read(3, &mut |_| ()).unwrap_err().fault.is_none());
+        let (connection, theirs) = self::connection();
+        say(&theirs, Kind::SharedBody, &lies(0, 0));
+        assert!(
+            connection
+                .read(3, &mut |_| ())
+                .unwrap_err()
+                .text
+                .contains("broke the protocol")
+        );
+    }
+
+    #[test]
+    fn a_large_block_lies_in_memory_and_one_that_finds_no_room_there_does_not() {
+        let (connection, theirs) = connection();
+        let region = share(&connection, &theirs);
+        connection.head(b"head");
+        let block: Vec<u8> = (0..ROOM + CHUNK_MAX).map(|n| (n % 251) as u8).collect();
+        connection.write(&block).unwrap();
+        let (mut decoder, mut passed, mut seen) = (Decoder::new(), None, Vec::new());
+        while seen.len() < 3 {
+            let part = message::try_receive_with(&theirs, decoder.space()).unwrap();
+            decoder.filled(part.len);
+            passed = passed.or(part.passed);
+            while let Some(frame) = decoder.next().unwrap() {
+                seen.push((frame.kind, frame.payload.to_vec()));
+            }
+        }
+        assert_eq!(seen[0], (Kind::Response, b"head".to_vec()));
+        assert_eq!(seen[1], (Kind::SharedData, lies(0, ROOM as u32)));
+        assert!(seen[2] == (Kind::Data, block[ROOM..].to_vec()));
+        let view = View::map(passed.unwrap().as_fd(), ANSWER_LENGTH).unwrap();
+        assert!(view.trusted(0, ROOM) == Some(&block[..ROOM]));
+        // It has come back.
+        region.count(RETURNED);
+        connection.write(&block[..CHUNK_MAX]).unwrap();
+        assert_eq!(
+            frames(&theirs, 1),
+            [(Kind::SharedData, lies(0, CHUNK_MAX as u32))]
+        );
     }
 
     #[test]

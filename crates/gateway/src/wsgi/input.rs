@@ -36,7 +36,7 @@ pub enum Need {
 const IN_PLACE: usize = 1 << 20;
 
 /// Most body bytes asked for at once.
-const CREDIT: usize = rwsgi_wire::limits::WANT_MAX;
+const CREDIT: usize = rwsgi_wire::limits::CHUNK_MAX;
 
 impl Body {
     /// How many of the buffered bytes answer `need`; `None` when more must be fetched.
@@ -144,14 +144,17 @@ impl Input {
         let methods = vec![
             Method::new(c"read", |call: Call<'_, '_, Self>| {
                 let n = call.optional_int("read", -1)?;
-                call.this
-                    .take(call.py, "read", usize::try_from(n).map_or(Need::All, Need::Bytes))
+                call.this.take(
+                    call.py,
+                    "wsgi.input.read",
+                    usize::try_from(n).map_or(Need::All, Need::Bytes),
+                )
             }),
             Method::new(c"readline", |call: Call<'_, '_, Self>| {
                 let n = call.optional_int("readline", -1)?;
                 call.this.take(
                     call.py,
-                    "readline",
+                    "wsgi.input.readline",
                     Need::Line(usize::try_from(n).unwrap_or(usize::MAX)),
                 )
             }),
@@ -165,14 +168,16 @@ impl Input {
             }),
         ];
         Class::iterator(py, methods, vec![], |call: Call<'_, '_, Self>| {
-            let line = call.this.take(call.py, "__next__", Need::Line(usize::MAX))?;
+            let line = call
+                .this
+                .take(call.py, "wsgi.input.__next__", Need::Line(usize::MAX))?;
             Ok(Some(line).filter(|line| line.as_bytes().is_some_and(|bytes| !bytes.is_empty())))
         })
     }
 
     fn take<'py>(&self, py: Attached<'py>, method: &str, need: Need) -> PyResult<'py, Object<'py>> {
         let mut body = lock(py, &self.request.body);
-        let exchange = self.request.exchange(py, &format_method(method))?;
+        let exchange = self.request.exchange(py, method)?;
         if body.failed {
             let text = "mod_wsgi request data read error: input is already in error state";
             return Err(Exception::new(py, Raise::Os, text));
@@ -200,7 +205,7 @@ impl Input {
         let lines = py.list()?;
         let mut total = 0;
         loop {
-            let line = self.take(py, "readlines", Need::Line(usize::MAX))?;
+            let line = self.take(py, "wsgi.input.readlines", Need::Line(usize::MAX))?;
             let n = line.as_bytes().map_or(0, <[u8]>::len);
             if n == 0 {
                 return Ok(lines);
@@ -212,10 +217,6 @@ impl Input {
             }
         }
     }
-}
-
-fn format_method(method: &str) -> String {
-    format!("wsgi.input.{method}")
 }
 
 #[cfg(test)]
