@@ -8,6 +8,7 @@ use rwsgi_wire::response::{BodyFault, Level as WireLevel, Log, Origin, Response}
 
 use super::upload::Upload;
 use crate::backend::Message;
+use crate::backend::caps::Place;
 use crate::backend::client::{BodyRead, Client, Gone, Offered, Piece, Promise, Unsent};
 use crate::httpd::{self, BodyError, Level, Request};
 use crate::request::instead::{Instead, Rules, instead};
@@ -35,6 +36,8 @@ pub struct RequestClient<'a, 'r> {
     usual_timeout: Option<i64>,
     /// The application may see the scoreboard.
     sees_scoreboard: bool,
+    /// Among the requests that are under way, where they are limited.
+    place: Option<Place<'static>>,
 }
 
 impl<'a, 'r> RequestClient<'a, 'r> {
@@ -54,6 +57,7 @@ impl<'a, 'r> RequestClient<'a, 'r> {
             client_timeout: None,
             usual_timeout: None,
             sees_scoreboard: false,
+            place: None,
         }
     }
 
@@ -70,6 +74,16 @@ impl<'a, 'r> RequestClient<'a, 'r> {
     /// While it takes the answer the client may stand still no longer than this.
     pub fn limit_client(&mut self, limit: Option<Duration>) {
         self.client_timeout = limit;
+    }
+
+    /// It is under way, and so takes a place, until its answer is whole.
+    pub fn take_place(&mut self, place: Option<Place<'static>>) {
+        self.place = place;
+    }
+
+    /// It takes a place no longer.
+    pub fn give_place_up(&mut self) {
+        self.place = None;
     }
 
     /// What httpd is to do in place of sending the application's answer.
@@ -229,6 +243,8 @@ impl Client for RequestClient<'_, '_> {
         let sent = self.request.send(pieces, self.sendfile);
         self.stopped |= sent == Err(Unsent::Gone);
         if sent.is_ok() && pieces.iter().any(|piece| matches!(piece, Piece::End)) {
+            // A client that has its answer may ask again before anything else happens here.
+            self.give_place_up();
             self.request.send_now();
         }
         sent

@@ -391,9 +391,10 @@ fn serve_by_pool(
         directory,
         most: settings.response_buffering(),
     };
+    client.take_place(place);
     let result = daemon::serve(pools, pool, &head, limits, room, &mut client);
     // Before httpd answers in the application's place, perhaps with another request for it.
-    drop(place);
+    client.give_place_up();
     let result = match pool.below {
         Some(_) => result.map_err(Failure::of_user),
         None => result,
@@ -457,8 +458,9 @@ fn serve_embedded(
     let head = head::payload(request, settings, target, body);
     let mut client = RequestClient::new(request, settings.answer_rules(true), settings.enable_sendfile());
     let record = settings.pass_apache_request().then(|| request.address());
+    client.take_place(place);
     let result = embedded::serve(guest, &head, record, &mut client);
-    drop(place);
+    client.give_place_up();
     verdict(request, &client, result)
 }
 
