@@ -73,10 +73,10 @@ codes! {
         "The client gets its answer; until it has taken it the thread of the worker waits.",
         "Make room, or name another directory with WSGISpoolDirectory.";
     LOST = 315, "What a worker has answered is lost",
-        "The file in WSGISpoolDirectory that holds it cannot be read: the disk fails, or somebody has cut the file. Or the answer is a file, and httpd's child has no \
-         descriptor left for it.",
+        "The file in WSGISpoolDirectory that holds it cannot be read: the disk fails, or somebody has cut the file. Or the answer is a file, or a large block in \
+         memory of the worker, and httpd's child has no descriptor, or no room in its own memory, left for it.",
         "500, or the client sees an aborted answer.",
-        "Look for errors of the file system, and at the limit on open files that httpd is started with.";
+        "Look for errors of the file system, and at the limits on open files and on memory that httpd is started with.";
     LOOKS_LIMIT = 316, "As many requests as may wait for a user's directory do",
         "The file system of the directory does not answer, or takes long; user-request-limit of the WSGIUserProcess is the limit on those who wait.",
         "503 with Retry-After at once for further requests below that directory; other users are served as ever. A line of level notice says when it is \

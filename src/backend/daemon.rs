@@ -600,14 +600,23 @@ fn feed(
     body.clear();
     // A worker that knows of the memory wants more than a piece.
     let ours = (wanted > CHUNK_MAX).then(|| sender.ours()).flatten();
-    let (mut shared, mut missed) = (0, 0);
-    let read = match ours {
-        Some(region) => relay.read_body(wanted, &mut |bytes| {
-            let fitting = bytes.get(..ROOM - shared).unwrap_or(bytes);
-            shared += region.write(shared, fitting);
-            missed += bytes.len() - fitting.len();
-        }),
-        None => relay.read_body(wanted.min(CHUNK_MAX), &mut |bytes| body.extend_from_slice(bytes)),
+    let room = if ours.is_some() { ROOM } else { CHUNK_MAX };
+    let (mut got, mut missed) = (0, 0);
+    let read = relay.read_body(wanted.min(room), &mut |bytes| {
+        let fitting = bytes.get(..room - got).unwrap_or(bytes);
+        match &ours {
+            Some(region) => drop(region.write(got, fitting)),
+            None => body.extend_from_slice(fitting),
+        }
+        got += fitting.len();
+        missed += bytes.len() - fitting.len();
+    });
+    let read = match missed {
+        0 => read,
+        _ => Err((
+            BodyFault::Malformed,
+            "a filter of httpd gave more of the body than it was asked for".into(),
+        )),
     };
     let ended = match read {
         Ok(ended) => ended,
@@ -624,16 +633,10 @@ fn feed(
             };
         }
     };
-    if missed > 0 {
-        return Err(Fault::Lost(
-            "a filter of httpd has given more of the request body than it was asked for".into(),
-        )
-        .into());
-    }
-    if shared > 0 {
+    if ours.is_some() && got > 0 {
         let part = Part {
             from: 0,
-            length: u32::try_from(shared).unwrap_or_default(),
+            length: u32::try_from(got).unwrap_or_default(),
         };
         frame::put_with(&mut out, Kind::SharedBody, |out| part.encode(out));
     }

@@ -99,22 +99,16 @@ impl Python {
         let (tell, told) = sync_channel(1);
         let (end, ended_by) = sync_channel(1);
         let (done, is_done) = sync_channel(1);
-        // httpd steers its children by signals to its own threads.
-        let mask = signal::block_all().map_err(|why| why.to_string())?;
-        let thread = std::thread::Builder::new()
-            .name("rwsgi python".into())
-            .spawn(move || {
-                let opened = guest.open(&settings, log, look);
-                let serves = opened.is_ok();
-                let _ = tell.send(opened);
-                if serves && ended_by.recv().is_ok() {
-                    guest.close(u32::try_from(END_LIMIT.as_secs()).unwrap_or(5));
-                }
-                let _ = done.send(());
-            });
-        let restored = signal::restore(&mask).map_err(|why| why.to_string());
+        let thread = signal::without_signals("rwsgi python", move || {
+            let opened = guest.open(&settings, log, look);
+            let serves = opened.is_ok();
+            let _ = tell.send(opened);
+            if serves && ended_by.recv().is_ok() {
+                guest.close(u32::try_from(END_LIMIT.as_secs()).unwrap_or(5));
+            }
+            let _ = done.send(());
+        });
         let thread = thread.map_err(|why| format!("cannot start a thread for Python: {why}"))?;
-        restored?;
         told.recv().map_err(|_| "Python ended while it started")??;
         Ok(Self {
             guest,

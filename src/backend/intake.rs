@@ -207,19 +207,8 @@ impl Answer {
 
 /// Starts the thread.
 fn start() -> Result<Answers, OsError> {
-    // httpd steers its children by signals to its own threads.
-    let mask = signal::block_all()?;
-    let thread = std::thread::Builder::new().name("rwsgi intake".into());
-    let started = thread.spawn(|| ANSWERS.wait().listen());
-    signal::restore(&mask)?;
-    match started {
-        Ok(_) => Ok(Answers::default()),
-        Err(why) => Err(OsError::new(
-            "pthread_create",
-            "",
-            why.raw_os_error().unwrap_or_default(),
-        )),
-    }
+    signal::without_signals("rwsgi intake", || ANSWERS.wait().listen())?;
+    Ok(Answers::default())
 }
 
 impl Answers {

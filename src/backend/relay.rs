@@ -336,6 +336,9 @@ pub(crate) mod tests {
         pub body: Vec<u8>,
         /// Where it ends, its client has gone.
         pub breaks_off: bool,
+        /// So many bytes more are given than asked for, after so many times in which that is kept to.
+        pub surplus: usize,
+        pub keeps_to: usize,
         pub seen: Vec<String>,
         pub gone: bool,
         pub scoreboard: Vec<u8>,
@@ -350,7 +353,9 @@ pub(crate) mod tests {
             if self.body.is_empty() && self.breaks_off {
                 return Err((BodyFault::ClientGone, "gone".into()));
             }
-            let n = limit.min(self.body.len());
+            let surplus = if self.keeps_to == 0 { self.surplus } else { 0 };
+            self.keeps_to = self.keeps_to.saturating_sub(1);
+            let n = (limit + surplus).min(self.body.len());
             into(&self.body.drain(..n).collect::<Vec<u8>>());
             Ok(if self.body.is_empty() && !self.breaks_off {
                 BodyRead::End

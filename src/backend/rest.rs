@@ -13,11 +13,19 @@ use rwsgi_wire::region::ROOM;
 /// How long it is kept.
 const KEEP: Duration = Duration::from_secs(10);
 
-/// The memory of all idle connections, in the order in which they became idle.
+/// The memory of all idle connections.
 struct Resting {
     keep: Duration,
-    all: Mutex<VecDeque<(Instant, Weak<Region>)>>,
+    all: Mutex<All>,
     wake: Condvar,
+}
+
+#[derive(Default)]
+struct All {
+    /// In the order in which they became idle.
+    regions: VecDeque<(Instant, Weak<Region>)>,
+    /// The thread waits for the first of them.
+    sleeps: bool,
 }
 
 static RESTING: OnceCell<Resting> = OnceCell::new();
@@ -39,19 +47,8 @@ pub fn end(region: &Arc<Region>) {
 }
 
 fn start() -> Result<Resting, OsError> {
-    // httpd steers its children by signals to its own threads.
-    let mask = signal::block_all()?;
-    let thread = std::thread::Builder::new().name("rwsgi rest".into());
-    let started = thread.spawn(|| RESTING.wait().give_back());
-    signal::restore(&mask)?;
-    match started {
-        Ok(_) => Ok(Resting::new(KEEP)),
-        Err(why) => Err(OsError::new(
-            "pthread_create",
-            "",
-            why.raw_os_error().unwrap_or_default(),
-        )),
-    }
+    signal::without_signals("rwsgi rest", || RESTING.wait().give_back())?;
+    Ok(Resting::new(KEEP))
 }
 
 impl Resting {
@@ -65,18 +62,19 @@ impl Resting {
 
     fn begin(&self, region: &Arc<Region>) {
         let mut all = self.lock();
-        if all.is_empty() {
+        if std::mem::take(&mut all.sleeps) {
             self.wake.notify_one();
         }
-        all.push_back((Instant::now(), Arc::downgrade(region)));
+        all.regions.push_back((Instant::now(), Arc::downgrade(region)));
     }
 
     fn end(&self, region: &Arc<Region>) {
         self.lock()
+            .regions
             .retain(|(_, other)| other.as_ptr() != Arc::as_ptr(region));
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, Weak<Region>)>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         // It is whole at every moment, so a panic elsewhere has not harmed it.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +82,8 @@ impl Resting {
     fn give_back(&self) -> ! {
         let mut all = self.lock();
         loop {
-            let Some((since, region)) = all.front() else {
+            let Some((since, region)) = all.regions.front() else {
+                all.sleeps = true;
                 all = self.wake.wait(all).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -98,7 +97,7 @@ impl Resting {
             if let Some(region) = region.upgrade() {
                 region.clear(ROOM);
             }
-            all.pop_front();
+            all.regions.pop_front();
         }
     }
 }

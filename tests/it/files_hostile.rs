@@ -1,7 +1,7 @@
 //! A worker that passes what it should not: httpd's child believes nothing, keeps nothing, and goes on.
 
 use crate::codes;
-use rwsgi_testkit::{Case, Topic, test, until};
+use rwsgi_testkit::{Case, Httpd, Process, Topic, test, until};
 use std::time::Duration;
 
 pub fn tests(topic: &mut Topic) {
@@ -89,6 +89,22 @@ def application(environ, start_response):
     return []
 "#;
 
+/// The names of what a script can do.
+fn tricks(script: &str) -> Vec<&str> {
+    let lines = script.lines().filter(|line| line.contains(": lambda: ("));
+    lines.filter_map(|line| line.split('"').nth(1)).collect()
+}
+
+/// It is the same child as before, and has no more descriptors.
+fn is_unharmed(httpd: &Httpd, child: &Process, before: usize) {
+    assert_eq!(httpd.children().first().map(|child| child.pid), Some(child.pid));
+    until("the descriptors to be closed", Duration::from_secs(10), || {
+        child.descriptors() <= before + 2
+    });
+    httpd.provoked(&[&["RW0306"], codes::APPLICATION]);
+    httpd.announce_traceback();
+}
+
 /// R33, R40
 fn what_a_hostile_worker_passes_is_refused(case: &Case) {
     case.needs_ours("it has another protocol");
@@ -103,11 +119,7 @@ fn what_a_hostile_worker_passes_is_refused(case: &Case) {
     assert_eq!(httpd.get("/").text(), "fine");
     let child = httpd.children().first().expect("a child").clone();
     let before = child.descriptors();
-    let tricks: Vec<&str> = SCRIPT
-        .lines()
-        .filter(|line| line.contains(": lambda: ("))
-        .filter_map(|line| line.split('"').nth(1))
-        .collect();
+    let tricks = tricks(SCRIPT);
     assert_eq!(tricks.len(), 14);
     for _ in 0..3 {
         for trick in &tricks {
@@ -128,12 +140,7 @@ fn what_a_hostile_worker_passes_is_refused(case: &Case) {
             assert_eq!(httpd.get("/").text(), "fine", "{trick}");
         }
     }
-    assert_eq!(httpd.children().first().map(|child| child.pid), Some(child.pid));
-    until("the descriptors to be closed", Duration::from_secs(10), || {
-        child.descriptors() <= before + 2
-    });
-    httpd.provoked(&[&["RW0306"], codes::APPLICATION]);
-    httpd.announce_traceback();
+    is_unharmed(&httpd, &child, before);
 }
 
 /// An application that lends memory for its answers by itself.
@@ -228,13 +235,9 @@ fn memory_that_a_hostile_worker_lends_harms_nobody(case: &Case) {
     assert_eq!(httpd.get("/").text(), "fine");
     let child = httpd.children().first().expect("a child").clone();
     let before = child.descriptors();
-    let tricks: Vec<&str> = LENDER
-        .lines()
-        .filter(|line| line.contains(": lambda: (") && !line.contains("restless"))
-        .filter_map(|line| line.split('"').nth(1))
-        .collect();
-    assert_eq!(tricks.len(), 13);
-    for trick in &tricks {
+    let tricks = tricks(LENDER);
+    assert_eq!(tricks.len(), 14);
+    for trick in tricks.into_iter().filter(|trick| *trick != "restless") {
         prepare();
         refused(trick);
     }
@@ -249,10 +252,5 @@ fn memory_that_a_hostile_worker_lends_harms_nobody(case: &Case) {
         });
     }
     prepare();
-    assert_eq!(httpd.children().first().map(|child| child.pid), Some(child.pid));
-    until("the descriptors to be closed", Duration::from_secs(10), || {
-        child.descriptors() <= before + 2
-    });
-    httpd.provoked(&[&["RW0306"], codes::APPLICATION]);
-    httpd.announce_traceback();
+    is_unharmed(&httpd, &child, before);
 }

@@ -1,6 +1,7 @@
 //! Signals: blocking them, reading them as events, their names.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread::{Builder, JoinHandle};
 
 use crate::error::retry_size;
 use crate::fd::{self, own};
@@ -100,6 +101,17 @@ pub fn block(mask: &Mask) -> Result<Mask, OsError> {
 /// Blocks every signal in this thread; answers the mask before.
 pub fn block_all() -> Result<Mask, OsError> {
     change(libc::SIG_SETMASK, &Mask::full())
+}
+
+/// Starts a thread that takes no signal: httpd steers its children, and Python its process, by signals to their own threads.
+pub fn without_signals<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, OsError> {
+    let before = block_all()?;
+    let started = Builder::new().name(name.into()).spawn(run);
+    restore(&before)?;
+    started.map_err(|why| OsError::new("pthread_create", "", why.raw_os_error().unwrap_or_default()))
 }
 
 /// Makes `mask` the blocked signals of this thread.

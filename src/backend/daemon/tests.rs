@@ -490,6 +490,31 @@ fn a_body_that_breaks_off_in_shared_memory_is_reported_like_any_other() {
     stage.end(worker);
 }
 
+#[test]
+fn a_filter_that_gives_more_than_there_is_room_for_is_a_broken_body() {
+    for before in [&[][..], &[Kind::Body]] {
+        let (stage, worker) = Stage::new(vec![pool()], |listener| {
+            let mut w = Worker::accept(&listener);
+            w.take();
+            let want = (ROOM as u32).to_le_bytes();
+            for kind in before.iter().chain(&[Kind::BodyAbort]) {
+                w.say(&[(Kind::Want, &want)]);
+                assert_eq!(w.expect().unwrap().0, *kind);
+            }
+            w.say(&[(Kind::Response, &ok_head()), (Kind::End, b"")]);
+            w.expect();
+        });
+        let mut client = Recorder {
+            body: vec![1; 2 * ROOM],
+            surplus: 1,
+            keeps_to: before.len(),
+            ..Recorder::default()
+        };
+        stage.serve(&mut client, LIMITS).unwrap();
+        stage.end(worker);
+    }
+}
+
 /// A worker that has given a large answer, and so has been shown what comes back; and memory of its own, with its descriptor.
 fn lends(w: &mut Worker) -> (Region, OwnedFd) {
     w.take();

@@ -64,12 +64,7 @@ impl Sender {
             state: Mutex::default(),
             asked: Condvar::new(),
         }));
-        let thread = thread::Builder::new().name("rwsgi prompt".into());
-        // httpd steers its children, and Python its process, by signals to their own threads.
-        let mask = signal::block_all().ok()?;
-        let started = thread.spawn(|| sender.run());
-        // The mask was this thread's a moment ago.
-        let _ = signal::restore(&mask);
+        let started = signal::without_signals("rwsgi prompt", || sender.run());
         started.is_ok().then_some(sender)
     }
 
