@@ -48,13 +48,13 @@ pub(super) unsafe fn entries<'a>(table: *const c::apr_table_t) -> Vec<(&'a [u8],
     }
     // SAFETY: a table's array holds `nelts` entries of this type.
     let all = unsafe { core::slice::from_raw_parts(header.elts.cast::<c::apr_table_entry_t>(), count) };
-    all.iter()
-        .filter_map(|entry| {
-            // SAFETY: H2: keys live as long as the table's pool.
-            let name = unsafe { bytes(entry.key) };
-            // SAFETY: H2: values too.
-            let value = unsafe { bytes(entry.val) };
-            Some((name?, value.unwrap_or_default()))
-        })
-        .collect()
+    let mut found = Vec::with_capacity(count);
+    found.extend(all.iter().filter_map(|entry| {
+        // SAFETY: H2: keys live as long as the table's pool.
+        let name = unsafe { bytes(entry.key) };
+        // SAFETY: H2: values too.
+        let value = unsafe { bytes(entry.val) };
+        Some((name?, value.unwrap_or_default()))
+    }));
+    found
 }

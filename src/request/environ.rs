@@ -78,10 +78,7 @@ impl Environ {
             if !own_key {
                 out.extend_from_slice(b"HTTP_");
             }
-            out.extend(name.iter().map(|byte| match byte {
-                b'-' => b'_',
-                byte => byte.to_ascii_uppercase(),
-            }));
+            out.extend(name.iter().map(|byte| headers::in_variable(*byte)));
         };
         self.0.put_named(put_name, value);
     }

@@ -49,10 +49,27 @@ pub fn passes(view: &View<'_>, named: &[&[u8]], name: &[u8]) -> bool {
 
 /// Letters, digits and `-` only: anything else could be mistaken for another header once `-` is `_`.
 fn is_plain(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    // Without leaving early, so that no byte waits for the one before it.
+    let plain = |plain: bool, byte: &u8| plain & (in_variable(*byte) != 0);
+    !name.is_empty() && name.iter().fold(true, plain)
+}
+
+/// What a byte of a header's name is in the name of its variable; 0 for one that has none.
+pub fn in_variable(byte: u8) -> u8 {
+    const ALL: [u8; 256] = {
+        let mut all = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            all[byte] = match byte as u8 {
+                b'-' => b'_',
+                plain if plain.is_ascii_alphanumeric() => plain.to_ascii_uppercase(),
+                _ => 0,
+            };
+            byte += 1;
+        }
+        all
+    };
+    ALL.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
 /// Headers between the client and httpd, which httpd has dealt with (RFC 9110, 7.6.1), and `Proxy`, which would become `HTTP_PROXY`,

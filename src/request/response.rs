@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rwsgi_wire::field::{has_control, has_control_but_tab, is_token};
+use rwsgi_wire::field::{has_control, has_control_but_tab, is_hop_by_hop, is_token};
 use rwsgi_wire::response::Response;
 
 /// An answer's head, checked.
@@ -133,22 +133,6 @@ impl<'a> Head<'a> {
     pub fn has_no_body(&self) -> bool {
         matches!(self.status, 204 | 304)
     }
-}
-
-/// Headers between neighbours: the connection to the client is httpd's.
-fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"Connection",
-        b"Keep-Alive",
-        b"Proxy-Connection",
-        b"Proxy-Authenticate",
-        b"Proxy-Authorization",
-        b"TE",
-        b"Trailer",
-        b"Transfer-Encoding",
-        b"Upgrade",
-    ];
-    NAMES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 fn length(value: &[u8]) -> Option<u64> {

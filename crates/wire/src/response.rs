@@ -18,18 +18,11 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Appends a `Response` frame's payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let sizes = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 8);
-        out.reserve(sizes.sum::<usize>() + self.reason.len() + 10);
-        out.put_u16(self.status);
-        out.put_bytes(self.reason);
-        out.put_u32(u32::try_from(self.headers.len()).unwrap_or(u32::MAX));
+        let mut draft = Draft::new(self.status, self.reason);
         for (name, value) in &self.headers {
-            out.put_bytes(name);
-            out.put_bytes(value);
+            draft.put(name, value);
         }
+        out.extend_from_slice(draft.payload());
     }
 
     /// Reads a `Response` frame's payload.
@@ -46,15 +39,60 @@ impl<'a> Response<'a> {
                 limit,
             });
         }
-        let headers = (0..count)
-            .map(|_| Ok((f.bytes("header name")?, f.bytes("header value")?)))
-            .collect::<Result<_, WireError>>()?;
+        let mut headers = Vec::with_capacity(count);
+        for _ in 0..count {
+            headers.push((f.bytes("header name")?, f.bytes("header value")?));
+        }
         f.end()?;
         Ok(Self {
             status,
             reason,
             headers,
         })
+    }
+}
+
+/// A [`Response`] that is written header by header.
+#[derive(Debug)]
+pub struct Draft {
+    payload: Vec<u8>,
+    count: u32,
+    /// Where the count is in the payload.
+    count_at: usize,
+}
+
+/// Room for the headers of most answers.
+const ROOM: usize = 1024;
+
+impl Draft {
+    /// Without headers.
+    pub fn new(status: u16, reason: &[u8]) -> Self {
+        let mut payload = Vec::with_capacity(ROOM);
+        payload.put_u16(status);
+        payload.put_bytes(reason);
+        let count_at = payload.len();
+        payload.put_u32(0);
+        Self {
+            payload,
+            count: 0,
+            count_at,
+        }
+    }
+
+    /// One more header.
+    pub fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.payload.put_bytes(name);
+        self.payload.put_bytes(value);
+        self.count += 1;
+        let count = self.count.to_le_bytes();
+        if let Some(place) = self.payload.get_mut(self.count_at..self.count_at + count.len()) {
+            place.copy_from_slice(&count);
+        }
+    }
+
+    /// The payload of a `Response` frame.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
     }
 }
 

@@ -239,6 +239,15 @@ impl<'py> Object<'py> {
         Ok(unsafe { std::str::from_utf8_unchecked(bytes) })
     }
 
+    /// The characters of a `str` as bytes, if all are ASCII; `None` for any other object, too.
+    pub fn as_ascii(&self) -> Option<&[u8]> {
+        let utf8 = self.to_utf8().ok()?;
+        // SAFETY: P1, P2; a str, or it would have no UTF-8 form.
+        let characters = unsafe { ffi::PyUnicode_GetLength(self.as_ptr()) };
+        // Only ASCII has one byte for each.
+        (usize::try_from(characters) == Ok(utf8.len())).then_some(utf8.as_bytes())
+    }
+
     /// A `str` as an owned string, lone surrogates escaped.
     pub fn to_text(&self) -> PyResult<'py, String> {
         if let Ok(text) = self.to_utf8() {
@@ -319,6 +328,21 @@ impl<'py> Object<'py> {
         };
         // SAFETY: a borrowed reference to a live item.
         unsafe { Object::from_borrowed(self.py(), ptr) }
+    }
+
+    /// Both items of a `tuple` of two; `None` for anything else.
+    pub fn pair(&self) -> Option<(Object<'py>, Object<'py>)> {
+        // SAFETY: the second is asked only for a tuple.
+        if !self.is_tuple() || unsafe { ffi::PyTuple_Size(self.as_ptr()) } != 2 {
+            return None;
+        }
+        let item = |index| {
+            // SAFETY: a tuple, and both indices are inside.
+            let ptr = unsafe { ffi::PyTuple_GetItem(self.as_ptr(), index) };
+            // SAFETY: a borrowed reference to a live item.
+            unsafe { Object::from_borrowed(self.py(), ptr) }
+        };
+        Some((item(0)?, item(1)?))
     }
 
     /// `list.append(item)`

@@ -1,11 +1,13 @@
 //! `start_response` and `write`.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use rwsgi_wire::limits::{RESPONSE_HEADERS_MAX, RESPONSE_MAX};
+use rwsgi_wire::limits::RESPONSE_HEADERS_MAX;
 
+use super::head::Head;
 use super::output::Output;
 use super::request::{Request, lock};
 use super::validate;
@@ -123,55 +125,47 @@ fn set_head<'py>(
     status: &Object<'py>,
     headers: &Object<'py>,
 ) -> PyResult<'py, ()> {
-    let refuse = |violation: validate::Violation| Exception::new(py, Raise::Value, &violation.to_string());
+    let refuse = |rule: &dyn Display| Exception::new(py, Raise::Value, &rule.to_string());
     let status = latin1(status, "status")?;
-    let status = validate::status(&status).map_err(refuse)?;
-    let mut pairs = Vec::with_capacity(headers.len());
-    for index in 0..headers.len() {
+    let status = validate::status(&status).map_err(|violation| refuse(&violation))?;
+    let count = headers.len();
+    if count > RESPONSE_HEADERS_MAX {
+        return Err(refuse(&format_args!(
+            "{count} headers; at most {RESPONSE_HEADERS_MAX} can be sent"
+        )));
+    }
+    let mut head = Head::new(status);
+    for index in 0..count {
         let Some(header) = headers.item(index) else { break };
-        if !header.is_tuple() {
-            let message = format!(
-                "each header must be a tuple (name, value), not {}",
-                header.type_name()
-            );
-            return Err(Exception::new(py, Raise::Type, &message));
-        }
-        let (2, Some(name), Some(value)) = (header.len(), header.item(0), header.item(1)) else {
-            let message = format!("each header must be a tuple of 2 items, not {}", header.len());
-            return Err(Exception::new(py, Raise::Value, &message));
+        let Some((name, value)) = header.pair() else {
+            return Err(no_pair(&header));
         };
-        pairs.push((name, value));
+        let (name, value) = (latin1(&name, "header name")?, latin1(&value, "header value")?);
+        head.add(&name, &value).map_err(|refused| refuse(&refused))?;
     }
-    let mut texts = Vec::with_capacity(pairs.len());
-    for (name, value) in &pairs {
-        texts.push((latin1(name, "header name")?, latin1(value, "header value")?));
-    }
-    let mut slices = Vec::with_capacity(texts.len());
-    for (name, value) in &texts {
-        validate::header(name, value).map_err(refuse)?;
-        slices.push((&**name, &**value));
-    }
-    if slices.len() > RESPONSE_HEADERS_MAX {
-        let message = format!(
-            "{} headers; at most {RESPONSE_HEADERS_MAX} can be sent",
-            slices.len()
-        );
-        return Err(Exception::new(py, Raise::Value, &message));
-    }
-    output.set_head(status, slices).map_err(refuse)?;
-    if output.head_size() > RESPONSE_MAX {
-        let message = format!(
-            "headers of {} bytes; at most {RESPONSE_MAX} can be sent",
-            output.head_size()
-        );
-        *output = Output::default();
-        return Err(Exception::new(py, Raise::Value, &message));
-    }
+    output.set_head(head);
     Ok(())
+}
+
+fn no_pair<'py>(header: &Object<'py>) -> Exception<'py> {
+    let (raise, message) = if header.is_tuple() {
+        let message = format!("each header must be a tuple of 2 items, not {}", header.len());
+        (Raise::Value, message)
+    } else {
+        let class = header.type_name();
+        (
+            Raise::Type,
+            format!("each header must be a tuple (name, value), not {class}"),
+        )
+    };
+    Exception::new(header.py(), raise, &message)
 }
 
 /// A `str` that fits ISO-8859-1, as bytes: those that it has itself when it is ASCII.
 fn latin1<'t, 'py>(text: &'t Object<'py>, what: &str) -> PyResult<'py, Cow<'t, [u8]>> {
+    if let Some(ascii) = text.as_ascii() {
+        return Ok(Cow::Borrowed(ascii));
+    }
     let py = text.py();
     if !text.is_text() {
         let message = format!(
@@ -180,14 +174,9 @@ fn latin1<'t, 'py>(text: &'t Object<'py>, what: &str) -> PyResult<'py, Cow<'t, [
         );
         return Err(Exception::new(py, Raise::Type, &message));
     }
-    match text.to_utf8() {
-        Ok(utf8) if utf8.is_ascii() => Ok(Cow::Borrowed(utf8.as_bytes())),
-        // What is not ISO-8859-1 raises Python's own UnicodeEncodeError.
-        _ => {
-            let bytes = text.call_method(c"encode", &[&py.text("latin-1")?])?;
-            Ok(Cow::Owned(bytes.as_bytes().unwrap_or_default().to_vec()))
-        }
-    }
+    // What is not ISO-8859-1 raises Python's own UnicodeEncodeError.
+    let bytes = text.call_method(c"encode", &[&py.text("latin-1")?])?;
+    Ok(Cow::Owned(bytes.as_bytes().unwrap_or_default().to_vec()))
 }
 
 fn write<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py>> {

@@ -7,6 +7,7 @@ use rwsgi_wire::response::{AbortReason, Level};
 
 use super::fault::{Fault, application_raised, report_exception, rule_broken};
 use super::file::RegularFile;
+use super::head::Head;
 use super::request::{Request, lock};
 use super::state::State;
 use super::validate::Status;
@@ -135,18 +136,14 @@ impl Answer<'_> {
         if fault.0 != AbortReason::Timeout || output.is_committed() {
             return Err(fault);
         }
-        let status = Status {
+        let mut head = Head::new(Status {
             code: 504,
             reason: b"Gateway Timeout",
-        };
-        match output.set_head(status, vec![(b"Content-Length", b"0")]) {
-            Ok(()) => {
-                output.commit(self.exchange);
-                Ok(())
-            }
-            // It obeys every rule.
-            Err(_) => Err(fault),
-        }
+        });
+        head.declare(0);
+        output.set_head(head);
+        output.commit(self.exchange);
+        Ok(())
     }
 
     /// The status that the client gets, or got.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rwsgi_wire::field::{has_control, has_control_but_tab, is_token};
+use rwsgi_wire::field::{has_control, has_control_but_tab, is_hop_by_hop, is_token};
 
 /// A status line taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn header(name: &[u8], value: &[u8]) -> Result<(), Violation> {
     if has_control_but_tab(value) {
         return Err(Violation::HeaderControl(quoted(name)));
     }
-    if HOP_BY_HOP.iter().any(|field| name.eq_ignore_ascii_case(field)) {
+    if is_hop_by_hop(name) {
         return Err(Violation::HopByHop(quoted(name)));
     }
     Ok(())
@@ -125,20 +125,6 @@ pub fn content_length(value: &[u8]) -> Result<u64, Violation> {
         .and_then(|text| text.parse().ok())
         .ok_or_else(refuse)
 }
-
-/// RFC 2616, 13.5.1, which writes `Trailers`, and `Proxy-Connection`. The Apache half drops the same ones.
-const HOP_BY_HOP: [&[u8]; 10] = [
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"trailers",
-    b"transfer-encoding",
-    b"upgrade",
-];
 
 fn quoted(bytes: &[u8]) -> String {
     format!("'{}'", bytes.get(..100).unwrap_or(bytes).escape_ascii())
