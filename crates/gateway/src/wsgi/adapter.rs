@@ -8,7 +8,6 @@ use std::sync::Arc;
 use rwsgi_wire::limits::RESPONSE_HEADERS_MAX;
 
 use super::head::Head;
-use super::output::Output;
 use super::request::{Request, lock};
 use super::validate;
 use crate::api::events::Events;
@@ -93,11 +92,13 @@ fn start_response<'py>(call: Call<'_, 'py, Adapter>) -> PyResult<'py, Object<'py
             events.response_started(py, request, [status, headers, exc_info.unwrap_or(&none)])?;
         }
     }
+    let head = head(py, status, headers)?;
     let mut output = lock(py, &request.output);
     if output.is_committed() {
         return Err(too_late(py, exc_info));
     }
-    set_head(py, &mut output, status, headers)?;
+    output.set_head(head);
+    drop(output);
     call.this.write.bind_to(&call)
 }
 
@@ -119,12 +120,8 @@ fn too_late<'py>(py: Attached<'py>, exc_info: Option<&Object<'py>>) -> Exception
     }
 }
 
-fn set_head<'py>(
-    py: Attached<'py>,
-    output: &mut Output,
-    status: &Object<'py>,
-    headers: &Object<'py>,
-) -> PyResult<'py, ()> {
+/// Checks status and headers. Subclasses of `str` may run code of the application meanwhile.
+fn head<'py>(py: Attached<'py>, status: &Object<'py>, headers: &Object<'py>) -> PyResult<'py, Head> {
     let refuse = |rule: &dyn Display| Exception::new(py, Raise::Value, &rule.to_string());
     let status = latin1(status, "status")?;
     let status = validate::status(&status).map_err(|violation| refuse(&violation))?;
@@ -143,8 +140,7 @@ fn set_head<'py>(
         let (name, value) = (latin1(&name, "header name")?, latin1(&value, "header value")?);
         head.add(&name, &value).map_err(|refused| refuse(&refused))?;
     }
-    output.set_head(head);
-    Ok(())
+    Ok(head)
 }
 
 fn no_pair<'py>(header: &Object<'py>) -> Exception<'py> {
