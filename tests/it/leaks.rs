@@ -75,16 +75,11 @@ fn settled(processes: &[Process]) -> Vec<usize> {
 
 /// Waits until there are at most so many more than `before`.
 fn come_back(processes: &[Process], before: &[usize], more: usize) {
-    let mut now = Vec::new();
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(15) {
-        now = descriptors(processes);
-        if now.iter().zip(before).all(|(now, then)| *now <= then + more) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("descriptors were {before:?} and stay at {now:?}");
+    let what = format!("at most {more} descriptors more than {before:?}");
+    until(&what, Duration::from_secs(15), || {
+        let now = descriptors(processes);
+        now.iter().zip(before).all(|(now, then)| *now <= then + more)
+    });
 }
 
 fn serving(case: &Case, httpd: &Httpd) -> Vec<Process> {

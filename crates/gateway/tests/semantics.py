@@ -383,6 +383,17 @@ def replaced(environ, start_response):
 
 
 @app
+def replaced_in_vain(environ, start_response):
+    start_response("200 OK", [("X-First", "yes")])
+    for headers in [[("X", "a" * (2 << 20))], [("X", "")] * 2000, [("Y", "\n")], [("X-Second", "yes"), ("Connection", "close")]]:
+        try:
+            start_response("404 Not Found", headers)
+        except ValueError:
+            pass
+    return [b"first"]
+
+
+@app
 def exc_info_before(environ, start_response):
     ok(start_response)
     try:

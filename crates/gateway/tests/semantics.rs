@@ -415,6 +415,12 @@ fn a_head_may_be_replaced_until_it_is_sent() {
             ("second", Some("yes"))
         );
         assert_eq!(answer.header("Content-Length"), None);
+        let answer = site.get("/replaced_in_vain");
+        assert_eq!(
+            (answer.whole().as_str(), answer.header("X-First")),
+            ("first", Some("yes"))
+        );
+        assert_eq!((answer.header("X-Second"), answer.status), (None, 200));
         let answer = site.get("/exc_info_before");
         assert_eq!(
             (answer.status, answer.header("X-Error"), answer.ended),

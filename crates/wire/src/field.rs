@@ -1,5 +1,5 @@
-//! What a header field may consist of (RFC 9110, 5.5 and 5.6.2). Both halves look at each byte of each header that an application answers with: the
-//! one because the application is to be told, the other because it believes nobody.
+//! What a header field may consist of (RFC 9110, 5.5 and 5.6.2), and which fields are not an application's. Both halves look at each
+//! byte of each header that an application answers with: the one because the application is to be told, the other because it believes nobody.
 
 /// Which bytes a token may have.
 const TOKEN: [bool; 256] = {
