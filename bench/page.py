@@ -28,8 +28,9 @@ def machine(result, _what):
     facts, settings = result["machine"], result["settings"]
     text = (
         f"{facts['date']}: {facts['cores']} cores, {facts['system']}, {facts['httpd']}, Python {facts['python']}; "
-        f"CPU time from {facts['cpu_meter']}; {settings['rounds']} rounds of {settings['seconds']} s."
+        f"CPU time from {facts['cpu_meter']}; {settings['rounds']} rounds of {settings['seconds']} s"
     )
+    text += f", longer ones for {', '.join(settings['longer'])}." if settings["longer"] else "."
     load = facts["load_average"][2]  # of the last quarter of an hour; the benchmark by itself is busy on all cores
     if load > 4 * facts["cores"]:
         text += (

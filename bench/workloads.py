@@ -70,6 +70,7 @@ class Workload:
     connections: int = CONNECTIONS
     sleep_ms: float = 0  # what the application sleeps
     framework: bool = False  # the application says what it has spent itself
+    latency: bool = False  # how long an answer takes is compared, too
     idle: bool = False  # nothing is asked: the memory of the workers is measured
 
     @property
@@ -160,7 +161,7 @@ def write_site(site):
 BY_NAME = {
     workload.name: workload
     for workload in [
-        Workload("hello", "a 14-byte answer", HELLO),
+        Workload("hello", "a 14-byte answer", HELLO, latency=True),
         Workload(
             "headers",
             "9 headers of a browser in, 22 headers out",
@@ -168,12 +169,14 @@ BY_NAME = {
             BROWSER_HEADERS,
             answer_headers=tuple(ANSWER_HEADERS),
         ),
-        Workload("one-client", "hello, asked by one client at a time", HELLO, target="/hello", connections=1),
+        Workload(
+            "one-client", "hello, asked by one client at a time", HELLO, target="/hello", connections=1, latency=True
+        ),
         Workload("body", "a 1 MiB answer in one piece", BODY),
         Workload("chunks", "1,000 pieces of 1 KiB from a generator, each sent at once", BODY[: PIECES * PIECE]),
         Workload("file", "a 16 MiB file by wsgi.file_wrapper", FILE),
         Workload("upload", "a 1 MiB upload, read in pieces of 64 KiB", str(MIB).encode(), upload=BODY),
-        Workload("sleep", "an application that sleeps for 5 ms", HELLO, sleep_ms=5),
+        Workload("sleep", "an application that sleeps for 5 ms", HELLO, sleep_ms=5, latency=True),
         Workload("django", "a view of Django: four middlewares, a template of ten rows", ROWS.encode(), framework=True),
         Workload("flask", "a view of Flask: a template of ten rows", ROWS.encode(), framework=True),
         Workload("memory", "idle workers that have loaded Django and Flask", idle=True),

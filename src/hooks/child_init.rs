@@ -69,6 +69,7 @@ pub fn child_init(pchild: Pool<'_>, main: Server<'_>) {
         false => manager_link::forget_in_child(main),
     }
     httpd::log_panics_of_this_process();
+    httpd::expect_next_requests();
     let Some(site) = site else { return };
     ARRIVALS.get_or_init(Arrivals::new);
     if let Some(run) = site.run.get() {

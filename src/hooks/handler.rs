@@ -470,7 +470,10 @@ fn verdict(request: &Request<'_>, client: &RequestClient<'_, '_>, result: Result
         Ok(()) | Err(Failure::AnsweredByServer) => match (client.body_refusal(), client.instead()) {
             (Some(status), _) => Verdict::Status(status),
             (None, Some(instead)) => answer_instead(request, instead),
-            (None, None) => Verdict::Ok,
+            (None, None) => {
+                request.expect_next();
+                Verdict::Ok
+            }
         },
         Err(Failure::ClientGone) => {
             if !client.is_stopped() {

@@ -12,6 +12,8 @@
 //! | fixups | after `SetHandler` counts | what is mapped to nothing is not found |
 //! | access_checker | after mod_ssl, before mod_authz_host | access scripts; users and groups are asked through providers ([`auth`]) |
 //! | handler | – | |
+//!
+//! Beside these there is a filter on what httpd reads of a connection (`httpd/next_request.rs`): where it looks for another request and finds none.
 
 mod admission;
 mod arrival;

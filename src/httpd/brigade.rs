@@ -26,7 +26,7 @@ const COPY: usize = 64 * 1024;
 
 const AP_FILTER_ERROR: i32 = -102;
 /// `APR_EAGAIN`, which is the system's, the same number on every Linux.
-const EAGAIN: c::apr_status_t = 11;
+pub(super) const EAGAIN: c::apr_status_t = 11;
 
 impl Request<'_> {
     /// Reads body bytes, at most `limit`, and gives them to `into`, in one or more pieces. Blocks until there is at least one or the end;

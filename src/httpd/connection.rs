@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use super::bindings as c;
 use super::table;
+use crate::backend::client::Gone;
 
 /// The connection of a request: for HTTP/2 the stream's own, whose socket belongs to the primary connection.
 #[derive(Clone, Copy)]
@@ -15,7 +16,7 @@ pub struct Connection<'r> {
 }
 
 impl<'r> Connection<'r> {
-    fn rec(&self) -> &'r c::conn_rec {
+    pub(super) fn rec(&self) -> &'r c::conn_rec {
         // SAFETY: H1: made from a live request, whose connection outlives it.
         unsafe { &*self.raw }
     }
@@ -25,9 +26,19 @@ impl<'r> Connection<'r> {
         self.rec().aborted != 0
     }
 
-    /// httpd has something that the client has had no room for.
-    pub(super) fn keeps_output(&self) -> bool {
-        self.rec().data_in_output_filters != 0
+    /// httpd will look for another request on it.
+    pub(super) fn is_kept_alive(&self) -> bool {
+        self.rec().keepalive == c::AP_CONN_KEEPALIVE
+    }
+
+    /// Sends what httpd keeps for the client, as far as there is room; whether that was all.
+    pub(super) fn send_kept(&self) -> Result<bool, Gone> {
+        // SAFETY: H1.
+        let status = unsafe { c::rw_send_kept(self.raw) };
+        if status != 0 || self.is_aborted() {
+            return Err(Gone);
+        }
+        Ok(self.rec().data_in_output_filters == 0)
     }
 
     /// This connection has no socket of its own (an HTTP/2 stream).

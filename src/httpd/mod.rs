@@ -29,6 +29,7 @@ mod file;
 mod log;
 mod module;
 mod mpm;
+mod next_request;
 mod offer;
 mod other_child;
 mod pool;
@@ -49,6 +50,7 @@ pub use mpm::{
     Mpm, RunState, add_version_component, banner, facts, httpd_version, in_runtime_dir, in_server_root,
     unix_identity,
 };
+pub use next_request::prepare_child as expect_next_requests;
 pub use other_child::{Counting, Memory, watch_child, with_main_server};
 pub use pool::Pool;
 pub use regex::Regex;

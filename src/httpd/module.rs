@@ -14,6 +14,7 @@ use super::auth;
 use super::bindings as c;
 use super::command;
 use super::entry::guard;
+use super::next_request;
 use super::pool::Pool;
 use super::request::Request;
 use super::server::{Server, ServerSlot};
@@ -196,6 +197,7 @@ unsafe extern "C" fn register_hooks(p: *mut c::apr_pool_t) {
     unsafe { c::ap_hook_access_checker(Some(auth::access_checker), after, before, MIDDLE) };
     // SAFETY: the pool of this hook.
     unsafe { auth::register(p) };
+    next_request::register();
     const LAST: c_int = c::APR_HOOK_LAST as c_int;
     // SAFETY: as above.
     unsafe { c::ap_hook_map_to_storage(Some(map_to_storage), none, BEFORE_CORE.0.as_ptr(), LAST) };

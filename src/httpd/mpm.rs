@@ -52,6 +52,11 @@ impl Mpm {
         }
     }
 
+    /// Connections without a request are another thread's affair (MPM event).
+    pub fn has_listener() -> bool {
+        ask(c::AP_MPMQ_IS_ASYNC).is_some_and(|kind| kind > 0)
+    }
+
     /// The configuration's generation: one more after each restart.
     pub fn generation() -> u32 {
         ask(c::AP_MPMQ_GENERATION)

@@ -51,7 +51,7 @@ impl Request<'_> {
         let mut taken = 0;
         loop {
             // Behind what is kept, more of it would make httpd wait.
-            let is_sent = self.send_kept()?;
+            let is_sent = self.connection().send_kept()?;
             let rest = bytes.get(taken..).unwrap_or_default();
             if rest.is_empty() || !is_sent {
                 return Ok(Some(Offered {
@@ -72,17 +72,7 @@ impl Request<'_> {
     pub fn send_now(&self) {
         if !self.connection().is_secondary() {
             // httpd will see for itself that a client is gone.
-            let _ = self.send_kept();
+            let _ = self.connection().send_kept();
         }
-    }
-
-    /// Sends what httpd keeps of this connection, as far as there is room; whether that was all.
-    fn send_kept(&self) -> Result<bool, Gone> {
-        // SAFETY: H1: the request's connection.
-        let status = unsafe { c::rw_send_kept(self.rec().connection) };
-        if status != 0 || self.connection().is_aborted() {
-            return Err(Gone);
-        }
-        Ok(!self.connection().keeps_output())
     }
 }

@@ -1,7 +1,11 @@
 //! What a connection carries besides one answer: the next request, a body nobody read, headers that are about the connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::codes;
-use rwsgi_testkit::{Case, Httpd, Topic, test};
+use rwsgi_testkit::{Case, Httpd, Topic, mpm, test, until};
 
 pub fn tests(topic: &mut Topic) {
     topic.both(test![
@@ -10,6 +14,8 @@ pub fn tests(topic: &mut Topic) {
         pipelined_requests_are_answered_in_order,
         an_unread_body_does_not_disturb_the_next_request,
         hop_by_hop_headers_of_an_application_do_no_harm,
+        a_client_that_asks_again_at_once_keeps_its_thread,
+        clients_that_ask_on_and_on_keep_nobody_waiting,
     ]);
 }
 
@@ -111,4 +117,83 @@ fn hop_by_hop_headers_of_an_application_do_no_harm(case: &Case) {
     }
     httpd.announce_traceback();
     httpd.provoked(&[codes::APPLICATION]);
+}
+
+/// With MPM event a connection goes to the listener between two requests, and comes back to another thread.
+fn a_client_that_asks_again_at_once_keeps_its_thread(case: &Case) {
+    case.needs_ours("the original leaves each connection to the listener");
+    if mpm() != "event" {
+        case.skip("a thread keeps its connection with any other MPM");
+    }
+    let httpd = case
+        .httpd()
+        .app("response.wsgi")
+        .conf("CustomLog @ROOT@/threads.log %{tid}P")
+        .start();
+    let threads_of = |pause: Duration| {
+        let log = httpd.root().join("threads.log");
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+        let before = lines().lines().count();
+        let mut raw = httpd.raw();
+        for _ in 0..20 {
+            raw.send("GET /one HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(raw.reply().body, b"one piece");
+            thread::sleep(pause);
+        }
+        drop(raw);
+        until("20 lines in the log", Duration::from_secs(10), || {
+            lines().lines().count() >= before + 20
+        });
+        let threads: Vec<String> = lines().lines().skip(before).map(str::to_owned).collect();
+        threads.windows(2).filter(|two| two[0] == two[1]).count()
+    };
+    // On a machine with much else to do a client may be late, again and again.
+    until("a thread that waits", Duration::from_secs(20), || {
+        threads_of(Duration::from_micros(200)) >= 15
+    });
+    assert!(threads_of(Duration::from_millis(20)) < 15);
+}
+
+fn clients_that_ask_on_and_on_keep_nobody_waiting(case: &Case) {
+    if mpm() != "event" {
+        case.skip("a thread keeps its connection with any other MPM");
+    }
+    let httpd = case
+        .httpd()
+        .app("response.wsgi")
+        .children(1)
+        .conf("MaxKeepAliveRequests 0")
+        .start();
+    httpd.announce("AH00484");
+    let is_over = AtomicBool::new(false);
+    let question = "GET /one HTTP/1.1\r\nHost: h\r\n\r\n";
+    thread::scope(|scope| {
+        // More than httpd has threads, so that it closes connections between two requests.
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let start = Instant::now();
+                let mut raw = httpd.raw();
+                while !is_over.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
+                    let head = if raw.try_send(question) {
+                        raw.try_head()
+                    } else {
+                        None
+                    };
+                    match head {
+                        Some(head) => assert_eq!(raw.body(head).body, b"one piece"),
+                        None => raw = httpd.raw(),
+                    }
+                }
+            });
+        }
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            let start = Instant::now();
+            assert_eq!(httpd.get("/one").text(), "one piece");
+            longest = longest.max(start.elapsed());
+            thread::sleep(Duration::from_millis(20));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+    });
 }
