@@ -132,7 +132,9 @@ unsafe extern "C" fn read(
     bytes: c::apr_off_t,
 ) -> c::apr_status_t {
     // SAFETY: H1.
-    let next = || unsafe { c::ap_get_brigade((*filter).next, brigade, mode, block, bytes) };
+    let below = unsafe { (*filter).next };
+    // SAFETY: H1: what this was called with.
+    let next = || unsafe { c::ap_get_brigade(below, brigade, mode, block, bytes) };
     let status = next();
     if mode != c::AP_MODE_SPECULATIVE || block != c::APR_NONBLOCK_READ {
         return status;
@@ -143,8 +145,10 @@ unsafe extern "C" fn read(
         return status;
     }
     let has_come = guard(false, || {
-        // SAFETY: H1: the filter's context, which `habit` has given it.
-        let habit = unsafe { (*filter).ctx.cast::<Habit>().as_ref() };
+        // SAFETY: H1.
+        let context = unsafe { (*filter).ctx }.cast::<Habit>();
+        // SAFETY: `habit` has given it to the filter.
+        let habit = unsafe { context.as_ref() };
         // SAFETY: H1.
         let raw = unsafe { (*filter).c };
         let connection = Connection {
