@@ -101,7 +101,7 @@ class Results:
             "settings": {
                 "rounds": self.options.rounds,
                 "seconds": self.options.seconds,
-                "longer": [workload.name for workload in self.options.workloads if workload.latency and self.options.longer],
+                "longer": [one.name for one in self.options.workloads if one.latency and self.options.longer],
                 "connections": {workload.name: workload.connections for workload in self.options.workloads},
             },
             "workloads": {
