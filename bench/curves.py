@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dataclasses import replace as other
 
 import contenders
-import load
+import measurement
 import memory
 from server import Failed, Server
 from workloads import BODY, HELLO, KIB, MIB, Workload
@@ -121,11 +121,10 @@ def start(point, running, setup, meter, results):
 
 def measure_point(curve, point, turn, server, options, results):
     """One sample of a point."""
-    began = server.cpu_seconds()
-    sample = load.run(server.port, point.workload, options.seconds)
-    spent = server.cpu_seconds() - began
-    if sample.wrong:
-        results.fail(server.name, point.workload.name, server.explain(sample.wrong))
+    try:
+        cpu_us = measurement.once(server, point.workload, options.seconds)["cpu_us"]
+    except Failed as error:
+        results.fail(server.name, point.workload.name, str(error))
     else:
-        figures = {"cpu_us": sample.figures(spent, 0)["cpu_us"], "server_pss_mib": memory.of_server(server)}
+        figures = {"cpu_us": cpu_us, "server_pss_mib": memory.of_server(server)}
         results.add_to_curve(curve, point, turn, figures)

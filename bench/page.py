@@ -4,6 +4,7 @@ import re
 
 import contenders
 import curves
+import measurement
 import targets
 import workloads
 
@@ -31,13 +32,16 @@ def machine(result, _what):
         f"CPU time from {facts['cpu_meter']}; {settings['rounds']} rounds of {settings['seconds']} s"
     )
     text += f", longer ones for {', '.join(settings['longer'])}." if settings["longer"] else "."
-    load = facts["load_average"][2]  # of the last quarter of an hour; the benchmark by itself is busy on all cores
-    if load > 4 * facts["cores"]:
-        text += (
-            f" **Other work ran on the machine at the same time** (on average {load:.0f} processes wanted to run): "
-            "take times as upper bounds, and believe no latency."
-        )
-    return text
+    return f"{text} {disturbance(result['host'])}" if result["host"] else text
+
+
+def disturbance(host):
+    """What the host did to the measurements."""
+    return (
+        f"The host took {host['stolen']:.1%} of the processors' time (median of the measurements), and more than "
+        f"{measurement.MOST_STOLEN:.0%} in {host['disturbed']} of {host['measurements']} measurements, of which each is the "
+        f"least disturbed of {measurement.TRIES}."
+    )
 
 
 def verdicts(result, _what):

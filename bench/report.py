@@ -74,6 +74,9 @@ def print_end(results):
     facts = machine(results.setup, results.meter)
     python = f"{facts['python']} ({results.setup.python.executable})"
     print(f"\n{facts['httpd']}; Python {python}; {facts['cores']} cores; CPU time from {facts['cpu_meter']}")
+    if host := results.host():
+        taken = f"{host['stolen']:.1%} of the processors' time in the median"
+        print(f"the host took {taken}, and too much in {host['disturbed']} of {host['measurements']} measurements")
     for failure in results.failures:
         print(f"FAILED: {failure['contender']}, {failure['workload'] or 'at start'}: {failure['reason']}")
     verdicts = list(targets.verdicts(results))

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 
 import contenders
+import measurement
 import targets
 
 # All that may be known of a round. cpu_us: of the whole server for one request; own_us: of it, what the application
@@ -91,6 +92,15 @@ class Results:
                 row[f"{figure}_to_mod_wsgi"] = self.ratio(workload, contender, peer, figure)
         return {name: spread for name, spread in row.items() if spread}
 
+    def host(self):
+        """What the host took of the processors' time, as a share, over all measurements of workloads; None without any."""
+        tables = [samples for table in self.rounds.values() for samples in table.values()]
+        stolen = [sample["stolen"] for samples in tables for sample in samples.values() if "stolen" in sample]
+        if not stolen:
+            return None
+        disturbed = sum(share > measurement.MOST_STOLEN for share in stolen)
+        return {"stolen": statistics.median(stolen), "disturbed": disturbed, "measurements": len(stolen)}
+
     def as_json(self):
         """The whole result as plain data."""
         return shortened(self._whole())
@@ -98,6 +108,7 @@ class Results:
     def _whole(self):
         return {
             "machine": machine(self.setup, self.meter),
+            "host": self.host(),
             "settings": {
                 "rounds": self.options.rounds,
                 "seconds": self.options.seconds,
@@ -167,7 +178,6 @@ def machine(setup, meter):
         "date": time.strftime("%Y-%m-%d"),
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
         "httpd": version.splitlines()[0].partition(": ")[2] if version else "unknown",
         "python": setup.python.version,
         "cpu_meter": meter.name,

@@ -1,6 +1,6 @@
 //! Real frameworks, as their own documentation deploys them.
 
-use rwsgi_testkit::{Builder, Case, Httpd, Reply, Topic, apps_python, json, test, test_file};
+use rwsgi_testkit::{Builder, Case, Httpd, Reply, Topic, apps_python, counting, json, test, test_file};
 use std::process::Command;
 
 pub fn tests(topic: &mut Topic) {
@@ -72,7 +72,7 @@ fn flask_serves_pages_sessions_uploads_and_streams(case: &Case) {
         "anna"
     );
     assert_eq!(httpd.get("/me").text(), "nobody");
-    let photo: Vec<u8> = (0..1_500_000u32).map(|n| (n % 256) as u8).collect();
+    let photo = counting(256, 1_500_000);
     let (kind, body) = multipart("hi", &photo);
     let upload = httpd
         .request("POST", "/upload")
@@ -190,7 +190,7 @@ fn django_admin_login_with_session_and_csrf(case: &Case) {
 
 fn django_takes_uploads_and_streams(case: &Case) {
     let httpd = django(case);
-    let photo: Vec<u8> = (0..2_000_000u32).map(|n| (n % 253) as u8).collect();
+    let photo = counting(253, 2_000_000);
     let (kind, body) = multipart("caption", &photo);
     let upload = httpd
         .request("POST", "/upload/")

@@ -1,6 +1,6 @@
 //! Large and slow: constant memory, back-pressure both ways, clients that go away.
 
-use rwsgi_testkit::{Case, Httpd, Topic, test, until};
+use rwsgi_testkit::{Case, Httpd, Topic, counting, test, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -138,7 +138,7 @@ fn an_application_may_ignore_its_body_and_answer_at_length(case: &Case) {
 fn an_application_may_answer_while_it_reads(case: &Case) {
     let httpd = httpd(case);
     // Enough to fill every buffer on the way, little enough for the original, which reads the whole body first.
-    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let body = counting(251, 3_000_000);
     if case.theirs() {
         assert_eq!(httpd.post("/echo", &body[..60_000]).body, &body[..60_000]);
         return;

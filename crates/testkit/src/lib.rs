@@ -57,6 +57,14 @@ pub fn from_slice(bytes: &[u8]) -> Value {
         .unwrap_or_else(|why| panic!("not JSON ({why}): {}", String::from_utf8_lossy(bytes)))
 }
 
+/// Bytes that count up to `period`, at most 256, and begin anew: it shows when some are missing or in another place.
+pub fn counting(period: u16, count: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..period).map(|n| n as u8).collect();
+    bytes = bytes.repeat(count.div_ceil(bytes.len()));
+    bytes.truncate(count);
+    bytes
+}
+
 /// Names a test function for [`Topic`]: the function's name is the test's name.
 #[macro_export]
 macro_rules! test {

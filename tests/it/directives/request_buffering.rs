@@ -2,7 +2,7 @@
 
 use super::{accepts, misplaced, refuses, with_spool};
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Httpd, Raw, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Httpd, Raw, Topic, counting, test, until};
 use std::time::{Duration, Instant};
 
 pub fn tests(topic: &mut Topic) {
@@ -45,7 +45,7 @@ fn ran(httpd: &Httpd) -> usize {
 }
 
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|n| (n % 253) as u8).collect()
+    counting(253, count)
 }
 
 /// An upload of `count` bytes of which so many have been sent.

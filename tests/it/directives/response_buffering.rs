@@ -2,7 +2,7 @@
 
 use super::{accepts, refuses, with_spool};
 use crate::codes;
-use rwsgi_testkit::{Builder, Case, Head, Httpd, Raw, RawReply, Topic, test, until};
+use rwsgi_testkit::{Builder, Case, Head, Httpd, Raw, RawReply, Topic, counting, test, until};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Slow {
 
 /// What `/down` answers.
 fn down(count: usize) -> Vec<u8> {
-    (0..count).map(|n| n as u8).collect()
+    counting(256, count)
 }
 
 fn is_whole(reply: &RawReply, count: usize) -> bool {
