@@ -27,13 +27,13 @@ def least_disturbed(server, workload, seconds):
 def once(server, workload, seconds):
     """The figures of a measurement, `stolen` (a share of the processors' time) among them; raises Failed for a wrong answer."""
     own = server.own_cpu_seconds() if workload.framework else None
-    cpu, stolen, began = server.cpu_seconds(), stolen_seconds(), time.monotonic()
+    stolen, began, cpu = stolen_seconds(), time.monotonic(), server.cpu_seconds()
     sample = load.run(server.port, workload, seconds)
-    elapsed = time.monotonic() - began
-    stolen, cpu = stolen_seconds() - stolen, server.cpu_seconds() - cpu
+    spent, elapsed = server.cpu_seconds() - cpu, time.monotonic() - began
+    share = (stolen_seconds() - stolen) / elapsed / os.cpu_count()
     if sample.wrong:
         raise Failed(server.explain(sample.wrong))
-    figures = sample.figures(cpu, workload.sleep_ms) | {"stolen": stolen / elapsed / os.cpu_count()}
+    figures = sample.figures(spent, workload.sleep_ms) | {"stolen": share}
     if workload.framework:
         figures["own_us"] = (server.own_cpu_seconds() - own) * 1e6 / sample.requests
         figures["overhead_us"] = figures["cpu_us"] - figures["own_us"]

@@ -40,7 +40,7 @@ def disturbance(host):
     return (
         f"The host took {host['stolen']:.1%} of the processors' time (median of the measurements), and more than "
         f"{measurement.MOST_STOLEN:.0%} in {host['disturbed']} of {host['measurements']} measurements, of which each is the "
-        f"least disturbed of {measurement.TRIES}."
+        f"least disturbed of {measurement.TRIES} at most."
     )
 
 

@@ -58,9 +58,9 @@ pub fn from_slice(bytes: &[u8]) -> Value {
 }
 
 /// Bytes that count up to `period`, at most 256, and begin anew: it shows when some are missing or in another place.
-pub fn counting(period: u16, count: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..period).map(|n| n as u8).collect();
-    bytes = bytes.repeat(count.div_ceil(bytes.len()));
+pub fn counting(period: usize, count: usize) -> Vec<u8> {
+    let one: Vec<u8> = (0..=u8::MAX).take(period).collect();
+    let mut bytes = one.repeat(count.div_ceil(period));
     bytes.truncate(count);
     bytes
 }
